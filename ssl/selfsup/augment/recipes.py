@@ -1,0 +1,91 @@
+"""The papers' augmentations as plain data: name -> `(size) -> {view name: specification}`.
+
+A specification holds `size`, `count` (views drawn from it) and the operations it uses; an operation
+that is absent is not done. :mod:`.pipeline` says what each key means and in which order they run.
+"""
+
+from typing import Any
+
+Spec = dict[str, Any]
+
+
+def _jitter(brightness: float, contrast: float, saturation: float, hue: float, p: float = 0.8) -> Spec:
+    return dict(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue, p=p)
+
+
+def _natural(
+    size: int, *, scale=(0.08, 1.0), method='bicubic', jitter: Spec, grey=0.2, blur=0.0, solarise=0.0, count=1
+) -> Spec:
+    spec: Spec = dict(size=size, count=count, crop=dict(scale=scale, ratio=(3 / 4, 4 / 3), method=method))
+    spec.update(flip=0.5, jitter=jitter, grey=grey)
+    if blur:
+        spec['blur'] = dict(p=blur, sigma=(0.1, 2.0))
+    if solarise:
+        spec['solarise'] = dict(p=solarise, threshold=128 / 255)
+    return spec
+
+
+def byol(size: int) -> dict[str, Spec]:
+    """BYOL, Barlow Twins and VICReg: blur 1.0 / 0.1, solarise 0 / 0.2."""
+    colours = _jitter(0.4, 0.4, 0.2, 0.1)
+    return dict(
+        first=_natural(size, jitter=colours, blur=1.0),
+        second=_natural(size, jitter=colours, blur=0.1, solarise=0.2),
+    )
+
+
+def simclr(size: int) -> dict[str, Spec]:
+    """SimCLR on ImageNet, colour strength 1."""
+    return dict(both=_natural(size, jitter=_jitter(0.8, 0.8, 0.8, 0.2), blur=0.5, count=2))
+
+
+def moco_v2(size: int) -> dict[str, Spec]:
+    """MoCo v2 (and SimSiam)."""
+    view = _natural(size, scale=(0.2, 1.0), method='bilinear', jitter=_jitter(0.4, 0.4, 0.4, 0.1), blur=0.5, count=2)
+    return dict(both=view)
+
+
+def solo_symmetric(size: int) -> dict[str, Spec]:
+    """solo-learn's `symmetric` for CIFAR."""
+    return dict(both=_natural(size, jitter=_jitter(0.8, 0.8, 0.8, 0.2), blur=0.5, count=2))
+
+
+def solo_symmetric_weak(size: int) -> dict[str, Spec]:
+    """solo-learn's `symmetric_weak` for CIFAR."""
+    return dict(both=_natural(size, jitter=_jitter(0.4, 0.4, 0.4, 0.1), blur=0.5, count=2))
+
+
+def solo_asymmetric(size: int) -> dict[str, Spec]:
+    """solo-learn's `asymmetric` for CIFAR: no blur, solarise in the second view."""
+    colours = _jitter(0.4, 0.4, 0.2, 0.1)
+    return dict(first=_natural(size, jitter=colours), second=_natural(size, jitter=colours, solarise=0.2))
+
+
+def solo_vicreg(size: int) -> dict[str, Spec]:
+    """solo-learn's VICReg recipe for CIFAR: solarise 0.1 in both views."""
+    colours = _jitter(0.4, 0.4, 0.2, 0.1)
+    return dict(both=_natural(size, scale=(0.2, 1.0), jitter=colours, solarise=0.1, count=2))
+
+
+def digits(size: int) -> dict[str, Spec]:
+    """For small grey digits: an affine map, gamma and noise."""
+    del size  # the affine map keeps the size of the image
+    view = dict(
+        count=2,
+        affine=dict(degrees=20.0, translate=0.12, scale=(0.75, 1.25), shear=15.0),
+        gamma=dict(strength=0.5),
+        noise=dict(deviation=0.1),
+    )
+    return dict(both=view)
+
+
+RECIPES = {
+    'byol': byol,
+    'digits': digits,
+    'moco_v2': moco_v2,
+    'simclr': simclr,
+    'solo_asymmetric': solo_asymmetric,
+    'solo_symmetric': solo_symmetric,
+    'solo_symmetric_weak': solo_symmetric_weak,
+    'solo_vicreg': solo_vicreg,
+}

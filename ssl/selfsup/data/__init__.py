@@ -1,0 +1,1 @@
+"""Data: random-access sources, the order of examples, and the feeds of the step."""

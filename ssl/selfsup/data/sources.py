@@ -1,0 +1,332 @@
+"""Random-access sources of `{image, label}` with a fingerprint; no jax here, so that workers stay light.
+
+Labels are for probes and evaluation; a source without labels gives −1.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ..errors import UserError, nearest
+
+IMAGE_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm'}
+KINDS = ('digits', 'tfds:<name>', 'npz:<file>', 'folder:<path>')
+
+
+class Source:
+    """A sequence of images with labels.
+
+    Attributes:
+      name: what it was opened from.
+      labels: `[n]` int32, −1 where unknown.
+      class_names: one name a class, empty without labels.
+      fingerprint: hash of the content; a run belongs to it.
+    """
+
+    def __init__(
+        self, name: str, read: Callable[[int], np.ndarray], labels: np.ndarray, class_names: Sequence[str], digest: str
+    ):
+        self.name = name
+        self._read = read
+        self.labels = np.asarray(labels, np.int32)
+        self.class_names = tuple(class_names)
+        self.fingerprint = digest
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        image = self._read(int(index))
+        if image.ndim == 2:
+            image = image[..., None]
+        return {'image': image, 'label': self.labels[index]}
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    def select(self, indices: np.ndarray, part: str) -> 'Source':
+        """The sub-sequence at `indices`."""
+        indices = np.asarray(indices, np.int64)
+        digest = _digest(self.fingerprint.encode(), indices.tobytes())
+        return Source(
+            f'{self.name}[{part}]', lambda i: self[indices[i]]['image'], self.labels[indices], self.class_names, digest
+        )
+
+    def mapped(self, change: Callable[[np.ndarray], np.ndarray], note: str) -> 'Source':
+        """The same sequence with every image changed; `note` says how and enters the fingerprint."""
+        digest = _digest(self.fingerprint.encode(), note.encode())
+        return Source(self.name, lambda i: change(self[i]['image']), self.labels, self.class_names, digest)
+
+    def images(self) -> np.ndarray:
+        """All images in one uint8 array; they must have one shape."""
+        if len(self) == 0:
+            raise UserError(f'{self.name} holds no images')
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            every = list(pool.map(lambda i: self[i]['image'], range(len(self))))
+        for index, image in enumerate(every):
+            if image.shape != every[0].shape:
+                raise UserError(
+                    f'{self.name} mixes image shapes: number 0 is {list(every[0].shape)} and number {index} is '
+                    f'{list(image.shape)}; set data.image_size (and data.channels) to bring them to one'
+                )
+        return np.stack(every)
+
+
+def _digest(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:16]
+
+
+def from_arrays(name: str, images: np.ndarray, labels: np.ndarray | None, class_names: Sequence[str] = ()) -> Source:
+    """A source over arrays in memory: uint8 images `[n, height, width(, channels)]`, integer labels `[n]`."""
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        raise UserError(
+            f'{name}: images must be uint8 of shape [n, height, width] or [n, height, width, channels], '
+            f'not {images.dtype} {list(images.shape)}'
+        )
+    if labels is None:
+        labels, class_names = np.full(len(images), -1), ()
+    labels = np.asarray(labels).reshape(-1) if np.ndim(labels) == 2 and np.shape(labels)[1] == 1 else np.asarray(labels)
+    if labels.ndim != 1 or len(labels) != len(images):
+        raise UserError(f'{name}: {len(images)} images and labels of shape {list(labels.shape)} do not match')
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(f'{name}: labels must be integers, not {labels.dtype}')
+    if len(labels) and not len(class_names) and labels.max() >= 0:
+        class_names = [str(c) for c in range(int(labels.max()) + 1)]
+    digest = _digest(np.ascontiguousarray(images).tobytes(), labels.astype(np.int32).tobytes())
+    return Source(name, lambda i: images[i], labels, class_names, digest)
+
+
+def open_source(spec: str, *, data_dir: str = '', test_fraction: float = 0.2) -> tuple[Source, Source]:
+    """The train and test sources of `digits`, `tfds:<name>`, `npz:<file>` or `folder:<path>`.
+
+    Args:
+      spec: what to open.
+      data_dir: where TFDS keeps data sets; '' is its default (or $TFDS_DATA_DIR).
+      test_fraction: share set apart, class by class, where there is no test split.
+
+    Raises:
+      UserError: when it cannot be opened, saying why.
+    """
+    kind, _, rest = spec.partition(':')
+    if kind == 'digits' and not rest:
+        return _digits()
+    if kind in ('tfds', 'npz', 'folder') and rest:
+        if kind == 'tfds':
+            return _tfds(rest, data_dir)
+        return (_npz if kind == 'npz' else _folder)(rest, test_fraction)
+    raise UserError(f'data.source={spec!r} is unknown{nearest(spec, KINDS)}')
+
+
+def split(source: Source, fraction: float, *, seed: int, parts: tuple[str, str]) -> tuple[Source, Source]:
+    """Two disjoint parts, `fraction` of each class in the second (at least one image), the rest in the first."""
+    generator = np.random.Generator(np.random.Philox(key=seed))
+    second: list[int] = []
+    for label in np.unique(source.labels):
+        members = np.flatnonzero(source.labels == label)
+        count = min(max(1, round(fraction * len(members))), len(members) - 1)
+        second.extend(members[np.argsort(generator.random(len(members)), kind='stable')[: max(count, 0)]])
+    if not second:
+        raise UserError(f'{source.name} holds {len(source)} images, too few to set {fraction:.0%} of each class apart')
+    chosen = np.zeros(len(source), bool)
+    chosen[second] = True
+    return source.select(np.flatnonzero(~chosen), parts[0]), source.select(np.flatnonzero(chosen), parts[1])
+
+
+def first_of_each_class(source: Source, count: int) -> Source:
+    """The first `count` images of each class, in order."""
+    kept = np.sort(np.concatenate([np.flatnonzero(source.labels == c)[:count] for c in np.unique(source.labels)]))
+    return source.select(kept, f'{count} a class')
+
+
+def _digits() -> tuple[Source, Source]:
+    """scikit-learn's 1,797 handwritten 8×8 digits: 1,437 to train, 360 to test, the same in each class."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
+    return split(from_arrays('digits', images, bunch.target), 0.2, seed=0, parts=('train', 'test'))
+
+
+def _tfds(name: str, data_dir: str) -> tuple[Source, Source]:
+    import tensorflow_datasets as tfds
+
+    options = {'data_dir': os.path.expanduser(data_dir)} if data_dir else {}
+    try:
+        builder = tfds.builder(name, **options)
+    except tfds.core.registered.DatasetNotFoundError as error:
+        known = tfds.list_builders(with_community_datasets=False)
+        raise UserError(f'tfds:{name} is unknown{nearest(name.split("/")[0].split(":")[0], known)}') from error
+    except Exception as error:
+        raise UserError(f'tfds:{name} cannot be opened: {type(error).__name__}: {error}') from error
+    try:
+        if not builder.is_prepared():
+            builder.download_and_prepare(file_format='array_record')
+    except Exception as error:
+        where = builder.data_dir
+        raise UserError(f'tfds:{name} is not in {where} and could not be prepared: {type(error).__name__}') from error
+    info = builder.info
+    for feature in ('image',):
+        if feature not in info.features:
+            raise UserError(f'tfds:{name} has no {feature!r}; it has {", ".join(info.features)}')
+    test_name = next((s for s in ('test', 'validation') if s in info.splits), None)
+    if 'train' not in info.splits or test_name is None:
+        raise UserError(f'tfds:{name} needs train and test (or validation) splits; it has {", ".join(info.splits)}')
+
+    def one(part: str) -> Source:
+        try:
+            rows = builder.as_data_source(split=part)
+        except Exception as error:
+            raise UserError(
+                f'tfds:{name} in {builder.data_dir} cannot be read without TensorFlow: prepare it with '
+                f"file_format='array_record' ({type(error).__name__})"
+            ) from error
+        if len(rows) == 0:
+            raise UserError(f'tfds:{name} has an empty split {part}')
+        labelled = 'label' in info.features
+        labels = _tfds_labels(rows, labelled)
+        names = getattr(info.features['label'], 'names', None) if labelled else ()
+        digest = _digest(f'{info.full_name} {part} {len(rows)}'.encode(), labels.tobytes())
+        return Source(f'tfds:{name}[{part}]', lambda i: rows[i]['image'], labels, names or (), digest)
+
+    return one('train'), one(test_name)
+
+
+def _tfds_labels(rows: Any, labelled: bool) -> np.ndarray:
+    """Labels alone, without decoding the images."""
+    if not labelled:
+        return np.full(len(rows), -1, np.int32)
+    decoded = rows.data_source.__getitems__(range(len(rows))) if hasattr(rows, 'data_source') else None
+    if decoded is None:
+        return np.array([rows[i]['label'] for i in range(len(rows))], np.int32)
+    parse = rows.dataset_info.features.deserialize_example_np
+    from tensorflow_datasets.core import decode
+
+    skip = decode.SkipDecoding()
+    return np.array([parse(row, decoders={'image': skip})['label'] for row in decoded], np.int32)
+
+
+def _npz(path: str, test_fraction: float) -> tuple[Source, Source]:
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UserError(f'data.source=npz:{path}: there is no such file')
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:
+        raise UserError(f'{path} is no readable npz file of plain arrays: {error}') from error
+
+    def pick(*names: str) -> np.ndarray | None:
+        return next((arrays[n] for n in names if n in arrays), None)
+
+    train = pick('train_images', 'x_train', 'images')
+    if train is None:
+        raise UserError(
+            f'{path} holds {", ".join(arrays) or "nothing"}; it needs train_images (and train_labels, test_images, '
+            f'test_labels), or images and labels'
+        )
+    if len(train) == 0:
+        raise UserError(f'{path} holds no images')
+    labels = pick('train_labels', 'y_train', 'labels')
+    source = from_arrays(f'npz:{path}', train, labels)
+    test = pick('test_images', 'x_test')
+    if test is None:
+        return split(source, test_fraction, seed=0, parts=('train', 'test'))
+    return source, from_arrays(f'npz:{path}[test]', test, pick('test_labels', 'y_test'), source.class_names)
+
+
+def _list_folder(root: Path) -> tuple[list[Path], list[str], list[int]]:
+    """Image files below `root`, class names from its sub-folders (none when it is flat), and labels."""
+    flat = sorted(p for p in root.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith('.'))
+    if flat:
+        return flat, [], [-1] * len(flat)
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, folder in enumerate(folders):
+        found = sorted(p for p in folder.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES)
+        files += found
+        labels += [label] * len(found)
+    return files, [f.name for f in folders], labels
+
+
+def _folder(path: str, test_fraction: float) -> tuple[Source, Source]:
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise UserError(f'data.source=folder:{path}: there is no such folder')
+    train_root = root / 'train'
+    test_root = next((root / n for n in ('test', 'val', 'validation') if (root / n).is_dir()), None)
+    if train_root.is_dir() and test_root is not None:
+        train, test = _folder_source(train_root), _folder_source(test_root)
+        if train.class_names != test.class_names:
+            odd = sorted(set(train.class_names) ^ set(test.class_names))
+            raise UserError(f'{train_root} and {test_root} have different class folders: {", ".join(odd[:5])}')
+        return train, test
+    return split(_folder_source(root), test_fraction, seed=0, parts=('train', 'test'))
+
+
+def _folder_source(root: Path) -> Source:
+    files, names, labels = _list_folder(root)
+    if not files:
+        raise UserError(f'{root} holds no images (looked for {", ".join(sorted(IMAGE_SUFFIXES))})')
+    listing = '\n'.join(f'{f.relative_to(root)} {f.stat().st_size}' for f in files)
+    return Source(
+        f'folder:{root}', lambda i: read_image(files[i]), np.array(labels), names, _digest(listing.encode())
+    )
+
+
+def read_image(file: Path) -> np.ndarray:
+    """An image file as uint8 `[height, width, channels]`, grey or RGB; the EXIF orientation is ignored.
+
+    Raises:
+      UserError: if the file is no image or is cut short, with its path.
+    """
+    try:
+        with Image.open(file) as image:
+            grey = image.mode in ('1', 'L', 'I', 'I;16', 'F', 'LA')
+            array = np.asarray(image.convert('L' if grey else 'RGB'))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise UserError(f'{file} cannot be read: {error.strerror}') from error
+        raise UserError(f'{file} is no image that can be decoded: {error}') from error
+    return array
+
+
+def fitted(source: Source, *, image_size: int = 0, channels: int = 0, pad: int = 0) -> Source:
+    """The source with every image brought to one size, channel count and border, where asked."""
+    if not (image_size or channels or pad):
+        return source
+
+    def change(image: np.ndarray) -> np.ndarray:
+        if image.ndim == 2:
+            image = image[..., None]
+        if channels == 3 and image.shape[-1] == 1:
+            image = np.repeat(image, 3, axis=-1)
+        elif channels == 1 and image.shape[-1] == 3:
+            image = np.asarray(Image.fromarray(image).convert('L'))[..., None]
+        if image_size and image.shape[:2] != (image_size, image_size):
+            image = _resize_and_crop(image, image_size)
+        return np.pad(image, ((pad, pad), (pad, pad), (0, 0))) if pad else image
+
+    return source.mapped(change, f'size {image_size} channels {channels} pad {pad}')
+
+
+def _resize_and_crop(image: np.ndarray, size: int) -> np.ndarray:
+    height, width = image.shape[:2]
+    scale = size / min(height, width)
+    shape = (max(size, round(width * scale)), max(size, round(height * scale)))
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture = picture.resize(shape, Image.Resampling.BICUBIC)
+    left, top = (shape[0] - size) // 2, (shape[1] - size) // 2
+    resized = np.asarray(picture.crop((left, top, left + size, top + size)))
+    return resized[..., None] if resized.ndim == 2 else resized

@@ -1,0 +1,42 @@
+"""Writes the features of a data set, from a trained encoder, to an npz file."""
+
+from pathlib import Path
+
+from . import cli
+from .errors import UserError, command
+
+USAGE = """usage: python -m selfsup.embed --workdir=FOLDER --out=FILE.npz [--data=SOURCE] [--step=N]
+
+  --workdir=FOLDER  a run
+  --out=FILE.npz    gets train_features, train_labels, test_features, test_labels, class_names
+  --data=SOURCE     digits, tfds:<name>, npz:<file> or folder:<path>; by default the run's own
+  --step=N          which checkpoint; by default the newest"""
+
+
+def main(arguments: list[str]) -> int:
+    values, overrides = cli.parse(arguments, {'workdir': None, 'out': None, 'data': 'own', 'step': 'newest'}, USAGE)
+    if overrides:
+        raise UserError('embed takes its config from the workdir; --config fields have no effect here')
+    if not values['out'].endswith('.npz') or not Path(values['out']).parent.is_dir():
+        raise UserError(f'--out={values["out"]} must be a file ending in .npz in a folder that exists')
+    cli.prepare()
+    import numpy as np
+
+    from .engine import build, encoder
+
+    step = None if values['step'] == 'newest' else cli.integer('step', values['step'])
+    trained = encoder.load(values['workdir'], step=step)
+    data = build.open_data(trained.config, None if values['data'] == 'own' else values['data'])
+    arrays = {}
+    for part, source in (('train', data.labelled), ('test', data.test)):
+        arrays[f'{part}_features'] = trained(source.images())
+        arrays[f'{part}_labels'] = source.labels
+    arrays['class_names'] = np.array(data.labelled.class_names, dtype=np.str_)
+    np.savez(values['out'], **arrays)
+    shapes = ', '.join(f'{name} {list(a.shape)}' for name, a in arrays.items())
+    print(f'{values["out"]}: {shapes}')
+    return 0
+
+
+if __name__ == '__main__':
+    command(main)()

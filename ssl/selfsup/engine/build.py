@@ -1,0 +1,111 @@
+"""From a config to the objects of a run."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from .. import augment, optim
+from ..config import keywords
+from ..data import feeds, sources
+from ..errors import UserError
+from ..methods import METHODS, Method
+from ..models import ENCODERS, MLP
+
+# Training sets below this are no use: the held-out part and the batch statistics need examples.
+SMALLEST_SET = 8
+
+
+class Data(NamedTuple):
+    """The sources of a run: `train` is what the encoder sees, `labelled` is it and the held-out part together."""
+
+    train: sources.Source
+    holdout: sources.Source
+    labelled: sources.Source
+    test: sources.Source
+
+    @property
+    def fingerprint(self) -> str:
+        return f'{self.train.fingerprint}-{self.holdout.fingerprint}-{self.test.fingerprint}'
+
+
+def open_data(config: ConfigDict, spec: str | None = None) -> Data:
+    """The data of a config, or of another source read the same way."""
+    c = config.data
+    whole, test = sources.open_source(spec or c.source, data_dir=c.dir, test_fraction=c.test_fraction)
+    if c.per_class:
+        whole = sources.first_of_each_class(whole, c.per_class)
+    if len(whole) < SMALLEST_SET:
+        raise UserError(f'{whole.name} holds {len(whole)} images; at least {SMALLEST_SET} are needed to train')
+    fit = {'image_size': c.image_size, 'channels': c.channels, 'pad': c.pad}
+    whole, test = sources.fitted(whole, **fit), sources.fitted(test, **fit)
+    train, holdout = sources.split(whole, c.holdout, seed=1, parts=('train', 'held out'))
+    return Data(train, holdout, whole, test)
+
+
+def build_encoder(config: ConfigDict, **fixed: Any) -> nn.Module:
+    """The backbone of `config.model`."""
+    fields = {k: v for k, v in config.model.items() if k != 'name'}
+    dtype = jnp.bfloat16 if config.train.precision == 'bfloat16' else None
+    return ENCODERS[config.model.name](**fields, dtype=dtype, **fixed)
+
+
+def build_head(spec: ConfigDict, config: ConfigDict) -> MLP:
+    """A projector or predictor from its group of fields."""
+    dtype = jnp.bfloat16 if config.train.precision == 'bfloat16' else None
+    return MLP(**{**spec.to_dict(), 'widths': tuple(spec.widths)}, dtype=dtype)
+
+
+def build_method(config: ConfigDict, *, steps: int, axis_name: str | None = None, **values: Any) -> Method:
+    """The method of `config.method`; `values` replace its hyper-parameters (a sweep passes traced arrays)."""
+    constructor = METHODS[config.method.name]
+    fields = {k: v for k, v in config.method.items() if k in keywords(constructor)} | values
+    if 'momentum_final' in fields:
+        first, final = fields['momentum'], fields.pop('momentum_final')
+        same = isinstance(first, float) and first == final
+        fields['momentum'] = first if same else optim.momentum_cosine(first, final, steps=steps)
+    return constructor(
+        build_encoder(config), build_head(config.projector, config), **fields, axis_name=axis_name
+    )
+
+
+def build_optimizer(config: ConfigDict, *, epoch_steps: int, **values: Any) -> tuple[optax.GradientTransformation, Any]:
+    """The optimiser and its learning-rate schedule; `values` replace fields (a sweep passes traced arrays)."""
+    c = {**config.optimizer, **values}
+    warmup = round(c['warmup_epochs'] * epoch_steps)
+    if c['schedule'] == 'cosine':
+        rate = optim.warmup_cosine(
+            c['learning_rate'],
+            steps=config.train.epochs * epoch_steps,
+            warmup_steps=warmup,
+            start=c['warmup_start'],
+            final_share=c['final_share'],
+        )
+    else:
+        rate = optim.warmup_constant(c['learning_rate'], warmup_steps=warmup, start=c['warmup_start'])
+    groups = {name: optim.Group(**group) for name, group in config.optimizer.groups.items()}
+    plain = ('weight_decay', 'momentum', 'beta2', 'trust', 'decay_vectors', 'clip_norm')
+    chosen = {name: c[name] for name in plain}
+    return optim.optimizer(c['name'], rate, peak=c['learning_rate'], groups=groups, **chosen), rate
+
+
+def build_views(config: ConfigDict) -> Any:
+    """The augmentation of a config: see :func:`selfsup.augment.make_views`."""
+    c = config.augment
+    return augment.make_views({k: v.to_dict() for k, v in c.views.items()}, mean=c.mean, std=c.std)
+
+
+def build_preparation(config: ConfigDict) -> Any:
+    """What evaluation does to images: see :func:`selfsup.augment.make_evaluation`."""
+    c = config.augment
+    return augment.make_evaluation(resize=c.evaluation_resize, crop=c.evaluation_crop, mean=c.mean, std=c.std)
+
+
+def build_feed(config: ConfigDict, source: sources.Source, mesh: Any) -> Any:
+    """The feed of the training step."""
+    c = config.data
+    return feeds.make_feed(
+        c.feed, source, seed=config.seed, batch_size=c.batch_size, mesh=mesh, workers=c.workers
+    )

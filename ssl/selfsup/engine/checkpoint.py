@@ -1,0 +1,101 @@
+"""Checkpoints: orbax, asynchronous and atomic; the newest few and the best are kept."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging
+
+from ..errors import UserError
+
+FORMAT = 1  # raised when the layout of the state changes
+
+
+class Checkpoints:
+    """The checkpoints of a workdir.
+
+    Args:
+      workdir: folder of the run.
+      keep: how many of the newest are kept.
+      best: name of the number, given at `save`, whose largest value is kept besides.
+    """
+
+    def __init__(self, workdir: Path, *, keep: int = 2, best: str | None = None):
+        logging.set_verbosity(logging.ERROR)  # orbax reports every step of a save
+        manager = ocp.checkpoint_managers
+        policies: list[Any] = [manager.LatestN(keep)]
+        if best:
+            policies.append(manager.BestN(get_metric_fn=lambda m: m.get(best, -float('inf')), n=1))
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=manager.AnyPreservationPolicy(policies),
+            best_fn=None if best is None else (lambda m: m.get(best, -float('inf'))),
+            enable_async_checkpointing=True,
+            cleanup_tmp_directories=True,
+        )
+        self._manager = ocp.CheckpointManager(Path(workdir).absolute() / 'checkpoints', options=options)
+
+    def steps(self) -> list[int]:
+        """Steps that can be restored, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def best_step(self) -> int | None:
+        """The step with the best number, if any was saved with it."""
+        return self._manager.best_step()
+
+    def save(self, step: int, state: Any, metrics: dict[str, float] | None = None) -> None:
+        """Starts writing; returns at once, and waits for the write before it."""
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), about=ocp.args.JsonSave({'format': FORMAT, 'step': step})
+        )
+        self._manager.save(step, args=arguments, metrics=metrics or {}, force=True)
+
+    def wait(self) -> None:
+        """Until everything is on disk; raises what went wrong."""
+        self._manager.wait_until_finished()
+        self._manager.check_for_errors()
+
+    def restore(self, like: Any, step: int | None = None) -> tuple[int, Any] | None:
+        """The newest checkpoint that can be read (or that of `step`), in the shapes and shardings of `like`.
+
+        A damaged one is reported and the one before it used.
+
+        Returns:
+          (step, state), or None without any checkpoint.
+
+        Raises:
+          UserError: when `step` is absent or damaged, or no checkpoint can be read.
+        """
+        available = self.steps()
+        if step is not None and step not in available:
+            raise UserError(f'there is no checkpoint of step {step}; there are {available or "none"}')
+        failures = []
+        for candidate in [step] if step is not None else reversed(available):
+            try:
+                about = self._manager.restore(candidate, args=ocp.args.Composite(about=ocp.args.JsonRestore())).about
+                if about.get('format') != FORMAT:
+                    raise ValueError(f'its format is {about.get("format")}, and this version reads {FORMAT}')
+                restored = self._manager.restore(
+                    candidate, args=ocp.args.Composite(state=ocp.args.StandardRestore(like))
+                )
+                return candidate, restored.state
+            except Exception as error:
+                text = str(error).strip().split('\n')[0][:200]
+                failures.append(f'step {candidate} ({type(error).__name__}: {text})')
+                print(f'warning: the checkpoint of {failures[-1]} cannot be read', flush=True)
+        if failures:
+            raise UserError(f'no checkpoint can be read: {"; ".join(failures)}')
+        return None
+
+    def delete_after(self, step: int) -> None:
+        """Removes checkpoints of later steps: damaged ones, before the run writes those steps again."""
+        for later in [s for s in self.steps() if s > step]:
+            self._manager.delete(later)
+
+    def close(self) -> None:
+        self._manager.close()
+
+
+def shapes(state: Any, shardings: Any) -> Any:
+    """What `restore` wants: shapes, types and places of a state."""
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, shardings)

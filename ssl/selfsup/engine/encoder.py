@@ -1,0 +1,87 @@
+"""A trained encoder, ready to call."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from ..config import from_dict
+from ..errors import UserError
+from ..evals import extract
+from ..methods import Method
+from . import build
+from .checkpoint import Checkpoints, shapes
+from .step import init_state
+
+
+class Encoder:
+    """`encoder(images) -> features`, of one checkpoint.
+
+    Attributes:
+      config: the run's config.
+      method, params, extra: what it is made of, for use in other code.
+      step: the checkpoint's step.
+    """
+
+    def __init__(self, config: ConfigDict, method: Method, params: Any, extra: Any, step: int):
+        self.config, self.method, self.params, self.extra, self.step = config, method, params, extra, step
+        prepare = build.build_preparation(config)
+        self._encode: Callable = jax.jit(lambda p, e, images: method.encode(p, e, prepare(images)))
+
+    def outputs(self, images: Any) -> dict[str, np.ndarray]:
+        """`features` and `embeddings`, `[n, …]` float32, of images of the data's size.
+
+        Args:
+          images: uint8 (0..255) or float ([0, 1]), `[n, height, width, channels]`.
+        """
+        images = np.asarray(images)
+        if images.ndim != 4:
+            raise UserError(f'images must have shape [n, height, width, channels], not {list(images.shape)}')
+        out = extract(
+            lambda rows: self._encode(self.params, self.extra, rows), images,
+            batch_size=self.config.evaluate.batch_size,
+        )
+        return {name: np.asarray(value, np.float32) for name, value in out.items()}
+
+    def __call__(self, images: Any) -> np.ndarray:
+        """Features `[n, dim]`, float32; see :meth:`outputs`."""
+        return self.outputs(images)['features']
+
+
+def read_config(workdir: Path) -> ConfigDict:
+    """The config of a run."""
+    file = Path(workdir) / 'config.json'
+    if not file.is_file():
+        raise UserError(f'{workdir} is no workdir of a run: it has no config.json')
+    try:
+        return from_dict(json.loads(file.read_text())['config'])
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f'{file} is damaged: {type(error).__name__}: {error}') from error
+
+
+def load(workdir: str, *, step: int | None = None) -> Encoder:
+    """The encoder of a workdir, from its newest checkpoint or that of `step`."""
+    root = Path(workdir)
+    config = read_config(root)
+    saved = json.loads((root / 'config.json').read_text())
+    try:
+        images, classes, total = np.zeros((2, *saved['image_shape']), np.float32), saved['classes'], saved['total_steps']
+    except KeyError as error:
+        raise UserError(f'{root / "config.json"} lacks {error}') from error
+    method = build.build_method(config, steps=total)
+    optimizer, _ = build.build_optimizer(config, epoch_steps=saved['steps_per_epoch'])
+    prepare = build.build_preparation(config)
+    like = jax.eval_shape(
+        lambda: init_state(method, optimizer, {'views': (prepare(images),)}, seed=config.seed, classes=classes)
+    )
+    checkpoints = Checkpoints(root, keep=config.checkpoint.keep, best=config.checkpoint.best)
+    single = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    found = checkpoints.restore(shapes(like, jax.tree.map(lambda _: single, like)), step)
+    checkpoints.close()
+    if found is None:
+        raise UserError(f'{workdir} holds no checkpoint yet')
+    return Encoder(config, method, found[1].params, found[1].extra, found[0])

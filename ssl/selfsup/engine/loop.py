@@ -1,0 +1,269 @@
+"""A run from config to report, top to bottom.
+
+Order on start: the workdir's own newest readable checkpoint, else from scratch.
+Keys: step t uses fold_in(key(seed), t), example i of it fold_in(·, i); see `step` and `augment`.
+Borders: dispatches hold `steps_per_call` steps and start at its absolute multiples, and checkpoints,
+measurements and stops fall between them, so a resumed run repeats the uninterrupted one to the bit.
+"""
+
+import collections
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from .. import parallel
+from ..errors import REQUEUE, UserError
+from . import build, report, workdir
+from .checkpoint import Checkpoints, shapes
+from .encoder import Encoder
+from .monitor import make_monitor
+from .step import TrainState, adapt_statistics, count_views, init_state, make_dispatch, make_step
+from .writer import Bar, Writer
+
+IN_FLIGHT = 2  # dispatches that may be under way before the host waits for the oldest
+
+
+class Run:
+    """Everything that a config is turned into before the first step."""
+
+    def __init__(self, config: ConfigDict, *, devices: int | None = None):
+        self.config = config
+        self.data = build.open_data(config)
+        self.mesh = parallel.data_mesh(devices)
+        self.feed = build.build_feed(config, self.data.train, self.mesh)
+        self.epoch_steps = len(self.data.train) // config.data.batch_size
+        self.total = config.train.epochs * self.epoch_steps
+        self.chunk = config.train.steps_per_call or (1 if jax.default_backend() == 'cpu' else 20)
+        self.views = build.build_views(config)
+        self.prepare = build.build_preparation(config)
+        self.image_shape = self.data.train[0]['image'].shape
+        self.classes = self.data.train.num_classes
+        try:
+            self._build()
+        except (ValueError, TypeError) as error:
+            raise UserError(f'the config cannot be built: {str(error).splitlines()[0]}') from error
+
+    def _build(self) -> None:
+        config = self.config
+        self.method = build.build_method(config, steps=self.total)
+        self.optimizer, self.rate = build.build_optimizer(config, epoch_steps=self.epoch_steps)
+        images = jnp.zeros((2, *self.image_shape), jnp.uint8)
+        views, _ = self.views(jax.random.key(0), images, jnp.arange(2))
+        self.view_shapes = [v.shape[1:] for v in views]
+        self.prepare(images)
+
+        def start() -> TrainState:
+            return init_state(
+                self.method, self.optimizer, {'views': views}, seed=config.seed, classes=self.classes
+            )
+
+        self.state_shapes = jax.eval_shape(start)
+        shardings = parallel.state_sharding(self.mesh, self.state_shapes)
+        self.shapes = shapes(self.state_shapes, shardings)
+        self.start = jax.jit(start, out_shardings=shardings)
+        self.step = make_step(
+            self.method,
+            self.optimizer,
+            self.rate,
+            self.views,
+            seed=config.seed,
+            probe_rate=config.probe.learning_rate,
+            control=config.control,
+            view_count=count_views(config.augment.views),
+            skip_nonfinite=config.train.on_nonfinite == 'skip',
+            mesh=self.mesh,
+        )
+        self.dispatch = make_dispatch(self.step, resident=self.feed.resident)
+
+    def next_chunk(self, step: int) -> int:
+        """Steps of the dispatch that starts at `step`: up to the next absolute multiple, or the end."""
+        return min(self.chunk - step % self.chunk, self.total - step)
+
+    def is_border(self, step: int, every_epochs: float) -> bool:
+        """Whether a dispatch that ends at `step` is the first to end past a multiple of so many epochs."""
+        every = max(round(every_epochs * self.epoch_steps), 1)
+        previous = step - (self.chunk if step % self.chunk == 0 else step % self.chunk)
+        return step // every > max(previous, 0) // every or step == self.total
+
+
+class Stop:
+    """A signal that asks the run to save and leave; a second one ends it at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._old = {}
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                self._old[number] = signal.signal(number, self._ask)
+            except ValueError:  # not in the main thread: the caller handles signals
+                break
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        print(f'received {signal.Signals(number).name}; saving', flush=True)
+
+    def restore(self) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+
+def check_finite(steps: np.ndarray, metrics: dict[str, np.ndarray], skip: bool) -> None:
+    """Stops at the first step whose loss or gradient was not finite, naming the terms."""
+    bad = np.flatnonzero(metrics['finite'] == 0)
+    if len(bad) and not skip:
+        at = bad[0]
+        names = [k for k, v in metrics.items() if k != 'finite' and not np.isfinite(v[at])]
+        raise UserError(
+            f'step {int(steps[at])}: not finite: {", ".join(names)}; the last checkpoint is kept. Lower the learning '
+            f"rate, or set train.on_nonfinite='skip' to leave such steps out"
+        )
+
+
+def banner(run: Run) -> None:
+    """What is about to be run."""
+    params = sum(x.size for x in jax.tree.leaves(run.state_shapes.params))
+    views = ', '.join('x'.join(map(str, shape)) for shape in run.view_shapes)
+    print(
+        f'{run.config.method.name} on {run.config.data.source}: {len(run.data.train)} images to train on, '
+        f'{len(run.data.holdout)} held out, {len(run.data.test)} to test; views {views}\n'
+        f'{params:,} parameters, {run.total} steps of {run.config.data.batch_size} images, '
+        f'{run.mesh.size} {jax.devices()[0].platform} device(s), {run.feed.__class__.__name__.lower()} data',
+        flush=True,
+    )
+
+
+def train(config: ConfigDict, path: str, *, devices: int | None = None) -> int:
+    """Trains (or goes on training) in a workdir, then evaluates and writes the report.
+
+    Args:
+      config: resolved and validated.
+      path: the workdir.
+      devices: use only the first so many.
+
+    Returns:
+      The exit code: 0 when finished, 75 when stopped by a signal or a budget after saving.
+    """
+    root = workdir.make(path)
+    lock = workdir.Lock(root)
+    stop = Stop()
+    try:
+        return _train(config, root, stop, devices)
+    finally:
+        stop.restore()
+        lock.release()
+
+
+def _train(config: ConfigDict, root: Path, stop: Stop, devices: int | None) -> int:
+    run = Run(config, devices=devices)
+    about = {
+        'fingerprint': run.data.fingerprint,
+        'image_shape': list(run.image_shape),
+        'classes': run.classes,
+        'steps_per_epoch': run.epoch_steps,
+        'total_steps': run.total,
+    }
+    workdir.claim(root, config, about)
+    checkpoints = Checkpoints(root, keep=config.checkpoint.keep, best=config.checkpoint.best)
+    restored = checkpoints.restore(run.shapes)
+    step, state = restored or (0, run.start())
+    checkpoints.delete_after(step)
+    writer = Writer(root, step=step)
+    banner(run)
+    if restored:
+        print(f'going on from step {step}', flush=True)
+    finished = False
+    try:
+        state, step = _loop(run, state, step, writer, checkpoints, stop)
+        finished = step >= run.total
+    finally:
+        checkpoints.wait()
+        checkpoints.close()
+        writer.close()
+    if not finished:
+        print(f'stopped at step {step} of {run.total}; run the same command to go on', flush=True)
+        return REQUEUE
+    encoder = Encoder(config, run.method, state.params, state.extra, step)
+    report.finish(root, run.data, encoder, untrained(run), writer.lines)
+    return 0
+
+
+def untrained(run: Run) -> Encoder:
+    """The encoder before the first step, with batch statistics adapted on train."""
+    state = run.start()
+    images = run.data.train
+    count = min(max(1, run.epoch_steps), 20)
+    batches = []
+    for number in range(count):
+        rows, indices = run.feed(number, 1)
+        batch = rows['image'][indices[0]] if run.feed.resident else rows['image'][0]
+        batches.append((batch, indices[0]))
+    del images
+    extra = adapt_statistics(run.method, state.params, state.extra, batches, run.views, seed=run.config.seed)
+    return Encoder(run.config, run.method, state.params, extra, 0)
+
+
+def _loop(
+    run: Run, state: TrainState, step: int, writer: Writer, checkpoints: Checkpoints, stop: Stop
+) -> tuple[TrainState, int]:
+    config = run.config
+    held = run.data.holdout
+    rows = np.arange(min(len(held), config.monitor.max_samples))
+    held = held.select(rows, 'monitored')
+    monitor = make_monitor(run.method, run.views, run.prepare, held.images(), held.labels, seed=config.seed)
+    bar = Bar(run.total, step, config.data.batch_size)
+    pending: collections.deque = collections.deque()
+    begun, first, measured = time.monotonic(), step, {}
+    skip = config.train.on_nonfinite == 'skip'
+    last_waited = run.feed.waited
+
+    def settle(limit: int) -> None:
+        """Writes what the device has finished, until at most `limit` dispatches are outstanding."""
+        nonlocal last_waited
+        while len(pending) > limit:
+            start, count, metrics, numbers = pending.popleft()
+            metrics = jax.device_get(metrics)
+            steps = np.arange(start, start + count)
+            check_finite(steps, metrics, skip)
+            for row in np.flatnonzero((steps + 1) % config.train.log_every == 0):
+                values = {k: float(v[row]) for k, v in metrics.items() if k != 'finite'}
+                if skip and not metrics['finite'][row]:
+                    values['skipped'] = 1.0
+                writer.write(int(steps[row]) + 1, values)
+            if numbers is not None:
+                writer.write(start + count, {k: float(v) for k, v in jax.device_get(numbers).items()})
+            if (start + count) % config.train.log_every < count or start + count == run.total:
+                timing = bar.update(start + count, float(metrics['loss'][-1]), run.feed.waited - last_waited)
+                last_waited = run.feed.waited
+                writer.time(start + count, **timing)
+
+    try:
+        while step < run.total:
+            count = run.next_chunk(step)
+            state, metrics = run.dispatch(state, *run.feed(step, count))
+            step += count
+            numbers = monitor(state) if run.is_border(step, config.monitor.every_epochs) else None
+            pending.append((step - count, count, metrics, numbers))
+            budget = config.train.stop_after_steps and step - first >= config.train.stop_after_steps
+            minutes = config.train.stop_after_minutes
+            late = minutes and time.monotonic() - begun >= 60 * minutes
+            ending = stop.asked or budget or late
+            border = run.is_border(step, config.checkpoint.every_epochs)
+            settle(0 if ending or border or numbers is not None else IN_FLIGHT)
+            if numbers is not None:
+                measured = {k: float(v) for k, v in jax.device_get(numbers).items()}
+            if ending or border:
+                checkpoints.save(step, state, measured)
+            if ending:
+                break
+        settle(0)
+    finally:
+        bar.close()
+    return state, step

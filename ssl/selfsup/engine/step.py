@@ -1,0 +1,195 @@
+"""The one training step: views, method, optimiser, probe. Everything in it is compiled together."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from ..methods import Method
+from ..parallel import constrain_batch
+
+PROBE_MEMORY = 0.99  # share of the old feature statistics that the probe keeps at each step
+VIEWS, EMBED, CRITERION = range(3)  # streams of a step's key
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything a step changes. The key is not here: it is `fold_in(key(seed), step)`."""
+
+    step: Array
+    params: Any
+    extra: Any
+    opt_state: Any
+    probe: Any
+
+
+def init_probe(features: int, classes: int) -> dict[str, Any]:
+    """A linear probe at zero, with the running statistics that standardise its input."""
+    params = {'kernel': jnp.zeros((features, max(classes, 1))), 'bias': jnp.zeros((max(classes, 1),))}
+    return {
+        'params': params,
+        'opt_state': optax.adam(1.0).init(params),
+        'mean': jnp.zeros((features,)),
+        'var': jnp.ones((features,)),
+    }
+
+
+def probe_logits(probe: dict[str, Any], features: Array) -> Array:
+    """Class scores of standardised features."""
+    x = (features - probe['mean'][None]) * jax.lax.rsqrt(probe['var'][None] + 1e-6)
+    return jnp.matmul(x, probe['params']['kernel']) + probe['params']['bias'][None]
+
+
+def update_probe(probe: dict[str, Any], features: Array, labels: Array, learning_rate: Any) -> tuple[dict, Array]:
+    """One Adam step of the probe on features that carry no gradient; and its accuracy before it."""
+    features = jax.lax.stop_gradient(features).astype(jnp.float32)
+    mean = jnp.mean(features, axis=0)
+    new = {
+        'mean': PROBE_MEMORY * probe['mean'] + (1 - PROBE_MEMORY) * mean,
+        'var': PROBE_MEMORY * probe['var']
+        + (1 - PROBE_MEMORY) * jnp.mean((features - mean[None]) ** 2, axis=0),
+    }
+
+    def loss(params: Any) -> tuple[Array, Array]:
+        logits = probe_logits({**probe, **new, 'params': params}, features)
+        valid = labels >= 0
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(labels, 0))
+        right = (jnp.argmax(logits, axis=-1) == labels) & valid
+        count = jnp.maximum(jnp.sum(valid), 1)
+        return jnp.sum(jnp.where(valid, losses, 0.0)) / count, jnp.sum(right) / count
+
+    (_, accuracy), gradients = jax.value_and_grad(loss, has_aux=True)(probe['params'])
+    updates, opt_state = optax.adam(learning_rate).update(gradients, probe['opt_state'])
+    return {**new, 'params': optax.apply_updates(probe['params'], updates), 'opt_state': opt_state}, accuracy
+
+
+def pair_sources(control: str, batch: int, views: int) -> list[Array | None]:
+    """Which row each view is drawn from: its own, or, under the control, another image's.
+
+    The batch is in random order, so a shift by the view's number draws a new stranger every epoch.
+    """
+    if control == 'none':
+        return [None] * views
+    return [None if v == 0 else jnp.roll(jnp.arange(batch), v) for v in range(views)]
+
+
+def count_views(specs: Any) -> int:
+    """Views that an augmentation's specifications give."""
+    return sum(spec.get('count', 1) for spec in specs.values())
+
+
+def make_step(
+    method: Method,
+    optimizer: optax.GradientTransformation,
+    learning_rate: Callable,
+    views: Callable,
+    *,
+    seed: int,
+    probe_rate: Any,
+    control: str = 'none',
+    view_count: int = 2,
+    skip_nonfinite: bool = False,
+    mesh: Any = None,
+) -> Callable[[TrainState, dict[str, Array]], tuple[TrainState, dict[str, Array]]]:
+    """The function `(state, {'image', 'label', 'index'}) -> (state, metrics)` of one update.
+
+    The state carries everything that changes; the key of step t is `fold_in(key(seed), t)`.
+    """
+
+    def step(state: TrainState, rows: dict[str, Array]) -> tuple[TrainState, dict[str, Array]]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        rows = constrain_batch(rows, mesh)
+        size = rows['index'].shape[0]
+        sources = pair_sources(control, size, view_count)
+        images, sampled = views(jax.random.fold_in(key, VIEWS), rows['image'], jnp.arange(size), sources)
+        batch = {'views': constrain_batch(images, mesh), 'index': rows['index'], 'view_params': sampled}
+        if method.uses_labels:
+            batch['label'] = rows['label']
+
+        def loss(params: Any) -> tuple[Array, tuple]:
+            outputs, extra = method.embed(params, state.extra, batch, jax.random.fold_in(key, EMBED))
+            value, (extra, metrics) = method.criterion(
+                params, outputs, extra, batch, jax.random.fold_in(key, CRITERION)
+            )
+            return value, (extra, metrics, jax.lax.stop_gradient(outputs['features']))
+
+        (value, (extra, metrics, features)), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params, extra = method.after(optax.apply_updates(state.params, updates), extra, state.step)
+        probe, accuracy = update_probe(state.probe, features[0], rows['label'], probe_rate)
+        norm = optax.global_norm(gradients)
+        finite = jnp.isfinite(value) & jnp.isfinite(norm)
+        new = TrainState(state.step + 1, params, extra, opt_state, probe)
+        if skip_nonfinite:
+            kept = state.replace(step=state.step + 1)
+            new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, kept)
+        report = {
+            'loss': value,
+            **metrics,
+            'gradient_norm': norm,
+            'learning_rate': learning_rate(state.step),
+            'probe_accuracy_train': accuracy,
+            'finite': finite.astype(jnp.float32),
+        }
+        return new, {name: jnp.asarray(v, jnp.float32) for name, v in report.items()}
+
+    return step
+
+
+def make_dispatch(step: Callable, *, resident: bool) -> Callable:
+    """The function `(state, data, indices) -> (state, metrics)` of one dispatch of several steps, jitted.
+
+    `indices` is `[steps, batch]`; `data` is the whole set if resident, else the dispatch's own rows
+    `[steps, batch, …]`. Metrics are `[steps]` each. One step is not wrapped in a scan: on CPU a
+    convolution inside a scan is 13 times slower.
+    """
+
+    def rows(data: dict[str, Array], indices: Array) -> dict[str, Array]:
+        if resident:
+            data = {name: array[indices] for name, array in data.items()}
+        return {**data, 'index': indices}
+
+    def dispatch(state: TrainState, data: dict[str, Array], indices: Array) -> tuple[TrainState, Any]:
+        if indices.shape[0] == 1:
+            one = data if resident else jax.tree.map(lambda x: x[0], data)
+            state, metrics = step(state, rows(one, indices[0]))
+            return state, jax.tree.map(lambda x: x[None], metrics)
+        if resident:
+            return jax.lax.scan(lambda s, i: step(s, rows(data, i)), state, indices)
+        return jax.lax.scan(lambda s, x: step(s, rows(*x)), state, (data, indices))
+
+    return jax.jit(dispatch, donate_argnums=0)
+
+
+def init_state(
+    method: Method, optimizer: optax.GradientTransformation, batch: dict[str, Any], *, seed: int, classes: int
+) -> TrainState:
+    """The state before the first step."""
+    params, extra = method.init(jax.random.key(seed), batch)
+    features = jax.eval_shape(lambda p, e: method.encode(p, e, batch['views'][0][:2])['features'], params, extra)
+    return TrainState(
+        jnp.zeros((), jnp.int32), params, extra, optimizer.init(params), init_probe(features.shape[1], classes)
+    )
+
+
+def adapt_statistics(method: Method, params: Any, extra: Any, batches: Any, views: Callable, *, seed: int) -> Any:
+    """`extra` after the network part has seen `batches` without learning: the untrained encoder's control.
+
+    An untrained network with batch statistics of its own data is a fair opponent; with the initial
+    ones (mean 0, variance 1) it would be handicapped.
+    """
+
+    @jax.jit
+    def one(extra: Any, images: Array, index: Array, number: Array) -> Any:
+        key = jax.random.fold_in(jax.random.key(seed), number)
+        seen, sampled = views(key, images, jnp.arange(images.shape[0]))
+        batch = {'views': seen, 'index': index, 'view_params': sampled}
+        return method.embed(params, extra, batch, key)[1]
+
+    for number, (images, index) in enumerate(batches):
+        extra = one(extra, images, index, jnp.asarray(number))
+    return extra

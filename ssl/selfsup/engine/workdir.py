@@ -1,0 +1,106 @@
+"""The folder of a run: its lock, its identity, and what it was made with."""
+
+import fcntl
+import json
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from ..config import differences, identity, to_json
+from ..errors import UserError
+
+
+class Lock:
+    """Holds a workdir for one process; the operating system lets go when the process ends, however it ends."""
+
+    def __init__(self, workdir: Path):
+        self._file = (workdir / '.lock').open('a+')
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.seek(0)
+            owner = self._file.read().strip() or 'unknown'
+            self._file.close()
+            raise UserError(f'{workdir} is in use by another process ({owner})') from None
+        self._file.truncate(0)
+        self._file.write(f'pid {os.getpid()} on {platform.node()}')
+        self._file.flush()
+
+    def release(self) -> None:
+        self._file.close()
+
+
+def make(path: str | Path) -> Path:
+    """The folder of a run, made if it is not there."""
+    workdir = Path(path).expanduser()
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        probe = workdir / '.writable'
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f'--workdir={path} cannot be written: {error.strerror}') from error
+    return workdir
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the numbers, and the devices."""
+    names = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
+    found = {name: metadata.version(name) for name in names}
+    devices = jax.devices()
+    return {**found, 'python': platform.python_version(), 'devices': f'{len(devices)} x {devices[0].device_kind}'}
+
+
+def git_commit() -> str:
+    """The commit of the code, marked if it has uncommitted changes; '' outside a repository."""
+    root = Path(__file__).parent
+    try:
+        commit = subprocess.run(['git', 'rev-parse', 'HEAD'], cwd=root, capture_output=True, text=True, timeout=10)
+        status = subprocess.run(['git', 'status', '--porcelain'], cwd=root, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ''
+    return (commit.stdout.strip() + (' with changes' if status.stdout.strip() else '')) if not commit.returncode else ''
+
+
+def claim(workdir: Path, config: ConfigDict, about: dict[str, Any]) -> None:
+    """Writes `config.json`, or checks that the one there belongs to the same run.
+
+    Args:
+      workdir: folder of the run.
+      config: resolved config.
+      about: `fingerprint` of the data and whatever else is worth keeping.
+
+    Raises:
+      UserError: naming each field that differs.
+    """
+    file = workdir / 'config.json'
+    if file.exists():
+        try:
+            saved = json.loads(file.read_text())
+            old, fingerprint = saved['config'], saved['fingerprint']
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise UserError(f'{file} is damaged ({error}); move it away to start anew') from error
+        changed = differences(old, config)
+        if changed:
+            raise UserError(
+                f'{workdir} belongs to another config; {"; ".join(changed[:8])}'
+                f'{f" and {len(changed) - 8} more" if len(changed) > 8 else ""}; use another --workdir'
+            )
+        if fingerprint != about['fingerprint']:
+            raise UserError(f'the data of {workdir} have changed (fingerprint {fingerprint}, now {about["fingerprint"]})')
+    content = {
+        'config': json.loads(to_json(config)),
+        'identity': identity(config),
+        **about,
+        'versions': versions(),
+        'git': git_commit(),
+    }
+    temporary = file.with_suffix('.new')
+    temporary.write_text(json.dumps(content, indent=2, sort_keys=True))
+    temporary.replace(file)

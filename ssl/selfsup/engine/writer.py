@@ -1,0 +1,114 @@
+"""Metrics to `metrics.jsonl` and TensorBoard; timings to `timing.jsonl`; a progress bar."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..errors import UserError
+
+
+def read_jsonl(file: Path) -> list[dict[str, Any]]:
+    """The lines of a JSON-lines file; a last line cut short by a crash is left out."""
+    if not file.exists():
+        return []
+    lines = []
+    for number, line in enumerate(file.read_text().splitlines()):
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            if number < len(file.read_text().splitlines()) - 1:
+                raise UserError(f'{file} is damaged at line {number + 1}') from None
+    return lines
+
+
+class Writer:
+    """Appends lines of metrics, which are functions of config, seed and step alone; times go elsewhere.
+
+    Args:
+      workdir: folder of the run.
+      step: the step resumed from; lines of later steps are cut off, because the run writes them again.
+    """
+
+    def __init__(self, workdir: Path, *, step: int):
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        self._summary = Summary
+        file = workdir / 'metrics.jsonl'
+        kept = [line for line in read_jsonl(file) if line['step'] <= step]
+        temporary = workdir / 'metrics.jsonl.new'
+        temporary.write_text(''.join(json.dumps(line) + '\n' for line in kept))
+        temporary.replace(file)
+        self.lines = kept
+        self._metrics = file.open('a')
+        self._timing = (workdir / 'timing.jsonl').open('a')
+        self._events = EventFileWriter(str(workdir / 'tensorboard'))
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """One line; every value a plain number."""
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        line = {'step': step, **values}
+        self.lines.append(line)
+        self._metrics.write(json.dumps(line) + '\n')
+        self._metrics.flush()
+        entries = [self._summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        self._events.add_event(Event(wall_time=time.time(), step=step, summary=self._summary(value=entries)))
+
+    def time(self, step: int, **values: float) -> None:
+        """One line of timings."""
+        self._timing.write(json.dumps({'step': step, **{k: round(v, 4) for k, v in values.items()}}) + '\n')
+        self._timing.flush()
+
+    def close(self) -> None:
+        self._metrics.close()
+        self._timing.close()
+        self._events.close()
+
+
+class Bar:
+    """Step, loss, images/s, time left and the share of time waiting for data, on one line.
+
+    On a terminal it is a live bar; elsewhere a line is printed about every tenth of the run.
+    """
+
+    def __init__(self, total: int, start: int, batch_size: int):
+        self.total, self.batch_size, self.start = total, batch_size, start
+        self._console = Console()
+        self._live = self._console.is_terminal
+        self._begun = self._last = time.perf_counter()
+        self._last_step, self._printed = start, start
+        if self._live:
+            columns = (
+                TextColumn('{task.completed:.0f}/{task.total:.0f}'),
+                BarColumn(bar_width=30),
+                TextColumn('{task.description}'),
+                TimeRemainingColumn(),
+            )
+            self._progress = Progress(*columns, console=self._console, transient=False)
+            self._task = self._progress.add_task('', total=total, completed=start)
+            self._progress.start()
+
+    def update(self, step: int, loss: float, waited: float) -> dict[str, float]:
+        """Shows the state of the run; returns the timings since the last call."""
+        now = time.perf_counter()
+        elapsed = max(now - self._last, 1e-9)
+        rate = (step - self._last_step) * self.batch_size / elapsed
+        timing = {'images_per_second': rate, 'waiting_share': min(waited / elapsed, 1.0), 'seconds': now - self._begun}
+        text = f'loss {loss:.4f}  {rate:,.0f} images/s  waiting {timing["waiting_share"]:.0%}'
+        if self._live:
+            self._progress.update(self._task, completed=step, description=text)
+        elif step - self._printed >= self.total / 10 or step >= self.total:
+            left = (now - self._begun) / max(step - self.start, 1) * (self.total - step)
+            print(f'step {step}/{self.total}  {text}  {left:.0f} s left', flush=True)
+            self._printed = step
+        self._last, self._last_step = now, step
+        return timing
+
+    def close(self) -> None:
+        if self._live:
+            self._progress.stop()

@@ -1,0 +1,60 @@
+"""What a user is told when something does not fit, and with which exit code."""
+
+import difflib
+import errno
+import functools
+import sys
+from collections.abc import Callable, Iterable
+
+BAD_INPUT = 2
+REQUEUE = 75  # EX_TEMPFAIL: stopped by a signal after saving; run the same command again
+
+
+class UserError(ValueError):
+    """Something the user can put right; the message is one sentence that names it."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """', did you mean X or Y?' with the closest of the choices, or the whole list if none is close."""
+    choices = sorted(choices)
+    close = difflib.get_close_matches(name, choices, n=2, cutoff=0.5)
+    # A field given without its group, `learning_rate` for `optimizer.learning_rate`, is close too.
+    close += [c for c in choices if c.rsplit('.', 1)[-1] == name.rsplit('.', 1)[-1] and c not in close]
+    if close:
+        return f'; did you mean {" or ".join(close[:3])}?'
+    return f'; known are {", ".join(choices[:40])}' if choices else ''
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Whether an error, or one that caused it, says that the disk is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if 'No space left on device' in str(error) or 'ENOSPC' in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
+    """Turns `main(arguments) -> exit code` into a command: user errors become one line and exit code 2."""
+
+    @functools.wraps(main)
+    def run() -> None:
+        try:
+            code = main(sys.argv[1:]) or 0
+        except UserError as error:
+            print(f'error: {error}', file=sys.stderr)
+            code = BAD_INPUT
+        except KeyboardInterrupt:
+            print('interrupted', file=sys.stderr)
+            code = 130
+        except Exception as error:
+            if not is_full_disk(error):
+                raise
+            print('error: the disk is full; what was saved before is whole, free some room and run again',
+                  file=sys.stderr)
+            code = BAD_INPUT
+        sys.exit(code)
+
+    return run

@@ -1,0 +1,80 @@
+"""What every loss shares: promotion to float32, shape checks with names in the message, safe norms."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+# Similarities and covariances decide rankings and gradients; the default precision is TF32 on NVIDIA
+# and bfloat16 on TPU, which is too coarse for both.
+HIGHEST = jax.lax.Precision.HIGHEST
+
+
+def as_float(name: str, z: jax.typing.ArrayLike) -> Array:
+    """`z` in at least float32: half precision is promoted, float64 stays; anything else is refused."""
+    z = jnp.asarray(z)
+    if not jnp.issubdtype(z.dtype, jnp.floating):
+        raise TypeError(f'{name} must be a floating-point array, not {z.dtype}')
+    return z.astype(jnp.promote_types(z.dtype, jnp.float32))
+
+
+def matrix(name: str, z: jax.typing.ArrayLike, *, rows: int = 1) -> Array:
+    """`z` as a float matrix `[batch, dim]` with at least `rows` rows, or an error that names it."""
+    z = as_float(name, z)
+    if z.ndim != 2:
+        raise ValueError(f'{name} must have shape [batch, dim], not {list(z.shape)}')
+    if z.shape[0] < rows or z.shape[1] < 1:
+        raise ValueError(f'{name} needs at least {rows} row(s) and one column, and has shape {list(z.shape)}')
+    return z
+
+
+def pair(z1: jax.typing.ArrayLike, z2: jax.typing.ArrayLike, *, names=('z1', 'z2'), rows: int = 1) -> tuple:
+    """Two float matrices of one shape, or an error that names both shapes."""
+    first, second = matrix(names[0], z1, rows=rows), matrix(names[1], z2, rows=rows)
+    if first.shape != second.shape:
+        raise ValueError(
+            f'{names[0]} and {names[1]} must have the same shape, '
+            f'and are {list(first.shape)} and {list(second.shape)}'
+        )
+    dtype = jnp.promote_types(first.dtype, second.dtype)
+    return first.astype(dtype), second.astype(dtype)
+
+
+def positive(name: str, value) -> None:
+    """Refuses a concrete value that is not positive; traced values pass (a sweep traces them)."""
+    if not isinstance(value, jax.core.Tracer) and not (jnp.asarray(value) > 0).all():
+        raise ValueError(f'{name} must be positive, not {value}')
+
+
+def normalize(z: Float[Array, '*batch dim'], *, eps: float = 1e-12) -> Float[Array, '*batch dim']:
+    """Rows scaled to unit length, `z / max(‖z‖, ε)` as torch's `F.normalize`.
+
+    Rows are divided by their largest entry first, so that norms beyond 1e19 do not overflow float32;
+    a zero row stays zero and its gradient is finite.
+    """
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(z), axis=-1, keepdims=True))
+    z = z / jnp.where(largest > eps, largest, 1.0).astype(z.dtype)
+    squared = jnp.sum(z * z, axis=-1, keepdims=True)
+    return z * jax.lax.rsqrt(jnp.maximum(squared, jnp.asarray(eps, z.dtype) ** 2))
+
+
+def standardize(z: Float[Array, 'batch dim'], *, eps: float = 1e-5) -> Float[Array, 'batch dim']:
+    """Columns to mean 0 and variance 1 (biased variance, ε inside the root), as batch-norm does."""
+    centred = z - jnp.mean(z, axis=0, keepdims=True)
+    return centred * jax.lax.rsqrt(jnp.mean(centred * centred, axis=0, keepdims=True) + eps)
+
+
+def off_diagonal_energy(z1: Float[Array, 'batch dim'], z2: Float[Array, 'batch dim']) -> Float[Array, '']:
+    """Σ_{i≠j} (Z1ᵀ Z2)²ᵢⱼ by the cheaper of its two forms.
+
+    Feature form: the `dim × dim` product, its diagonal left out. Sample form, when 2·batch ≤ dim:
+    ‖Z1ᵀZ2‖² = Σ (Z1Z1ᵀ)∘(Z2Z2ᵀ) from two `batch × batch` products, less the diagonal. The subtraction
+    is benign there: with dim ≥ 2·batch the rank bound keeps the off-diagonal part the larger one.
+    """
+    batch, dim = z1.shape
+    if 2 * batch <= dim:
+        gram1 = jnp.matmul(z1, z1.T, precision=HIGHEST)
+        gram2 = gram1 if z2 is z1 else jnp.matmul(z2, z2.T, precision=HIGHEST)
+        diagonal = jnp.sum(z1 * z2, axis=0)
+        return jnp.sum(gram1 * gram2) - jnp.sum(diagonal * diagonal)
+    product = jnp.matmul(z1.T, z2, precision=HIGHEST)
+    return jnp.sum(jnp.where(jnp.eye(dim, dtype=bool), 0.0, product) ** 2)

@@ -1,0 +1,81 @@
+"""Contrastive losses: pick the other view of the same image out of many."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._common import HIGHEST, matrix, normalize, pair, positive
+
+
+def ntxent(
+    z1: Float[Array, 'batch dim'], z2: Float[Array, 'batch dim'], *, temperature: float = 0.1
+) -> Float[Array, '']:
+    """Normalised temperature-scaled cross entropy, the mean over all 2·batch anchors (SimCLR, eq. 1).
+
+    Each row must pick its other view out of the 2·batch − 1 rows that are not itself.
+
+    Args:
+      z1, z2: embeddings of two views of the same images, any norm (normalised here).
+      temperature: τ; logits are cosines / τ. Paper: 0.1 (ImageNet), 0.5 (CIFAR-10).
+
+    Returns:
+      Mean loss in nats, ≥ 0; log(2·batch − 1) at collapse; → 0 for aligned pairs far from all others
+      as τ → 0.
+
+    Convention: the mean over both views' anchors. The authors' TensorFlow code adds the two views'
+    means, which is twice this; solo-learn and lightly take the mean.
+
+    Cost: O(batch²·dim) time, O(batch²) memory; no state.
+
+    References:
+      Chen et al. 2020, https://arxiv.org/abs/2002.05709, eq. 1.
+    """
+    positive('temperature', temperature)
+    z1, z2 = pair(z1, z2)
+    batch = z1.shape[0]
+    z = normalize(jnp.concatenate([z1, z2]))
+    logits = jnp.matmul(z, z.T, precision=HIGHEST) / temperature
+    logits = jnp.where(jnp.eye(2 * batch, dtype=bool), -jnp.inf, logits)
+    positives = jnp.sum(normalize(z1) * normalize(z2), axis=-1) / temperature
+    return jnp.mean(jax.nn.logsumexp(logits, axis=-1)) - jnp.mean(positives)
+
+
+def info_nce(
+    query: Float[Array, 'batch dim'],
+    key: Float[Array, 'batch dim'],
+    queue: Float[Array, 'length dim'],
+    *,
+    temperature: float = 0.2,
+) -> Float[Array, '']:
+    """InfoNCE with the negatives in a queue (MoCo, eq. 1): query i against its key and every queue row.
+
+    Args:
+      query: embeddings of one view (normalised here).
+      key: embeddings of the other view from the momentum encoder (normalised here; the caller stops
+        their gradient).
+      queue: earlier keys, one a row; the current keys are not among them.
+      temperature: τ. MoCo v1: 0.07, v2: 0.2.
+
+    Returns:
+      Mean loss in nats over the batch, ≥ 0; log(1 + length) at collapse.
+
+    Convention: one direction; `key` is no negative of other rows. The queue holds rows, where the
+    authors' code holds columns.
+
+    Cost: O(batch·length·dim); state: the queue, kept by the caller.
+
+    References:
+      He et al. 2020, https://arxiv.org/abs/1911.05722, eq. 1.
+    """
+    positive('temperature', temperature)
+    query, key = pair(query, key, names=('query', 'key'))
+    queue = matrix('queue', queue)
+    if queue.shape[1] != query.shape[1]:
+        raise ValueError(
+            f'queue must be as wide as query, and their shapes are {list(queue.shape)} and {list(query.shape)}'
+        )
+    query, key, queue = normalize(query), normalize(key), normalize(queue.astype(query.dtype))
+    positives = jnp.sum(query * key, axis=-1, keepdims=True)
+    negatives = jnp.matmul(query, queue.T, precision=HIGHEST)
+    logits = jnp.concatenate([positives, negatives], axis=1) / temperature
+    return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - logits[:, 0])

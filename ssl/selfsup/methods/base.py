@@ -1,0 +1,164 @@
+"""What a method is, and the two shapes that most of them have.
+
+A :class:`Method` is six pure functions, as an optax transformation is two. `params` is a dict with the
+top-level keys `encoder`, `projector`, `predictor`, …; `extra` is one dict with everything else that a
+step changes: batch statistics, target networks, queues.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+Schedule = Callable[[Any], Any]
+
+
+def _identity_after(params: Any, extra: Any, step: Any) -> tuple[Any, Any]:
+    return params, extra
+
+
+def _identity_refresh(params: Any, extra: Any, key: Any) -> Any:
+    return extra
+
+
+class Method(NamedTuple):
+    """A self-supervised method; the training loss is `embed`, then `criterion`.
+
+    Attributes:
+      init: `(key, batch) -> (params, extra)`; `batch['views']` gives the shapes.
+      embed: `(params, extra, batch, key) -> (outputs, extra)`, the network part: per-example arrays,
+        `features` and `embeddings` as tuples, one entry a view.
+      criterion: `(params, outputs, extra, batch, key) -> (loss, (extra, metrics))`, the batch part.
+      encode: `(params, extra, images) -> {'features', 'embeddings'}` with running statistics: the
+        network that the paper evaluates.
+      after: `(params, extra, step) -> (params, extra)`, once per update, with the index of the step
+        just done: moving averages, renormalised prototypes.
+      refresh: `(params, extra, key) -> extra`, by the loop between epochs.
+      uses_labels: whether `batch['label']` is passed in (SupCon); else the step removes it.
+      queue: rows of the FIFO queue, which the batch must divide; 0 without one.
+    """
+
+    init: Callable
+    embed: Callable
+    criterion: Callable
+    encode: Callable
+    after: Callable = _identity_after
+    refresh: Callable = _identity_refresh
+    uses_labels: bool = False
+    queue: int = 0
+
+
+def init_modules(key: Array, modules: dict[str, nn.Module], images: Array) -> tuple[dict, dict]:
+    """Parameters and batch statistics of modules that feed one another, in the order given."""
+    params, stats = {}, {}
+    x = images[:2]
+    for index, (name, module) in enumerate(modules.items()):
+        x, variables = module.init_with_output(jax.random.fold_in(key, index), x, train=False)
+        params[name] = variables['params']
+        stats[name] = variables.get('batch_stats', {})
+    return params, stats
+
+
+def forward(
+    module: nn.Module, params: Any, stats: Any, x: Array, *, train: bool, key: Any = None, **kwargs: Any
+) -> tuple[Array, Any]:
+    """`module` on `x`: its output, and the batch statistics (moved only if `train`)."""
+    variables = {'params': params, 'batch_stats': stats} if stats else {'params': params}
+    if not train:
+        return module.apply(variables, x, train=False, **kwargs), stats
+    rngs = None if key is None else {'dropout': key}
+    y, new = module.apply(variables, x, train=True, mutable=['batch_stats'], rngs=rngs, **kwargs)
+    return y, new.get('batch_stats', stats)
+
+
+def through(apply: Callable[[Array, Any], tuple[Array, Any]], views: tuple, state: Any, *, fuse: bool) -> tuple:
+    """`apply(x, state) -> (y, state)` over views; with `fuse`, neighbours of one shape run as one batch.
+
+    Whether views run together decides which examples share batch-norm statistics, so it is a
+    property of the method and no mere optimisation.
+    """
+    outputs, start = [], 0
+    while start < len(views):
+        stop = start + 1
+        while fuse and stop < len(views) and views[stop].shape == views[start].shape:
+            stop += 1
+        group = views[start:stop]
+        y, state = apply(group[0] if len(group) == 1 else jnp.concatenate(group), state)
+        outputs.extend(jnp.split(y, len(group)))
+        start = stop
+    return tuple(outputs), state
+
+
+def network(
+    modules: dict[str, nn.Module], params: Any, stats: Any, views: tuple, *, train: bool, fuse: bool, key: Any = None
+) -> tuple[dict, dict]:
+    """Each view through `encoder` and `projector`: `features`, `embeddings`, and the batch statistics."""
+    stats = dict(stats)
+    outputs, x = {}, views
+    for name, label in (('encoder', 'features'), ('projector', 'embeddings')):
+
+        def apply(v: Array, s: Any, name: str = name) -> tuple[Array, Any]:
+            return forward(modules[name], params[name], s, v, train=train, key=key)
+
+        outputs[label], stats[name] = through(apply, x, stats[name], fuse=fuse)
+        x = outputs[label]
+    return outputs, stats
+
+
+def encode_with(modules: dict[str, nn.Module]) -> Callable:
+    """The `encode` of a method whose paper evaluates the trained (not the target) encoder."""
+
+    def encode(params: Any, extra: Any, images: Array) -> dict[str, Array]:
+        outputs, _ = network(modules, params, extra['batch_stats'], (images,), train=False, fuse=False)
+        return {name: value[0] for name, value in outputs.items()}
+
+    return encode
+
+
+def over(axis_name: str | None, *modules: nn.Module) -> tuple[nn.Module, ...]:
+    """The modules with their batch-norms synchronised over `axis_name`."""
+    return tuple(m.clone(axis_name=axis_name) if axis_name and hasattr(m, 'axis_name') else m for m in modules)
+
+
+def joint_embedding(
+    encoder: nn.Module, projector: nn.Module, loss: Callable[..., tuple], *, fuse_views: bool = False
+) -> Method:
+    """A method without any state but batch statistics: views -> encoder -> projector -> loss.
+
+    Args:
+      encoder, projector: flax modules.
+      loss: `(embeddings) -> (scalar, metrics)` with a tuple of `[batch, dim]`, one a view.
+      fuse_views: whether views of one resolution share batch-norm statistics.
+    """
+    modules = {'encoder': encoder, 'projector': projector}
+
+    def init(key: Array, batch: dict) -> tuple[dict, dict]:
+        params, stats = init_modules(key, modules, batch['views'][0])
+        return params, {'batch_stats': stats}
+
+    def embed(params: Any, extra: Any, batch: dict, key: Any) -> tuple[dict, dict]:
+        outputs, stats = network(
+            modules, params, extra['batch_stats'], batch['views'], train=True, fuse=fuse_views, key=key
+        )
+        return outputs, {**extra, 'batch_stats': stats}
+
+    def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
+        value, metrics = loss(outputs['embeddings'])
+        return value, (extra, metrics)
+
+    return Method(init, embed, criterion, encode_with(modules))
+
+
+def moving_average(target: Any, online: Any, momentum: Any) -> Any:
+    """θ̄ ← m·θ̄ + (1 − m)·θ over a tree."""
+    return jax.tree.map(lambda t, o: (momentum * t + (1.0 - momentum) * o).astype(t.dtype), target, online)
+
+
+def pairs(views: tuple, *, count: int = 2) -> tuple:
+    """The first `count` entries of a tuple of views, or an error that says how many there are."""
+    if len(views) < count:
+        raise ValueError(f'this method needs {count} views, and the augmentation gives {len(views)}')
+    return views[:count]

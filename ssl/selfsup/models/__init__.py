@@ -1,0 +1,23 @@
+"""Encoders and heads, flax.linen modules: `module(images, train, order=None) -> [batch, features]`."""
+
+from .convnet import ConvNet
+from .mlp import MLP
+from .norm import BatchNorm
+from .resnet import ResNet, resnet18, resnet34, resnet50
+from .vit import ViT, vit_b, vit_s, vit_ti
+
+# config.model.name -> constructor; config.model's other fields are its keywords.
+ENCODERS = {
+    'convnet': ConvNet,
+    'resnet18': resnet18,
+    'resnet34': resnet34,
+    'resnet50': resnet50,
+    'vit_ti': vit_ti,
+    'vit_s': vit_s,
+    'vit_b': vit_b,
+}
+
+__all__ = [
+    'ENCODERS', 'MLP', 'BatchNorm', 'ConvNet', 'ResNet', 'ViT',
+    'resnet18', 'resnet34', 'resnet50', 'vit_b', 'vit_s', 'vit_ti',
+]

@@ -1,0 +1,69 @@
+"""The multi-layer heads of the papers: projectors and predictors."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .norm import BatchNorm
+
+
+def dense(x: Array, width: int, *, bias: bool, name: str, dtype: Any) -> Array:
+    """A linear layer with torch's default initialisation, U(±1/√fan_in) for weights and bias.
+
+    Call inside a compact module.
+    """
+    bound = x.shape[-1] ** -0.5
+
+    def uniform(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return nn.Dense(width, use_bias=bias, kernel_init=uniform, bias_init=uniform, name=name, dtype=dtype)(x)
+
+
+class MLP(nn.Module):
+    """Linear layers with activation between them, and batch-norm where the paper has it.
+
+    Attributes:
+      widths: output width of each layer; the last is the embedding's.
+      hidden_norm: batch-norm after every layer but the last.
+      last_norm: batch-norm after the last layer: 'none', 'plain' (no γ, β), 'scale' (γ only), 'affine'.
+      hidden_bias, last_bias: whether those linear layers have a bias.
+      activation: 'relu' or 'gelu' (exact), after every layer but the last.
+      axis_name: as in :class:`BatchNorm`.
+      dtype: compute type; parameters stay float32.
+    """
+
+    widths: tuple[int, ...]
+    hidden_norm: bool = True
+    last_norm: str = 'none'
+    hidden_bias: bool = True
+    last_bias: bool = True
+    activation: str = 'relu'
+    axis_name: str | None = None
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, 'batch dim'], train: bool = False) -> Float[Array, 'batch out']:
+        if self.last_norm not in ('none', 'plain', 'scale', 'affine'):
+            raise ValueError(f"last_norm must be 'none', 'plain', 'scale' or 'affine', not {self.last_norm!r}")
+        if self.activation not in ('relu', 'gelu'):
+            raise ValueError(f"activation must be 'relu' or 'gelu', not {self.activation!r}")
+        activate = nn.relu if self.activation == 'relu' else lambda v: nn.gelu(v, approximate=False)
+        for index, width in enumerate(self.widths[:-1]):
+            x = dense(x, width, bias=self.hidden_bias, name=f'linear{index}', dtype=self.dtype)
+            if self.hidden_norm:
+                x = BatchNorm(axis_name=self.axis_name, name=f'norm{index}')(x, train)
+            x = activate(x)
+        last = len(self.widths) - 1
+        x = dense(x, self.widths[-1], bias=self.last_bias, name=f'linear{last}', dtype=self.dtype)
+        if self.last_norm != 'none':
+            x = BatchNorm(
+                use_scale=self.last_norm != 'plain',
+                use_bias=self.last_norm == 'affine',
+                axis_name=self.axis_name,
+                name=f'norm{last}',
+            )(x, train)
+        return x
