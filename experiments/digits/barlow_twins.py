@@ -7,6 +7,7 @@ def get_config():
     c = defaults()
     c.method.name = 'barlow_twins'
     c.model.name = 'convnet'
+    c.method.lambd = 0.02
     c.projector.widths = (512, 512, 256)
     c.data.source = 'digits'
     c.data.pad = 2

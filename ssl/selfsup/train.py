@@ -1,7 +1,7 @@
 """Trains from a config file; the same command again resumes."""
 
 from . import cli
-from .errors import command
+from .errors import UserError, command
 
 USAGE = """usage: python -m selfsup.train --config=FILE --workdir=FOLDER [--config.field=value ...]
 
@@ -14,18 +14,20 @@ USAGE = """usage: python -m selfsup.train --config=FILE --workdir=FOLDER [--conf
 
 
 def main(arguments: list[str]) -> int:
-    options = {'config': None, 'workdir': None, 'deterministic': 'false', 'host-devices': '0', 'dry-run': 'false'}
+    options = {'config': None, 'workdir': '', 'deterministic': 'false', 'host-devices': '0', 'dry-run': 'false'}
     values, overrides = cli.parse(arguments, options, USAGE)
     cli.prepare(
         deterministic=values['deterministic'] == 'true',
         host_devices=cli.integer('host-devices', values['host-devices']),
     )
     from . import config
-    from .engine import loop
+    from .engine import dry_run, loop
 
     resolved = config.load(values['config'], overrides)
     if values['dry-run'] == 'true':
-        return loop.dry_run(resolved)
+        return dry_run.dry_run(resolved)
+    if not values['workdir']:
+        raise UserError(f'--workdir is missing; {USAGE.splitlines()[0]}')
     return loop.train(resolved, values['workdir'])
 
 

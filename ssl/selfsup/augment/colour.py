@@ -5,7 +5,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 # ITU-R 601 luma as torchvision and Pillow use it.
 LUMA = (0.2989, 0.587, 0.114)
@@ -36,7 +36,7 @@ def random_grey(
     return jnp.where(jax.random.bernoulli(key, p), grey_scale(image), image)
 
 
-def _shift_hue(planes: Array, shift: Array) -> Array:
+def _shift_hue(planes: Array, shift: ArrayLike) -> Array:
     """Turns the hue of `[3, height, width]` planes by `shift` of a full circle, in HSV."""
     red, green, blue = planes
     value = jnp.maximum(jnp.maximum(red, green), blue)

@@ -9,7 +9,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 HIGHEST = jax.lax.Precision.HIGHEST
 # Support radius of each interpolation kernel in input pixels, before antialiasing widens it.
@@ -27,7 +27,7 @@ def _kernel(x: Array, method: str) -> Array:
 
 
 def resize_matrix(
-    start: Float[Array, ''], length: Float[Array, ''], source: int, size: int, *, method: str = 'bilinear'
+    start: ArrayLike, length: ArrayLike, source: int, size: int, *, method: str = 'bilinear'
 ) -> Float[Array, 'size source']:
     """Weights that resample pixels [start, start + length) of an axis of `source` pixels to `size` pixels.
 
@@ -145,8 +145,8 @@ def affine(
     x = matrix[1, 0] * rows[:, None] + matrix[1, 1] * columns[None, :] + translation[1] + (width - 1) / 2
     # One triangle weight per source row and column: small images make the dense product cheaper than
     # four gathers, and fast on every device.
-    weight_y = jnp.maximum(1.0 - jnp.abs(y[..., None] - jnp.arange(height)), 0.0)
-    weight_x = jnp.maximum(1.0 - jnp.abs(x[..., None] - jnp.arange(width)), 0.0)
+    weight_y = jnp.maximum(1.0 - jnp.abs(y[..., None] - jnp.arange(height)[None, None]), 0.0)
+    weight_x = jnp.maximum(1.0 - jnp.abs(x[..., None] - jnp.arange(width)[None, None]), 0.0)
     shifted = image - fill
     return jnp.einsum('opy,yxc,opx->opc', weight_y, shifted, weight_x, precision=HIGHEST) + fill
 

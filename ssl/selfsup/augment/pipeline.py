@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
 from . import blur, colour, geometry
 
@@ -117,7 +117,7 @@ def make_views(
     functions = [make_view(spec) for spec in expanded]
 
     def views(
-        key: PRNGKeyArray, images: Array, positions: Array, sources: list[Array | None] | None = None
+        key: PRNGKeyArray, images: ArrayLike, positions: Array, sources: list[Array | None] | None = None
     ) -> tuple[tuple[Array, ...], tuple[dict, ...]]:
         images = to_float(images)
         keys = jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
@@ -144,7 +144,7 @@ def make_evaluation(
       method: interpolation of the resize.
     """
 
-    def prepare(images: Float[Array, 'batch height width channels']) -> Array:
+    def prepare(images: ArrayLike) -> Array:
         images = to_float(images)
         height, width = images.shape[1:3]
         if resize:
@@ -164,7 +164,7 @@ def make_evaluation(
     return prepare
 
 
-def to_float(images: Array) -> Array:
+def to_float(images: ArrayLike) -> Array:
     """uint8 images to [0, 1] float32; float images as they are (at least float32)."""
     images = jnp.asarray(images)
     if images.dtype == jnp.uint8:

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from .spectrum import HIGHEST, _matrix
 
@@ -13,7 +13,7 @@ def _unit(z: Array) -> Array:
 
 
 def alignment(
-    z1: Float[Array, 'samples dim'], z2: Float[Array, 'samples dim'], *, alpha: float = 2.0
+    z1: Float[ArrayLike, 'samples dim'], z2: Float[ArrayLike, 'samples dim'], *, alpha: ArrayLike = 2.0
 ) -> Float[Array, '']:
     """Mean distance of positive pairs on the unit sphere, ‖n(z1) − n(z2)‖^α (eq. 1).
 
@@ -36,7 +36,7 @@ def alignment(
     return jnp.mean(jnp.where(squared > 0, safe ** (alpha / 2), 0.0))
 
 
-def uniformity(z: Float[Array, 'samples dim'], *, t: float = 2.0) -> Float[Array, '']:
+def uniformity(z: Float[ArrayLike, 'samples dim'], *, t: ArrayLike = 2.0) -> Float[Array, '']:
     """Log of the mean Gaussian potential over distinct pairs on the unit sphere (eq. 2).
 
     Args:
@@ -60,7 +60,7 @@ def uniformity(z: Float[Array, 'samples dim'], *, t: float = 2.0) -> Float[Array
     return jax.nn.logsumexp(potential) - jnp.log(count * (count - 1.0))
 
 
-def feature_deviation(z: Float[Array, 'samples dim'], *, normalized: bool = False) -> Float[Array, '']:
+def feature_deviation(z: Float[ArrayLike, 'samples dim'], *, normalized: bool = False) -> Float[Array, '']:
     """Mean over dimensions of the per-dimension standard deviation (ddof 0).
 
     Args:
@@ -81,7 +81,7 @@ def feature_deviation(z: Float[Array, 'samples dim'], *, normalized: bool = Fals
     return jnp.mean(jnp.sqrt(jnp.mean(centred * centred, axis=0)))
 
 
-def relative_alignment(z1: Float[Array, 'samples dim'], z2: Float[Array, 'samples dim']) -> Float[Array, '']:
+def relative_alignment(z1: Float[ArrayLike, 'samples dim'], z2: Float[ArrayLike, 'samples dim']) -> Float[Array, '']:
     """Squared distance of positive pairs over that of random pairs, on centred embeddings.
 
     Unlike :func:`alignment` it does not fall at collapse: when pairs come closer only because
@@ -104,7 +104,7 @@ def relative_alignment(z1: Float[Array, 'samples dim'], z2: Float[Array, 'sample
             f'z1 and z2 must have one shape with at least two rows, and are {list(z1.shape)} and {list(z2.shape)}'
         )
     count = z1.shape[0]
-    centre = jnp.mean(jnp.concatenate([z1, z2]), axis=0)
+    centre = jnp.mean(jnp.concatenate([z1, z2]), axis=0, keepdims=True)
     z1, z2 = z1 - centre, z2 - centre
     positive = jnp.mean(jnp.sum((z1 - z2) ** 2, axis=-1))
     # Σ_{i,j} ‖aᵢ − bⱼ‖² = n(Σ‖a‖² + Σ‖b‖²) − 2 (Σa)·(Σb); the n positive pairs are taken out.

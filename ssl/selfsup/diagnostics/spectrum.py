@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -16,7 +16,7 @@ def _matrix(name: str, z) -> Array:
     return z.astype(jnp.promote_types(z.dtype, jnp.float32))
 
 
-def singular_values(z: Float[Array, 'samples dim'], *, blocks: int = 1) -> Float[Array, 'rank']:
+def singular_values(z: Float[ArrayLike, 'samples dim'], *, blocks: int = 1) -> Float[Array, 'rank']:
     """Singular values of `z`, largest first, from the R factor of a QR decomposition.
 
     R has the singular values of `z` and is only `dim × dim`, so this is more than twice as fast as a
@@ -46,13 +46,13 @@ def singular_values(z: Float[Array, 'samples dim'], *, blocks: int = 1) -> Float
     return jnp.linalg.svd(z, compute_uv=False)
 
 
-def _exp_entropy(weights: Float[Array, 'rank'], eps: float) -> Float[Array, '']:
+def _exp_entropy(weights: Float[Array, 'rank'], eps: ArrayLike) -> Float[Array, '']:
     total = jnp.sum(weights)
     p = weights / jnp.where(total > 0, total, 1.0) + eps
     return jnp.exp(-jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1.0)), 0.0)))
 
 
-def rankme(z: Float[Array, 'samples dim'], *, eps: float = 1e-7, blocks: int = 1) -> Float[Array, '']:
+def rankme(z: Float[ArrayLike, 'samples dim'], *, eps: ArrayLike = 1e-7, blocks: int = 1) -> Float[Array, '']:
     """RankMe: exp of the entropy of the normalised singular values, p_k = σ_k / ‖σ‖₁ + ε (eq. 1).
 
     High rank is necessary for a good representation and not sufficient: RankMe is blind to scale and
@@ -76,7 +76,7 @@ def rankme(z: Float[Array, 'samples dim'], *, eps: float = 1e-7, blocks: int = 1
     return _exp_entropy(singular_values(z, blocks=blocks), eps)
 
 
-def effective_rank(z: Float[Array, 'samples dim'], *, blocks: int = 1) -> Float[Array, '']:
+def effective_rank(z: Float[ArrayLike, 'samples dim'], *, blocks: int = 1) -> Float[Array, '']:
     """Effective rank: RankMe with ε = 0.
 
     Args:

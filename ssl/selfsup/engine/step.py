@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array
 
 from ..methods import Method
+from ..optim import global_norm
 from ..parallel import constrain_batch
 
 PROBE_MEMORY = 0.99  # share of the old feature statistics that the probe keeps at each step
@@ -121,7 +122,7 @@ def make_step(
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params, extra = method.after(optax.apply_updates(state.params, updates), extra, state.step)
         probe, accuracy = update_probe(state.probe, features[0], rows['label'], probe_rate)
-        norm = optax.global_norm(gradients)
+        norm = global_norm(gradients)
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
         new = TrainState(state.step + 1, params, extra, opt_state, probe)
         if skip_nonfinite:

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 # Similarities and covariances decide rankings and gradients; the default precision is TF32 on NVIDIA
@@ -41,7 +42,7 @@ def pair(z1: jax.typing.ArrayLike, z2: jax.typing.ArrayLike, *, names=('z1', 'z2
 
 def positive(name: str, value) -> None:
     """Refuses a concrete value that is not positive; traced values pass (a sweep traces them)."""
-    if not isinstance(value, jax.core.Tracer) and not (jnp.asarray(value) > 0).all():
+    if not isinstance(value, jax.core.Tracer) and not (np.asarray(value) > 0).all():
         raise ValueError(f'{name} must be positive, not {value}')
 
 

@@ -1,13 +1,13 @@
 """Barlow Twins: the cross-correlation of two views should be the identity."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from ._common import off_diagonal_energy, pair, standardize
 
 
 def barlow_twins_terms(
-    z1: Float[Array, 'batch dim'], z2: Float[Array, 'batch dim'], *, eps: float = 1e-5
+    z1: Float[ArrayLike, 'batch dim'], z2: Float[ArrayLike, 'batch dim'], *, eps: ArrayLike = 1e-5
 ) -> dict[str, Float[Array, '']]:
     """The two parts of :func:`barlow_twins`, unweighted.
 
@@ -32,12 +32,12 @@ def barlow_twins_terms(
 
 
 def barlow_twins(
-    z1: Float[Array, 'batch dim'],
-    z2: Float[Array, 'batch dim'],
+    z1: Float[ArrayLike, 'batch dim'],
+    z2: Float[ArrayLike, 'batch dim'],
     *,
-    lambd: float = 5.1e-3,
-    scale: float = 1.0,
-    eps: float = 1e-5,
+    lambd: ArrayLike = 5.1e-3,
+    scale: ArrayLike = 1.0,
+    eps: ArrayLike = 1e-5,
 ) -> Float[Array, '']:
     """Redundancy reduction: L = Σᵢ (Cᵢᵢ − 1)² + λ Σ_{i≠j} Cᵢⱼ² (eq. 1).
 

@@ -2,13 +2,13 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from ._common import HIGHEST, matrix, normalize, pair, positive
 
 
 def ntxent(
-    z1: Float[Array, 'batch dim'], z2: Float[Array, 'batch dim'], *, temperature: float = 0.1
+    z1: Float[ArrayLike, 'batch dim'], z2: Float[ArrayLike, 'batch dim'], *, temperature: ArrayLike = 0.1
 ) -> Float[Array, '']:
     """Normalised temperature-scaled cross entropy, the mean over all 2·batch anchors (SimCLR, eq. 1).
 
@@ -41,11 +41,11 @@ def ntxent(
 
 
 def info_nce(
-    query: Float[Array, 'batch dim'],
-    key: Float[Array, 'batch dim'],
-    queue: Float[Array, 'length dim'],
+    query: Float[ArrayLike, 'batch dim'],
+    key: Float[ArrayLike, 'batch dim'],
+    queue: Float[ArrayLike, 'length dim'],
     *,
-    temperature: float = 0.2,
+    temperature: ArrayLike = 0.2,
 ) -> Float[Array, '']:
     """InfoNCE with the negatives in a queue (MoCo, eq. 1): query i against its key and every queue row.
 

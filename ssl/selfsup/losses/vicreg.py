@@ -1,18 +1,18 @@
 """VICReg: variance, invariance, covariance."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from ._common import off_diagonal_energy, pair
 
 
 def vicreg_terms(
-    z1: Float[Array, 'batch dim'],
-    z2: Float[Array, 'batch dim'],
+    z1: Float[ArrayLike, 'batch dim'],
+    z2: Float[ArrayLike, 'batch dim'],
     *,
-    target: float = 1.0,
+    target: ArrayLike = 1.0,
     halve_variance: bool = True,
-    eps: float = 1e-4,
+    eps: ArrayLike = 1e-4,
 ) -> dict[str, Float[Array, '']]:
     """The three parts of :func:`vicreg`, unweighted.
 
@@ -44,15 +44,15 @@ def vicreg_terms(
 
 
 def vicreg(
-    z1: Float[Array, 'batch dim'],
-    z2: Float[Array, 'batch dim'],
+    z1: Float[ArrayLike, 'batch dim'],
+    z2: Float[ArrayLike, 'batch dim'],
     *,
-    invariance_weight: float = 25.0,
-    variance_weight: float = 25.0,
-    covariance_weight: float = 1.0,
-    target: float = 1.0,
+    invariance_weight: ArrayLike = 25.0,
+    variance_weight: ArrayLike = 25.0,
+    covariance_weight: ArrayLike = 1.0,
+    target: ArrayLike = 1.0,
     halve_variance: bool = True,
-    eps: float = 1e-4,
+    eps: ArrayLike = 1e-4,
 ) -> Float[Array, '']:
     """Variance-invariance-covariance regularisation: L = λ·s + µ·v + ν·c (eq. 6, in the code's units).
 

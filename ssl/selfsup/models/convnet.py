@@ -11,6 +11,33 @@ from .norm import BatchNorm
 conv_init = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 
 
+class PatchConv(nn.Module):
+    """A 3×3 convolution with padding 1, written as nine shifted slices and one matrix product.
+
+    At these sizes it is faster on a CPU than XLA's convolution (its gradient by a fifth over the whole
+    network), and nowhere slow. The kernel has the layout of `flax.linen.Conv`.
+    """
+
+    width: int
+    stride: int
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        batch, height, width, channels = x.shape
+        kernel = self.param('kernel', conv_init, (3, 3, channels, self.width), jnp.float32)
+        x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        rows, columns = -(-height // self.stride), -(-width // self.stride)
+        slices = [
+            x[:, i : i + (rows - 1) * self.stride + 1 : self.stride, j : j + (columns - 1) * self.stride + 1 : self.stride]
+            for i in range(3)
+            for j in range(3)
+        ]
+        patches = jnp.concatenate(slices, axis=-1).reshape(-1, 9 * channels)
+        return (patches @ kernel.reshape(9 * channels, -1)).reshape(batch, rows, columns, -1)
+
+
 class ConvNet(nn.Module):
     """3×3 convolution, batch-norm and ReLU per width, halving the map after the first, then the mean.
 
@@ -35,16 +62,7 @@ class ConvNet(nn.Module):
         x = images
         for index, width in enumerate(self.widths):
             stride = 1 if index == 0 else 2
-            x = nn.Conv(
-                width,
-                (3, 3),
-                strides=(stride, stride),
-                padding=((1, 1), (1, 1)),
-                use_bias=False,
-                kernel_init=conv_init,
-                dtype=self.dtype,
-                name=f'conv{index}',
-            )(x)
+            x = PatchConv(width, stride, dtype=self.dtype, name=f'conv{index}')(x)
             x = BatchNorm(groups=self.groups, axis_name=self.axis_name, name=f'norm{index}')(x, train, order)
             x = nn.relu(x)
         return jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))

@@ -38,6 +38,11 @@ def _norm(x: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.sum(jnp.square(x.astype(jnp.promote_types(x.dtype, jnp.float32)))))
 
 
+def global_norm(tree: Any) -> jax.Array:
+    """‖·‖₂ over all leaves of a tree."""
+    return jnp.sqrt(sum(_norm(leaf) ** 2 for leaf in jax.tree.leaves(tree)))
+
+
 def _trust_papers(trust: Any) -> Callable:
     """η‖p‖/‖g + wd·p‖, 1 if either norm is 0 (Barlow Twins, VICReg, MoCo v3, BYOL)."""
 
@@ -106,7 +111,7 @@ def optimizer(
 
     def update(gradients: Any, state: State, params: Any = None) -> tuple[Any, State]:
         if clip_norm:
-            factor = jnp.minimum(1.0, clip_norm / jnp.maximum(optax.global_norm(gradients), 1e-12))
+            factor = jnp.minimum(1.0, clip_norm / jnp.maximum(global_norm(gradients), 1e-12))
             gradients = jax.tree.map(lambda g: g * factor, gradients)
         rate = learning_rate(state.count)
         decay = weight_decay(state.count) if callable(weight_decay) else weight_decay

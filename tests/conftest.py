@@ -1,0 +1,58 @@
+"""Settings of every test: eight CPU devices, strict shapes and promotion, a compilation cache."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count=8'
+os.environ['JAX_PLATFORMS'] = 'cpu'
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(ROOT / '.pytest_cache' / 'jax'))
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.3'
+os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'
+
+from jaxtyping import install_import_hook  # noqa: E402  the flags above must stand before jax is imported
+
+# Every annotated shape of the array code is checked in every test.
+install_import_hook([f'selfsup.{p}' for p in ('losses', 'diagnostics', 'augment', 'models')], 'beartype.beartype')
+
+import absl.flags  # noqa: E402
+import jax  # noqa: E402
+import jaxtyping  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+absl.flags.FLAGS.mark_as_parsed()  # grain refuses to run with unparsed flags
+
+
+@pytest.fixture
+def x64():
+    """Runs a test in float64."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def own_checks():
+    """Switches the shape hook off, so that a test meets the errors that a user meets."""
+    jaxtyping.config.update('jaxtyping_disable', True)
+    yield
+    jaxtyping.config.update('jaxtyping_disable', False)
+
+
+@pytest.fixture(scope='session')
+def golden():
+    """The inputs of the golden values: 16 rows of 6, two views, in float64."""
+    i, j = np.arange(16.0)[:, None], np.arange(6.0)[None]
+    x = np.sin(1 + 1.7 * i + 0.9 * j + 0.13 * i * j)
+    return x, x + 0.3 * np.cos(0.5 + 2.3 * i + 1.1 * j)
+
+
+@pytest.fixture(scope='session')
+def cifar10():
+    """Folder of a prepared CIFAR-10: $TFDS_DATA_DIR, `*/data/tfds` beside the checkout, or a mock made here."""
+    places = [Path(os.environ.get('TFDS_DATA_DIR', '/nowhere')), *ROOT.parent.glob('*/data/tfds')]
+    for place in places:
+        if (place / 'cifar10').is_dir():
+            return str(place)
+    pytest.skip('CIFAR-10 is not prepared on this machine; set TFDS_DATA_DIR')

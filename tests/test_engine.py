@@ -1,0 +1,265 @@
+"""Runs from config to report: files, exact resume, damage, signals, controls."""
+
+import errno
+import json
+import signal
+import threading
+
+import jax
+import numpy as np
+import pytest
+import selfsup
+import small
+from selfsup import config as configuration
+from selfsup.engine import encoder, loop, step, workdir
+from selfsup.engine.checkpoint import Checkpoints
+from selfsup.engine.writer import read_jsonl
+from selfsup.errors import REQUEUE, UserError, command
+
+QUICK = ('monitor.max_samples=64',)
+
+
+def run(path, method='simclr', *overrides, devices=1):
+    return loop.train(small.digits_config(method, *QUICK, *overrides), str(path), devices=devices)
+
+
+def final_state(path):
+    """Every number of the newest checkpoint."""
+    config = encoder.read_config(path)
+    shapes = loop.Run(config, devices=1).shapes
+    checkpoints = Checkpoints(path)
+    found = checkpoints.restore(shapes)
+    checkpoints.close()
+    return found
+
+
+def assert_same_run(a, b):
+    (step_a, state_a), (step_b, state_b) = final_state(a), final_state(b)
+    assert step_a == step_b
+    for (name, x), y in zip(jax.tree_util.tree_leaves_with_path(state_a), jax.tree.leaves(state_b), strict=True):
+        np.testing.assert_array_equal(np.asarray(x), np.asarray(y), err_msg=jax.tree_util.keystr(name))
+    assert (a / 'metrics.jsonl').read_text() == (b / 'metrics.jsonl').read_text()
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+    """A whole run of twelve steps, with its report."""
+    path = tmp_path_factory.mktemp('finished') / 'run'
+    assert run(path) == 0
+    return path
+
+
+def test_a_run_leaves_what_the_design_says(finished):
+    for name in ('config.json', 'metrics.jsonl', 'timing.jsonl', 'report.md', 'results.json', 'training.png', 'features.png'):
+        assert (finished / name).stat().st_size > 0, name
+    assert any((finished / 'tensorboard').iterdir())
+    about = json.loads((finished / 'config.json').read_text())
+    assert {'config', 'identity', 'fingerprint', 'versions', 'git'} <= set(about)
+    scores = json.loads((finished / 'results.json').read_text())['scores']
+    assert set(scores) == {'trained', 'untrained', 'pixels'}
+    for row in scores.values():
+        assert set(row) == {'knn', 'linear_1', 'linear_10', 'linear'}
+        assert 0.2 < row['linear_1'] < row['linear_10'] < row['linear'] <= 1
+    report = (finished / 'report.md').read_text()
+    assert 'raw pixels' in report and f'{scores["trained"]["linear_10"]:.3f}' in report
+
+
+def test_metrics_are_lines_with_their_step(finished):
+    lines = read_jsonl(finished / 'metrics.jsonl')
+    steps = [line['step'] for line in lines if 'loss' in line]
+    assert steps == [2, 4, 6, 8, 10, 12]
+    measured = [line for line in lines if 'rankme' in line]
+    assert [line['step'] for line in measured] == [4, 8, 12]
+    assert {'deviation', 'deviation_normalized', 'alignment', 'probe_accuracy', 'rankme_features'} <= set(measured[0])
+    assert all(np.isfinite(v) for line in lines for v in line.values())
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(finished, tmp_path):
+    assert run(tmp_path / 'again') == 0
+    assert_same_run(finished, tmp_path / 'again')
+    assert run(tmp_path / 'other', 'simclr', 'seed=1') == 0
+    assert (finished / 'metrics.jsonl').read_text() != (tmp_path / 'other' / 'metrics.jsonl').read_text()
+
+
+def test_resuming_repeats_the_uninterrupted_run_to_the_bit(finished, tmp_path):
+    for code in (REQUEUE, REQUEUE, 0):
+        assert run(tmp_path / 'cut', 'simclr', 'train.stop_after_steps=5') == code
+    assert_same_run(finished, tmp_path / 'cut')
+
+
+@pytest.mark.parametrize('method, overrides', [('moco_v2', ()), ('vicreg', ('data.feed=streaming',))])
+def test_resuming_is_exact_for_queues_targets_and_streams(method, overrides, tmp_path):
+    stop = 'train.stop_after_steps=7'
+    assert run(tmp_path / 'whole', method, 'train.stop_after_steps=12', *overrides) in (0, REQUEUE)
+    assert run(tmp_path / 'cut', method, stop, *overrides) == REQUEUE
+    assert run(tmp_path / 'cut', method, stop, *overrides) == 0
+    assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
+
+
+def test_a_chunked_run_resumes_to_the_bit(tmp_path):
+    """Steps in a scan: dispatches start at absolute multiples, so the cut run scans the same chunks."""
+    chunk = 'train.steps_per_call=3'
+    assert run(tmp_path / 'whole', 'simclr', chunk) == 0
+    assert run(tmp_path / 'cut', 'simclr', chunk, 'train.stop_after_steps=4') == REQUEUE
+    assert final_state(tmp_path / 'cut')[0] == 6
+    assert run(tmp_path / 'cut', 'simclr', chunk) == 0
+    assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
+
+
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_used(tmp_path, capsys):
+    assert run(tmp_path / 'r', 'simclr', 'train.stop_after_steps=9') == REQUEUE
+    newest = max(int(p.name) for p in (tmp_path / 'r' / 'checkpoints').iterdir() if p.name.isdigit())
+    assert newest == 9
+    for file in (tmp_path / 'r' / 'checkpoints' / str(newest)).rglob('*'):
+        if file.is_file() and 'state' in file.parts:
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert run(tmp_path / 'r') == 0
+    out = capsys.readouterr().out
+    assert 'warning: the checkpoint of step 9' in out and 'going on from step 8' in out
+    assert run(tmp_path / 'whole') == 0
+    assert_same_run(tmp_path / 'whole', tmp_path / 'r')
+
+
+@pytest.mark.parametrize('devices', [2, 8])
+def test_devices_agree(finished, tmp_path, devices):
+    assert run(tmp_path / 'many', 'simclr', 'train.stop_after_steps=4', devices=devices) == REQUEUE
+    ours, theirs = (read_jsonl(p / 'metrics.jsonl')[0] for p in (tmp_path / 'many', finished))
+    assert ours['step'] == theirs['step'] == 2
+    np.testing.assert_allclose(ours['loss'], theirs['loss'], rtol=1e-4)  # after two steps of float32
+
+
+def test_a_workdir_belongs_to_one_config(finished, tmp_path):
+    with pytest.raises(UserError, match=r'belongs to another config; method.temperature: 0.5 -> 0.3'):
+        run(finished, 'simclr', 'method.temperature=0.3')
+    with pytest.raises(UserError, match='method.name'):
+        run(finished, 'vicreg')
+    before = (finished / 'metrics.jsonl').read_text()
+    assert run(finished, 'simclr', 'train.log_every=2', 'checkpoint.keep=5') == 0  # fields that may change
+    assert (finished / 'metrics.jsonl').read_text() == before
+
+
+def test_a_workdir_in_use_is_refused(tmp_path):
+    lock = workdir.Lock(workdir.make(tmp_path / 'r'))
+    with pytest.raises(UserError, match=r'in use by another process \(pid \d+'):
+        run(tmp_path / 'r')
+    lock.release()
+
+
+def test_a_signal_saves_and_leaves(tmp_path, monkeypatch):
+    plain = loop.Run.next_chunk
+
+    def at_step_three(self, number):
+        if number == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return plain(self, number)
+
+    monkeypatch.setattr(loop.Run, 'next_chunk', at_step_three)
+    assert threading.current_thread() is threading.main_thread()
+    assert run(tmp_path / 'r') == REQUEUE
+    assert final_state(tmp_path / 'r')[0] == 4
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_numbers_that_go_wrong_stop_the_run_or_are_skipped(tmp_path):
+    wild = ('optimizer.learning_rate=1e30', 'optimizer.name=sgd', 'optimizer.warmup_epochs=0')
+    with pytest.raises(UserError, match=r'step \d+: not finite: .*loss.*train.on_nonfinite'):
+        run(tmp_path / 'stop', 'vicreg', *wild)
+    assert run(tmp_path / 'skip', 'vicreg', *wild, 'train.on_nonfinite=skip', 'train.stop_after_steps=4') == REQUEUE
+    state = final_state(tmp_path / 'skip')[1]
+    assert int(state.step) == 4
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
+
+
+def test_a_full_disk_stops_with_one_sentence_and_keeps_the_checkpoint(tmp_path, monkeypatch, capsys):
+    assert run(tmp_path / 'r', 'simclr', 'train.stop_after_steps=4') == REQUEUE
+
+    def full(self, *args, **kwargs):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(Checkpoints, 'save', full)
+    with pytest.raises(SystemExit) as stopped:
+        command(lambda arguments: run(tmp_path / 'r'))()
+    assert stopped.value.code == 2
+    assert 'the disk is full' in capsys.readouterr().err
+    monkeypatch.undo()
+    assert final_state(tmp_path / 'r')[0] == 4
+
+
+def test_load_encoder(finished):
+    trained = selfsup.load_encoder(str(finished))
+    images = small.images(5)
+    padded = np.pad(np.asarray(images), ((0, 0), (2, 2), (2, 2), (0, 0)))
+    features = trained(padded)
+    assert features.shape == (5, 16) and features.dtype == np.float32
+    as_bytes = np.round(padded * 255).astype(np.uint8)
+    np.testing.assert_allclose(trained(as_bytes), features, atol=2e-2)
+    assert trained.step == 12
+    assert selfsup.load_encoder(str(finished), step=8).step == 8
+    with pytest.raises(UserError, match=r'no checkpoint of step 3; there are'):
+        selfsup.load_encoder(str(finished), step=3)
+    with pytest.raises(UserError, match='shape'):
+        trained(padded[0])
+
+
+def test_shuffled_pairs_draw_the_other_view_from_another_image():
+    sources = step.pair_sources('shuffled_pairs', 5, 3)
+    assert sources[0] is None
+    assert not (np.asarray(sources[1]) == np.arange(5)).any()
+    assert not (np.asarray(sources[1]) == np.asarray(sources[2])).any()
+    assert step.pair_sources('none', 5, 2) == [None, None]
+
+
+def test_the_probe_learns_and_its_features_get_no_gradient():
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 4
+    features = np.eye(4, dtype=np.float32)[labels] + 0.1 * rng.normal(size=(200, 4)).astype(np.float32)
+    probe = step.init_probe(4, 4)
+    for _ in range(60):
+        probe, accuracy = step.update_probe(probe, features, labels, 0.05)
+    assert float(accuracy) == 1.0
+    gradient = jax.grad(lambda f: step.update_probe(probe, f, labels, 0.1)[0]['params']['kernel'].sum())(features)
+    assert float(np.abs(gradient).max()) == 0
+    before = probe['params']['kernel']
+    unlabelled, accuracy = step.update_probe(step.init_probe(4, 4), features, -np.ones(200, int), 0.1)
+    assert float(accuracy) == 0 and float(np.abs(unlabelled['params']['kernel']).max()) == 0
+    assert before.shape == (4, 4)
+
+
+def test_untrained_statistics_are_adapted():
+    config = small.digits_config('vicreg')
+    prepared = loop.Run(config, devices=1)
+    adapted = loop.untrained(prepared)
+    fresh = prepared.start()
+    assert small.tree_distance(adapted.params, fresh.params) == 0
+    moved = small.tree_distance(adapted.extra['batch_stats']['encoder'], fresh.extra['batch_stats']['encoder'])
+    assert moved > 0.1
+
+
+def test_no_host_transfer_and_one_trace_in_the_step():
+    """The compiled step takes nothing from the host but indices, and is traced once."""
+    prepared = loop.Run(small.digits_config('simclr'), devices=1)
+    state = prepared.start()
+    inputs = [prepared.feed(number, 1) for number in range(3)]
+    with jax.transfer_guard('disallow'):
+        for data, indices in inputs:
+            state, metrics = prepared.dispatch(state, data, indices)
+    assert prepared.dispatch._cache_size() == 1
+    assert metrics['loss'].shape == (1,)
+
+
+def test_metrics_after_the_restored_step_are_cut(tmp_path):
+    from selfsup.engine.writer import Writer
+
+    (tmp_path / 'metrics.jsonl').write_text('{"step": 2, "loss": 1.0}\n{"step": 4, "loss": 2.0}\n{"step": 6, "lo')
+    writer = Writer(tmp_path, step=2)
+    writer.write(4, {'loss': 3.0})
+    writer.close()
+    assert read_jsonl(tmp_path / 'metrics.jsonl') == [{'step': 2, 'loss': 1.0}, {'step': 4, 'loss': 3.0}]
+    (tmp_path / 'metrics.jsonl').write_text('{"step": 2\n{"step": 4}\n')
+    with pytest.raises(UserError, match='damaged at line 1'):
+        read_jsonl(tmp_path / 'metrics.jsonl')
+
+
+def test_config_round_trip(finished):
+    config = encoder.read_config(finished)
+    assert configuration.identity(config) == json.loads((finished / 'config.json').read_text())['identity']

@@ -1,0 +1,240 @@
+"""Every method through the same rows. A new method is a new entry of small.KEYWORDS."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import small
+from jax.sharding import PartitionSpec
+from selfsup import methods, parallel
+from selfsup.methods.moco import enqueue
+
+each = pytest.mark.parametrize('name', sorted(methods.METHODS))
+# What a training step must move besides parameters, and what it must not.
+MOVES = {'moco_v2': ('queue', 'pointer', 'target')}
+
+# Agreement of devices, as the design states it.
+LOSS_FLOAT32, GRADIENT_FLOAT32, FLOAT64 = 1e-5, 1e-5, 1e-10
+
+
+def test_every_method_is_in_the_table():
+    assert set(small.KEYWORDS) == set(methods.METHODS)
+
+
+@each
+def test_contract(name):
+    constructor = methods.METHODS[name]
+    for parameter in list(inspect.signature(constructor).parameters.values())[2:]:
+        assert parameter.kind == parameter.KEYWORD_ONLY, parameter
+    method = small.make(name)
+    rows = small.batch()
+    params, extra = method.init(jax.random.key(0), rows)
+    assert {'encoder', 'projector'} <= set(params)
+    assert 'batch_stats' in extra
+    outputs, _ = jax.eval_shape(method.embed, params, extra, rows, jax.random.key(1))
+    for label in ('features', 'embeddings'):
+        assert all(x.shape[0] == small.BATCH for x in outputs[label])
+    encoded = method.encode(params, extra, rows['views'][0])
+    assert encoded['features'].shape == (small.BATCH, 16)
+    assert encoded['embeddings'].dtype == jnp.float32
+
+
+def train(method, steps=30, learning_rate=3e-3):
+    rows = small.batch(8)
+    params, extra = method.init(jax.random.key(0), rows)
+    optimizer = optax.adam(learning_rate)
+
+    @jax.jit
+    def step(carry, number):
+        params, extra, state = carry
+        (value, (extra, _)), gradients = small.loss_and_gradient(
+            method, params, extra, rows, jax.random.fold_in(jax.random.key(1), number)
+        )
+        updates, state = optimizer.update(gradients, state)
+        params, extra = method.after(optax.apply_updates(params, updates), extra, number)
+        return (params, extra, state), value
+
+    carry = first = (params, extra, optimizer.init(params))
+    values = []
+    for number in range(steps):
+        carry, value = step(carry, number)
+        values.append(float(value))
+    return first, carry, values
+
+
+@each
+def test_thirty_steps_lower_the_loss_and_move_the_state(name):
+    method = small.make(name, **({'groups': 2, 'queue': 512} if name == 'moco_v2' else {}))
+    (params, extra, _), (new_params, new_extra, _), values = train(method)
+    assert np.isfinite(values).all()
+    assert values[-1] < 0.9 * values[0], values
+    assert small.tree_distance(new_params['encoder'], params['encoder']) > 1e-3
+    for key in ('batch_stats', *MOVES.get(name, ())):
+        assert small.tree_distance(new_extra[key], jax.tree.map(lambda x: x + 1e-9, extra[key])) > 1e-3, key
+    assert set(new_extra) == {'batch_stats', *MOVES.get(name, ())}
+
+
+def float64(tree):
+    return jax.tree.map(lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
+
+
+def one_and_many(name, how, devices, *, double):
+    """Loss, gradient and state on one device and on several, with different data in every shard."""
+    axis = None if how == 'jit' else 'data'
+    single, many = small.make(name), small.make(name, axis_name=axis)
+    rows = small.batch()
+    params, extra = single.init(jax.random.key(0), rows)
+    if double:
+        params, extra, rows = float64(params), float64(extra), float64(rows)
+    key = jax.random.key(5)
+    reference = jax.jit(small.loss_and_gradient, static_argnums=0)(single, params, extra, rows, key)
+    mesh = parallel.data_mesh(devices)
+    if how == 'jit':
+        spread = jax.device_put(rows, parallel.sharded(mesh))
+        params, extra = jax.device_put((params, extra), parallel.replicated(mesh))
+        return reference, jax.jit(small.loss_and_gradient, static_argnums=0)(many, params, extra, spread, key)
+
+    def body(rows):
+        (value, (new, metrics)), gradients = small.loss_and_gradient(many, params, extra, rows, key)
+        return (value, (new, metrics)), jax.lax.pmean(gradients, 'data')
+
+    if how == 'pmap':
+        cut = jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), rows)
+        out = jax.pmap(body, axis_name='data', devices=jax.devices()[:devices])(cut)
+        return reference, jax.tree.map(lambda x: x[0], out)
+    spec = PartitionSpec('data')
+    check = how == 'shard_map'
+    whole = jax.shard_map(body, mesh=mesh, in_specs=spec, out_specs=PartitionSpec(), check_vma=check)
+    return reference, jax.jit(whole)(rows)
+
+
+def assert_agree(reference, other, loss, gradient):
+    (value, (extra, _)), gradients = reference
+    (value_n, (extra_n, _)), gradients_n = other
+    np.testing.assert_allclose(value_n, value, rtol=loss)
+    assert small.tree_distance(gradients_n, gradients) < gradient
+    # Batch statistics are kept in float32 whatever the arithmetic, so states agree to its rounding.
+    assert small.tree_distance(extra_n, extra) < 1e-5
+
+
+@each
+def test_eight_devices_agree_with_one(name):
+    assert_agree(*one_and_many(name, 'jit', 8, double=False), LOSS_FLOAT32, GRADIENT_FLOAT32)
+
+
+@each
+def test_eight_devices_agree_with_one_in_float64(name, x64):
+    assert_agree(*one_and_many(name, 'jit', 8, double=True), FLOAT64, FLOAT64)
+
+
+@pytest.mark.slow
+@each
+@pytest.mark.parametrize('devices', [2, 8])
+@pytest.mark.parametrize('how', ['jit', 'pmap', 'shard_map', 'shard_map, unchecked'])
+def test_every_way_of_being_parallel_agrees(name, how, devices, x64):
+    assert_agree(*one_and_many(name, how, devices, double=True), FLOAT64, FLOAT64)
+
+
+def test_pmap_agrees_for_the_method_with_the_most_state(x64):
+    assert_agree(*one_and_many('moco_v2', 'pmap', 4, double=True), FLOAT64, FLOAT64)
+
+
+def test_queue_is_first_in_first_out():
+    queue, pointer = jnp.zeros((6, 1)), jnp.asarray(0)
+    for number in range(1, 5):
+        queue, pointer = enqueue(queue, pointer, jnp.full((2, 1), float(number)))
+    np.testing.assert_array_equal(queue[:, 0], [4, 4, 2, 2, 3, 3])
+    assert int(pointer) == 2
+    with pytest.raises(ValueError, match='queue of 6 is not a multiple of the batch of 4'):
+        enqueue(queue, pointer, jnp.zeros((4, 1)))
+
+
+def test_moco_compares_with_the_queue_before_it_enters_it():
+    """The current keys are never negatives at their own step, and the key network gets no gradient."""
+    method = small.make('moco_v2')
+    rows = small.batch()
+    params, extra = method.init(jax.random.key(0), rows)
+    outputs, extra = method.embed(params, extra, rows, jax.random.key(1))
+    from selfsup import losses
+
+    expected = losses.info_nce(outputs['embeddings'][0], outputs['keys'][0], extra['queue'][0], temperature=0.2)
+    value, (new, _) = method.criterion(params, outputs, extra, rows, jax.random.key(1))
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(new['queue'][0, : small.BATCH], outputs['keys'][0], rtol=1e-6)
+
+    def through_keys(target):
+        changed = {**extra, 'target': {**extra['target'], 'params': target}}
+        out, after = method.embed(params, changed, rows, jax.random.key(1))
+        return method.criterion(params, out, after, rows, jax.random.key(1))[0]
+
+    gradients = jax.grad(through_keys)(extra['target']['params'])
+    assert all(float(jnp.abs(g).max()) == 0 for g in jax.tree.leaves(gradients))
+
+
+def test_moco_moves_its_target_before_the_next_key():
+    """`after` of step t − 1 with m(t) is the authors' update before the key forward of step t."""
+    seen = []
+
+    def momentum(step):
+        seen.append(int(step))
+        return 0.9
+
+    method = small.make('moco_v2', momentum=momentum)
+    params, extra = method.init(jax.random.key(0), small.batch())
+    moved = jax.tree.map(lambda x: x + 1.0, params)
+    _, after = method.after(moved, extra, jnp.asarray(4))
+    assert seen == [5]
+    expected = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, extra['target']['params'], moved)
+    assert small.tree_distance(after['target']['params'], expected) < 1e-6
+
+
+def test_moco_groups_hide_the_batch_from_the_key():
+    """With groups, a query and its key rarely share the examples that normalise them."""
+    rows = small.batch()
+    grouped = small.make('moco_v2', groups=4)
+    params, extra = grouped.init(jax.random.key(0), rows)
+    same = {**rows, 'views': (rows['views'][0], rows['views'][0])}
+
+    def cosine(method):
+        outputs, _ = method.embed(params, extra, same, jax.random.key(2))
+        return float(jnp.mean(jnp.sum(outputs['embeddings'][0] * outputs['keys'][0], axis=-1)))
+
+    assert cosine(small.make('moco_v2', groups=1)) > 1 - 1e-5  # one batch: equal images, equal outputs
+    assert cosine(grouped) < 1 - 1e-4
+
+
+def test_views_fused_or_apart_differ_only_by_batch_statistics():
+    rows = small.batch()
+    apart, fused = small.make('simclr', fuse_views=False), small.make('simclr', fuse_views=True)
+    params, extra = apart.init(jax.random.key(0), rows)
+    a, _ = apart.embed(params, extra, rows, jax.random.key(0))
+    b, _ = fused.embed(params, extra, rows, jax.random.key(0))
+    assert not np.allclose(a['embeddings'][0], b['embeddings'][0], atol=1e-4)
+    same = {**rows, 'views': (rows['views'][0],) * 2}
+    a, _ = apart.embed(params, extra, same, jax.random.key(0))
+    b, _ = fused.embed(params, extra, same, jax.random.key(0))
+    np.testing.assert_allclose(a['embeddings'][0], b['embeddings'][0], atol=1e-4)
+
+
+def test_hyper_parameters_may_be_traced():
+    rows = small.batch()
+    params, extra = small.make('vicreg').init(jax.random.key(0), rows)
+
+    def value(weight):
+        method = small.make('vicreg', invariance_weight=weight)
+        return small.loss_and_gradient(method, params, extra, rows, jax.random.key(0))[0][0]
+
+    many = jax.jit(jax.vmap(value))(jnp.array([1.0, 25.0]))
+    np.testing.assert_allclose(many, [value(1.0), value(25.0)], rtol=1e-5)
+
+
+def test_one_view_is_refused():
+    rows = small.batch()
+    one = {**rows, 'views': rows['views'][:1]}
+    method = small.make('vicreg')
+    params, extra = method.init(jax.random.key(0), rows)
+    with pytest.raises(ValueError, match='needs 2 views, and the augmentation gives 1'):
+        small.loss_and_gradient(method, params, extra, one, jax.random.key(0))

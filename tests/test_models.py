@@ -1,0 +1,160 @@
+"""Shapes, parameter counts, batch-norm against NumPy, and its groups."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from selfsup import models
+from selfsup.models.vit import sincos_positions
+from tolerances import FLOAT32, FLOAT64
+
+# Parameters of the torchvision and timm models without their classifiers.
+COUNTS = {
+    'resnet18': (models.resnet18(), 224, 11_176_512, 512),
+    'resnet34': (models.resnet34(), 224, 21_284_672, 512),
+    'resnet50': (models.resnet50(), 224, 23_508_032, 2048),
+    'resnet18, CIFAR stem': (models.resnet18(stem='cifar'), 32, 11_168_832, 512),
+    'vit_ti': (models.vit_ti(), 224, 5_524_416, 192),
+    'vit_s': (models.vit_s(), 224, 21_665_664, 384),
+    'vit_b': (models.vit_b(), 224, 85_798_656, 768),
+}
+
+
+@pytest.mark.parametrize('module, size, count, width', COUNTS.values(), ids=COUNTS.keys())
+def test_parameter_count_and_output(module, size, count, width):
+    images = jnp.zeros((2, size, size, 3))
+    out, variables = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), images, train=False))
+    assert sum(x.size for x in jax.tree.leaves(variables['params'])) == count
+    assert out.shape == (2, width)
+    assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(variables))
+
+
+@pytest.mark.parametrize('stem, side', [('imagenet', 8), ('cifar', 32), ('cifar_pad2', 34)])
+def test_stems(stem, side):
+    module = models.ResNet(stages=(1,), width=4, stem=stem)
+    _, state = module.init_with_output(
+        jax.random.key(0), jnp.zeros((1, 32, 32, 3)), capture_intermediates=True, mutable=True
+    )
+    assert state['intermediates']['layer1_0']['__call__'][0].shape == (1, side, side, 4)
+
+
+def test_bfloat16_keeps_parameters_statistics_and_features_in_float32():
+    module = models.ResNet(stages=(1, 1), width=4, stem='cifar', dtype=jnp.bfloat16)
+    x = jax.random.normal(jax.random.key(1), (4, 8, 8, 3))
+    variables = module.init(jax.random.key(0), x)
+    out, state = module.apply(variables, x, train=True, mutable=['batch_stats', 'intermediates'], capture_intermediates=True)
+    assert state['intermediates']['layer1_0']['__call__'][0].dtype == jnp.bfloat16
+    assert out.dtype == jnp.float32
+    assert all(v.dtype == jnp.float32 for v in jax.tree.leaves((variables['params'], state['batch_stats'])))
+
+
+def batch(n=8, dtype=np.float64):
+    return (3 + np.random.default_rng(0).normal(size=(n, 3, 2, 5))).astype(dtype)
+
+
+def run(norm, x, train=True, order=None, variables=None):
+    variables = variables or norm.init(jax.random.key(0), x, False)
+    return norm.apply(variables, x, train, order, mutable=['batch_stats'])
+
+
+def test_batch_norm_equals_numpy(x64):
+    x = batch()
+    y, state = run(models.BatchNorm(), jnp.asarray(x))
+    mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(np.asarray(var) + 1e-5), rtol=1e-6)
+    # The running variance is the unbiased one, as torch keeps it.
+    np.testing.assert_allclose(state['batch_stats']['var'], 0.9 + 0.1 * np.var(x, axis=(0, 1, 2), ddof=1), rtol=FLOAT32)
+    np.testing.assert_allclose(state['batch_stats']['mean'], 0.1 * mean, rtol=FLOAT32)
+
+
+def test_batch_norm_survives_a_large_mean():
+    x = jnp.asarray(batch(64, np.float32)) + 3e3
+    y, _ = run(models.BatchNorm(), x)
+    np.testing.assert_allclose(np.var(np.asarray(y), axis=(0, 1, 2)), 1, rtol=1e-2)
+
+
+def test_groups_equal_separate_batches(x64):
+    x = jnp.asarray(batch())
+    y, state = run(models.BatchNorm(groups=4), x)
+    parts = [run(models.BatchNorm(), x[i : i + 2]) for i in range(0, 8, 2)]
+    np.testing.assert_allclose(y, np.concatenate([p[0] for p in parts]), rtol=FLOAT64)
+    mean = np.mean([p[1]['batch_stats']['mean'] for p in parts], axis=0)
+    var = np.mean([p[1]['batch_stats']['var'] for p in parts], axis=0)
+    np.testing.assert_allclose(state['batch_stats']['mean'], mean, rtol=FLOAT32)
+    np.testing.assert_allclose(state['batch_stats']['var'], var, rtol=FLOAT32)
+
+
+def test_places_in_a_shuffled_batch_equal_shuffled_images(x64):
+    x, order = jnp.asarray(batch()), jax.random.permutation(jax.random.key(3), 8)
+    norm = models.BatchNorm(groups=4)
+    by_place, _ = run(norm, x, order=order)
+    places = jnp.argsort(order)
+    shuffled, _ = run(norm, x[places])
+    np.testing.assert_allclose(by_place, shuffled[order], rtol=FLOAT64)
+    assert not np.allclose(by_place, run(norm, x)[0])
+
+
+@pytest.mark.parametrize('groups', [1, 2, 8], ids='groups={}'.format)
+def test_batch_norm_over_an_axis_equals_one_device(groups, x64):
+    x = jnp.asarray(batch(16))
+    single, single_state = run(models.BatchNorm(groups=groups), x)
+    norm = models.BatchNorm(groups=groups, axis_name='data')
+    variables = norm.init(jax.random.key(0), x, False)
+    y, state = jax.pmap(lambda v: run(norm, v, variables=variables), axis_name='data')(x.reshape(4, 4, *x.shape[1:]))
+    np.testing.assert_allclose(y.reshape(x.shape), single, rtol=1e-9)
+    for name in ('mean', 'var'):
+        np.testing.assert_allclose(state['batch_stats'][name][2], single_state['batch_stats'][name], rtol=FLOAT32)
+
+
+def test_indivisible_groups_are_refused():
+    with pytest.raises(ValueError, match='batch of 8 cannot be cut into 3'):
+        run(models.BatchNorm(groups=3), jnp.asarray(batch(dtype=np.float32)))
+
+
+def test_patch_convolution_equals_xla():
+    x = jax.random.normal(jax.random.key(0), (2, 7, 8, 3))
+    from selfsup.models.convnet import PatchConv
+
+    for stride in (1, 2):
+        module = PatchConv(5, stride)
+        variables = module.init(jax.random.key(1), x)
+        expected = jax.lax.conv_general_dilated(
+            x, variables['params']['kernel'], (stride, stride), ((1, 1), (1, 1)), dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+        )
+        np.testing.assert_allclose(module.apply(variables, x), expected, atol=FLOAT32)
+
+
+@pytest.mark.parametrize('last, keys', [('none', set()), ('plain', set()), ('scale', {'scale'}), ('affine', {'scale', 'bias'})])
+def test_mlp_norms(last, keys):
+    module = models.MLP(widths=(6, 4), last_norm=last, hidden_bias=False, last_bias=False)
+    variables = module.init(jax.random.key(0), jnp.ones((3, 5)))
+    assert set(variables['params'].get('norm1', {})) == keys
+    assert 'bias' not in variables['params']['linear0']
+    assert ('norm1' in variables['batch_stats']) == (last != 'none')
+
+
+def test_sincos_positions_are_distinct_and_bounded():
+    table = sincos_positions(3, 4, 8)
+    assert table.shape == (12, 8)
+    assert len(np.unique(table.round(6), axis=0)) == 12
+    assert np.abs(table).max() <= 1
+
+
+def test_learned_positions_are_interpolated():
+    module = models.ViT(dim=16, depth=1, heads=2, patch=4)
+    variables = module.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+    assert variables['params']['positions'].shape == (16, 16)
+    assert module.apply(variables, jnp.ones((2, 24, 24, 3))).shape == (2, 16)
+
+
+BAD = {
+    'stem': (lambda: models.ResNet(stages=(1,), stem='mnist'), (1, 8, 8, 3), 'stem must be one of'),
+    'patch': (lambda: models.ViT(dim=8, heads=2, patch=5), (1, 16, 16, 3), 'patches of 5 do not tile images of 16x16'),
+    'pool': (lambda: models.ViT(dim=8, heads=2, patch=4, pool='max'), (1, 8, 8, 3), "pool 'token' or 'mean'"),
+}
+
+
+@pytest.mark.parametrize('make, shape, message', BAD.values(), ids=BAD.keys())
+def test_bad_models_are_refused(make, shape, message):
+    with pytest.raises(ValueError, match=message):
+        make().init(jax.random.key(0), jnp.zeros(shape))
