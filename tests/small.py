@@ -7,6 +7,7 @@ from selfsup import config, methods, models
 
 ENCODER = models.ConvNet(widths=(8, 16))
 PROJECTOR = models.MLP(widths=(32, 16))
+PREDICTOR = models.MLP(widths=(32, 16))
 BATCH = 16
 
 # Every method with keywords that suit a batch of 16.
@@ -14,12 +15,32 @@ KEYWORDS = {
     'barlow_twins': {},
     'vicreg': {},
     'simclr': {'temperature': 0.2},
+    'byol': {'momentum': 0.9},
+    'debiased': {'concentration': 0.5},
+    'decoupled': {'temperature': 0.2, 'sigma': 0.5},
+    'moco_v1': {'queue': 64, 'momentum': 0.9, 'groups': 4},
     'moco_v2': {'queue': 64, 'momentum': 0.9, 'groups': 4},
+    'moco_v3': {'temperature': 0.2, 'momentum': 0.9},
+    'nnclr': {'temperature': 0.2, 'queue': 64},
+    'ressl': {'queue': 64, 'momentum': 0.9},
+    'simsiam': {},
+    'supcon': {'temperature': 0.2},
+    'w_mse': {'block': 8, 'eps': 0.1},
+    'vibcreg': {},
+    'tico': {'momentum': 0.9},
+    'mmcr': {},
+    'lejepa': {'directions': 32},
+    'swav': {'prototypes': 12, 'queue': 32},
+    'dino': {'prototypes': 12, 'momentum': 0.9},
+    'vicregl': {'local_widths': (16, 16), 'matches': (2, 2)},
+    'deepcluster_v2': {'data_size': BATCH, 'prototypes': 6, 'clusterings': 2},
 }
 
 
 def make(name, **changes):
-    return methods.METHODS[name](ENCODER, PROJECTOR, **{**KEYWORDS[name], **changes})
+    constructor = methods.METHODS[name]
+    networks = [ENCODER, PROJECTOR, PREDICTOR] if config.takes(constructor, 'predictor') else [ENCODER, PROJECTOR]
+    return constructor(*networks, **{**KEYWORDS[name], **changes})
 
 
 def images(n=BATCH, seed=0):
@@ -31,13 +52,28 @@ def images(n=BATCH, seed=0):
 
 def batch(n=BATCH, seed=0):
     x = images(n, seed)
-    noise = np.random.default_rng(seed).normal(size=(2, *x.shape)).astype(np.float32)
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=(2, *x.shape)).astype(np.float32)
+    corners, flips = rng.uniform(0, 3, size=(2, n, 2)), rng.uniform(size=(2, n)) < 0.5
+    boxes = np.concatenate([corners, rng.uniform(3, 5, size=(2, n, 2))], axis=2).astype(np.float32)
     return {
         'views': tuple(x + 0.3 * e for e in noise),
         'index': jnp.arange(n),
-        'view_params': (),
+        'view_params': tuple(
+            {'box': jnp.asarray(b), 'flip': jnp.asarray(f)} for b, f in zip(boxes, flips, strict=True)
+        ),
         'label': jnp.asarray(np.arange(n) % 10),
     }
+
+
+def started(method, rows):
+    """Parameters and state before the first step; with clusters, where a method makes them between epochs."""
+    params, extra = method.init(jax.random.key(0), rows)
+    if method.refreshes:
+        outputs, extra = method.embed(params, extra, rows, jax.random.key(1))
+        _, (extra, _) = method.criterion(params, outputs, extra, rows, jax.random.key(1))
+        extra = method.refresh(params, extra, jax.random.key(2))
+    return params, extra
 
 
 def loss_and_gradient(method, params, extra, rows, key):
@@ -63,5 +99,8 @@ def digits_config(method='simclr', *overrides):
         'optimizer.warmup_epochs=1', 'train.log_every=2', 'monitor.every_epochs=1', 'checkpoint.every_epochs=1',
         'evaluate.label_draws=2',
     ]  # fmt: skip
-    queue = ['method.queue=640', 'method.groups=4'] if method == 'moco_v2' else []
-    return config.load(f'experiments/digits/{method}.py', [*fields, *queue, *overrides])
+    known = config.keywords(methods.METHODS[method])
+    smaller = [f'method.{k}={v}' for k, v in (('queue', 640), ('groups', 4), ('block', 160)) if k in known]
+    if config.takes(methods.METHODS[method], 'predictor'):
+        smaller.append('predictor.widths=(32, 16)')
+    return config.load(f'experiments/digits/{method}.py', [*fields, *smaller, *overrides])

@@ -27,7 +27,9 @@ def as_float(image):
 
 
 @pytest.mark.parametrize('method', RESAMPLING)
-@pytest.mark.parametrize('box, size', [((3, 5, 30, 21), 16), ((0, 0, 40, 48), 64), ((10, 2, 7, 9), 32), ((1, 1, 1, 1), 8)])
+@pytest.mark.parametrize(
+    'box, size', [((3, 5, 30, 21), 16), ((0, 0, 40, 48), 64), ((10, 2, 7, 9), 32), ((1, 1, 1, 1), 8)]
+)
 def test_crop_equals_pillow(method, box, size):
     image = picture()
     top, left, height, width = box
@@ -72,7 +74,9 @@ def test_blur_equals_a_convolution_with_a_gaussian():
     image = picture() / 255
     for sigma in (0.1, 0.8, 2.0):
         expected = gaussian_filter(image, (sigma, sigma, 0), mode='nearest', truncate=8)
-        np.testing.assert_allclose(augment.gaussian_blur(jnp.asarray(image, jnp.float32), jnp.float32(sigma)), expected, atol=1e-4)
+        np.testing.assert_allclose(
+            augment.gaussian_blur(jnp.asarray(image, jnp.float32), jnp.float32(sigma)), expected, atol=1e-4
+        )
 
 
 def test_hue_equals_colorsys():
@@ -89,7 +93,9 @@ def naive_jitter(image, factors, order):
     for operation in order:
         if operation == colour.HUE:
             turned = [colorsys.rgb_to_hsv(*p) for p in image.reshape(-1, 3)]
-            image = np.array([colorsys.hsv_to_rgb((h + factors[3]) % 1, s, v) for h, s, v in turned]).reshape(image.shape)
+            image = np.array([colorsys.hsv_to_rgb((h + factors[3]) % 1, s, v) for h, s, v in turned]).reshape(
+                image.shape
+            )
             continue
         grey = (image @ luma)[..., None]
         other = {colour.BRIGHTNESS: 0.0, colour.CONTRAST: grey.mean(), colour.SATURATION: grey}[operation]
@@ -100,7 +106,9 @@ def naive_jitter(image, factors, order):
 def test_jitter_equals_one_operation_after_the_other_in_every_order():
     image = picture(8, 8) / 255
     factors = np.array([1.3, 0.7, 1.6, -0.08])
-    together = jax.jit(jax.vmap(lambda o: colour.jitter(jnp.asarray(image, jnp.float32), jnp.asarray(factors, jnp.float32), o)))
+    together = jax.jit(
+        jax.vmap(lambda o: colour.jitter(jnp.asarray(image, jnp.float32), jnp.asarray(factors, jnp.float32), o))
+    )
     for order, ours in zip(colour._ORDERS, together(colour._ORDERS), strict=True):
         np.testing.assert_allclose(ours, naive_jitter(image, factors, order), atol=2e-5)
 

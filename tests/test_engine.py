@@ -50,7 +50,15 @@ def finished(tmp_path_factory):
 
 
 def test_a_run_leaves_what_the_design_says(finished):
-    for name in ('config.json', 'metrics.jsonl', 'timing.jsonl', 'report.md', 'results.json', 'training.png', 'features.png'):
+    for name in (
+        'config.json',
+        'metrics.jsonl',
+        'timing.jsonl',
+        'report.md',
+        'results.json',
+        'training.png',
+        'features.png',
+    ):
         assert (finished / name).stat().st_size > 0, name
     assert any((finished / 'tensorboard').iterdir())
     about = json.loads((finished / 'config.json').read_text())
@@ -87,8 +95,11 @@ def test_resuming_repeats_the_uninterrupted_run_to_the_bit(finished, tmp_path):
     assert_same_run(finished, tmp_path / 'cut')
 
 
-@pytest.mark.parametrize('method, overrides', [('moco_v2', ()), ('vicreg', ('data.feed=streaming',))])
-def test_resuming_is_exact_for_queues_targets_and_streams(method, overrides, tmp_path):
+@pytest.mark.parametrize(
+    'method, overrides',
+    [('moco_v2', ()), ('vicreg', ('data.feed=streaming',)), ('deepcluster_v2', ('train.steps_per_call=3',))],
+)
+def test_resuming_is_exact_for_queues_targets_streams_and_clusters(method, overrides, tmp_path):
     stop = 'train.stop_after_steps=7'
     assert run(tmp_path / 'whole', method, 'train.stop_after_steps=12', *overrides) in (0, REQUEUE)
     assert run(tmp_path / 'cut', method, stop, *overrides) == REQUEUE

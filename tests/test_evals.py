@@ -58,7 +58,9 @@ def test_logistic_regression_equals_scikit_learn(digits, strength):
     train, test = digits
     x, _ = evals.standardized(train, test)
     theirs = LogisticRegression(C=strength, tol=1e-10, max_iter=10000).fit(x.astype(np.float64), train.labels)
-    ours = evals.logistic_regression(jnp.asarray(x), jnp.asarray(train.labels), classes=10, inverse_regularization=strength)
+    ours = evals.logistic_regression(
+        jnp.asarray(x), jnp.asarray(train.labels), classes=10, inverse_regularization=strength
+    )
     # float32 stops where the gradient drowns in rounding; the objective there is exact to 1e-6.
     np.testing.assert_allclose(ours.kernel.T, theirs.coef_, atol=3e-3)
 
@@ -74,7 +76,9 @@ def test_logistic_regression_equals_scikit_learn(digits, strength):
 
 def test_linear_probe_of_separable_features_is_perfect_and_padding_is_free(digits):
     labels = np.repeat(np.arange(4), 12)
-    features = np.eye(4, dtype=np.float32)[labels] + 0.01 * np.random.default_rng(0).normal(size=(48, 4)).astype(np.float32)
+    features = np.eye(4, dtype=np.float32)[labels] + 0.01 * np.random.default_rng(0).normal(size=(48, 4)).astype(
+        np.float32
+    )
     data = evals.Features(features, labels.astype(np.int32))
     scores = evals.linear_probe(data, data)
     assert scores == {'linear_1': 1.0, 'linear_10': 1.0, 'linear': 1.0}

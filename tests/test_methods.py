@@ -9,12 +9,32 @@ import optax
 import pytest
 import small
 from jax.sharding import PartitionSpec
-from selfsup import methods, parallel
-from selfsup.methods.moco import enqueue
+from selfsup import losses, methods, parallel
+from selfsup.methods.queue import enqueue
 
 each = pytest.mark.parametrize('name', sorted(methods.METHODS))
 # What a training step must move besides parameters, and what it must not.
-MOVES = {'moco_v2': ('queue', 'pointer', 'target')}
+MOVES = {
+    'byol': ('target',),
+    'moco_v1': ('queue', 'pointer', 'target'),
+    'moco_v2': ('queue', 'pointer', 'target'),
+    'moco_v3': ('target',),
+    'nnclr': ('queue', 'pointer'),
+    'ressl': ('queue', 'pointer', 'target'),
+    'deepcluster_v2': ('per_example',),
+    'dino': ('target', 'centre'),
+    'swav': ('queue', 'pointer', 'filled', 'step'),
+    'tico': ('target', 'covariance'),
+}
+# What stands still within an epoch.
+KEEPS = {'deepcluster_v2': ('prototypes',)}
+# Keywords with which eight fixed images can be learned: groups of four, and a queue that 30 steps do not
+# fill with the eight images themselves.
+LEARNABLE = {
+    'moco_v1': {'groups': 2, 'queue': 512},
+    'moco_v2': {'groups': 2, 'queue': 512},
+    'tico': {'beta': 0.0},  # else the covariance, which begins at zero, grows and the loss with it
+}
 
 # Agreement of devices, as the design states it.
 LOSS_FLOAT32, GRADIENT_FLOAT32, FLOAT64 = 1e-5, 1e-5, 1e-10
@@ -27,8 +47,9 @@ def test_every_method_is_in_the_table():
 @each
 def test_contract(name):
     constructor = methods.METHODS[name]
-    for parameter in list(inspect.signature(constructor).parameters.values())[2:]:
-        assert parameter.kind == parameter.KEYWORD_ONLY, parameter
+    for parameter in inspect.signature(constructor).parameters.values():
+        network = parameter.name in ('encoder', 'projector', 'predictor')
+        assert network or parameter.kind == parameter.KEYWORD_ONLY, parameter
     method = small.make(name)
     rows = small.batch()
     params, extra = method.init(jax.random.key(0), rows)
@@ -44,7 +65,7 @@ def test_contract(name):
 
 def train(method, steps=30, learning_rate=3e-3):
     rows = small.batch(8)
-    params, extra = method.init(jax.random.key(0), rows)
+    params, extra = small.started(method, rows)
     optimizer = optax.adam(learning_rate)
 
     @jax.jit
@@ -67,14 +88,16 @@ def train(method, steps=30, learning_rate=3e-3):
 
 @each
 def test_thirty_steps_lower_the_loss_and_move_the_state(name):
-    method = small.make(name, **({'groups': 2, 'queue': 512} if name == 'moco_v2' else {}))
+    method = small.make(name, **LEARNABLE.get(name, {}))
     (params, extra, _), (new_params, new_extra, _), values = train(method)
     assert np.isfinite(values).all()
     assert values[-1] < 0.9 * values[0], values
     assert small.tree_distance(new_params['encoder'], params['encoder']) > 1e-3
     for key in ('batch_stats', *MOVES.get(name, ())):
         assert small.tree_distance(new_extra[key], jax.tree.map(lambda x: x + 1e-9, extra[key])) > 1e-3, key
-    assert set(new_extra) == {'batch_stats', *MOVES.get(name, ())}
+    for key in KEEPS.get(name, ()):
+        np.testing.assert_array_equal(new_extra[key], extra[key])
+    assert set(new_extra) == {'batch_stats', *MOVES.get(name, ()), *KEEPS.get(name, ())}
 
 
 def float64(tree):
@@ -86,7 +109,7 @@ def one_and_many(name, how, devices, *, double):
     axis = None if how == 'jit' else 'data'
     single, many = small.make(name), small.make(name, axis_name=axis)
     rows = small.batch()
-    params, extra = single.init(jax.random.key(0), rows)
+    params, extra = small.started(single, rows)
     if double:
         params, extra, rows = float64(params), float64(extra), float64(rows)
     key = jax.random.key(5)
@@ -120,7 +143,13 @@ def assert_agree(reference, other, loss, gradient):
     assert small.tree_distance(extra_n, extra) < 1e-5
 
 
-@each
+# Rounding has nothing to do with the method, so four of them stand for all in the quick suite.
+QUICK = ('barlow_twins', 'moco_v2', 'simclr', 'vicreg')
+
+
+@pytest.mark.parametrize(
+    'name', [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in methods.METHODS]
+)
 def test_eight_devices_agree_with_one(name):
     assert_agree(*one_and_many(name, 'jit', 8, double=False), LOSS_FLOAT32, GRADIENT_FLOAT32)
 
@@ -158,7 +187,6 @@ def test_moco_compares_with_the_queue_before_it_enters_it():
     rows = small.batch()
     params, extra = method.init(jax.random.key(0), rows)
     outputs, extra = method.embed(params, extra, rows, jax.random.key(1))
-    from selfsup import losses
 
     expected = losses.info_nce(outputs['embeddings'][0], outputs['keys'][0], extra['queue'][0], temperature=0.2)
     value, (new, _) = method.criterion(params, outputs, extra, rows, jax.random.key(1))
@@ -204,6 +232,172 @@ def test_moco_groups_hide_the_batch_from_the_key():
 
     assert cosine(small.make('moco_v2', groups=1)) > 1 - 1e-5  # one batch: equal images, equal outputs
     assert cosine(grouped) < 1 - 1e-4
+
+
+# Methods with a momentum network, and the step whose momentum `after` of step 4 uses.
+TIMING = {'byol': 4, 'moco_v1': 5, 'moco_v2': 5, 'moco_v3': 5, 'ressl': 5}
+
+
+def value_of(method, params, extra, rows):
+    return small.loss_and_gradient(method, params, extra, rows, jax.random.key(1))[0]
+
+
+@pytest.mark.parametrize('name', TIMING)
+def test_targets_get_no_gradient_and_keep_their_own_statistics(name):
+    method = small.make(name)
+    rows = small.batch()
+    params, extra = method.init(jax.random.key(0), rows)
+
+    def through_target(target):
+        return value_of(method, params, {**extra, 'target': {**extra['target'], 'params': target}}, rows)[0]
+
+    gradients = jax.grad(through_target)(extra['target']['params'])
+    assert all(float(jnp.abs(g).max()) == 0 for g in jax.tree.leaves(gradients))
+    assert set(extra['target']['params']) == {'encoder', 'projector'}
+    _, (new, _) = value_of(method, params, extra, rows)
+    for part in ('encoder', 'projector'):  # moved by the target's own forward pass
+        assert small.tree_distance(new['target']['batch_stats'][part], extra['target']['batch_stats'][part]) > 1e-3
+    _, moved = method.after(params, new, 0)  # the moving average is of parameters alone
+    assert small.tree_distance(moved['target']['batch_stats'], new['target']['batch_stats']) == 0
+
+
+@pytest.mark.parametrize('name', TIMING)
+def test_momentum_is_taken_at_the_right_step(name):
+    """`after` of step 4: BYOL moves its target with m(4), after the optimiser; MoCo before the key of step 5, with m(5)."""
+    seen = []
+
+    def momentum(step):
+        seen.append(int(step))
+        return 0.9
+
+    method = small.make(name, momentum=momentum)
+    params, extra = method.init(jax.random.key(0), small.batch())
+    moved = jax.tree.map(lambda x: x + 1.0, params)
+    _, after = method.after(moved, extra, jnp.asarray(4))
+    assert seen == [TIMING[name]]
+    old = extra['target']['params']
+    expected = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, old, {k: moved[k] for k in old})
+    assert small.tree_distance(after['target']['params'], expected) < 1e-6
+
+
+def test_targets_start_equal_except_byols():
+    """BYOL's target has an initialisation of its own; MoCo's and ReSSL's start as copies."""
+    for name in TIMING:
+        params, extra = small.make(name).init(jax.random.key(0), small.batch())
+        distance = small.tree_distance(extra['target']['params'], {k: params[k] for k in ('encoder', 'projector')})
+        assert distance > 0.1 if name == 'byol' else distance == 0, name
+
+
+def test_byol_compares_predictions_with_the_other_views_targets():
+    method = small.make('byol')
+    rows = small.batch()
+    params, extra = method.init(jax.random.key(0), rows)
+    outputs, _ = method.embed(params, extra, rows, jax.random.key(1))
+    (p1, p2), (z1, z2) = outputs['predictions'], outputs['targets']
+    cosine = lambda a, b: optax.losses.cosine_similarity(a, b)  # noqa: E731
+    expected = jnp.mean(2 - 2 * cosine(p1, z2)) + jnp.mean(2 - 2 * cosine(p2, z1))
+    np.testing.assert_allclose(value_of(method, params, extra, rows)[0], expected, rtol=1e-5)
+
+
+def test_moco_v3_sums_both_directions():
+    method = small.make('moco_v3')
+    rows = small.batch()
+    params, extra = method.init(jax.random.key(0), rows)
+    outputs, _ = method.embed(params, extra, rows, jax.random.key(1))
+    expected = 0.0
+    for own, other in ((0, 1), (1, 0)):
+        logits = (
+            losses._common.normalize(outputs['predictions'][own])
+            @ losses._common.normalize(outputs['targets'][other]).T
+        )
+        labels = jnp.arange(small.BATCH)
+        expected += 0.4 * jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits / 0.2, labels))
+    np.testing.assert_allclose(value_of(method, params, extra, rows)[0], expected, rtol=1e-5)
+
+
+def test_simsiam_stops_one_branch_and_no_more():
+    """The gradient is that of the predictions with the embeddings of the other view held fixed."""
+    method, free = small.make('simsiam'), small.make('simsiam', stop_gradient=False)
+    rows = small.batch()
+    params, extra = method.init(jax.random.key(0), rows)
+    fixed = method.embed(params, extra, rows, jax.random.key(1))[0]['embeddings']
+
+    def by_hand(p):
+        p1, p2 = method.embed(p, extra, rows, jax.random.key(1))[0]['predictions']
+        cosine = optax.losses.cosine_similarity
+        return -(jnp.mean(cosine(p1, fixed[1])) + jnp.mean(cosine(p2, fixed[0]))) / 2
+
+    _, gradients = small.loss_and_gradient(method, params, extra, rows, jax.random.key(1))
+    assert small.tree_distance(gradients, jax.grad(by_hand)(params)) < 1e-4
+    assert (
+        small.tree_distance(small.loss_and_gradient(free, params, extra, rows, jax.random.key(1))[1], gradients) > 0.1
+    )
+
+
+def test_nnclr_looks_up_before_the_first_view_enters_its_queue():
+    method = small.make('nnclr')
+    rows = small.batch()
+    params, extra = method.init(jax.random.key(0), rows)
+    outputs, _ = method.embed(params, extra, rows, jax.random.key(1))
+    (z1, z2), (p1, p2) = outputs['embeddings'], outputs['predictions']
+    queue = extra['queue']
+    expected = sum(losses.nnclr(p, z, queue, temperature=0.2) for p, z in ((p2, z1), (p1, z2))) / 2
+    value, (new, _) = value_of(method, params, extra, rows)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    unit = z1 / jnp.linalg.norm(z1, axis=1, keepdims=True)
+    np.testing.assert_allclose(new['queue'][: small.BATCH], unit, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(new['queue'][small.BATCH :], queue[small.BATCH :])
+
+    def through_embeddings(z):  # the neighbour and the queue's rows carry no gradient: only predictions learn
+        out = {**outputs, 'embeddings': z}
+        loss, (after, _) = method.criterion(params, out, extra, rows, jax.random.key(1))
+        return loss + jnp.sum(after['queue'])
+
+    assert not any(np.any(g) for g in jax.grad(through_embeddings)((z1, z2)))
+
+
+def test_ressl_compares_relations_with_the_queue_before_it_enters_it():
+    method = small.make('ressl')
+    rows = small.batch()
+    params, extra = method.init(jax.random.key(0), rows)
+    outputs, _ = method.embed(params, extra, rows, jax.random.key(1))
+    assert (
+        len(outputs['embeddings']) == len(outputs['keys']) == 1
+    )  # the first view is the student's, the second the teacher's
+    value, (new, _) = value_of(method, params, extra, rows)
+    expected = losses.ressl(outputs['embeddings'][0], outputs['keys'][0], extra['queue'][0])
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(new['queue'][0, : small.BATCH], outputs['keys'][0], rtol=1e-6)
+    other = {**rows, 'views': rows['views'][::-1]}
+    assert not np.allclose(value_of(method, params, extra, other)[0], value)
+
+
+def test_supcon_is_declared_to_see_labels_and_others_do_not():
+    for name in small.KEYWORDS:
+        assert small.make(name).uses_labels == (name == 'supcon')
+    method = small.make('supcon')
+    rows = small.batch()
+    params, extra = method.init(jax.random.key(0), rows)
+    alone = value_of(method, params, extra, {**rows, 'label': jnp.arange(small.BATCH)})[0]
+    np.testing.assert_allclose(alone, value_of(small.make('simclr'), params, extra, rows)[0], rtol=1e-6)
+    assert not np.allclose(value_of(method, params, extra, {**rows, 'label': jnp.zeros(small.BATCH, int)})[0], alone)
+
+
+def test_moco_v1_is_v2_with_its_own_temperature():
+    rows = small.batch()
+    first, second = small.make('moco_v1'), small.make('moco_v2', temperature=0.07)
+    params, extra = first.init(jax.random.key(0), rows)
+    np.testing.assert_array_equal(value_of(first, params, extra, rows)[0], value_of(second, params, extra, rows)[0])
+
+
+def test_a_missing_predictor_leaves_the_embeddings_in_its_place():
+    """The papers' ablations that collapse."""
+    rows = small.batch()
+    for name in ('byol', 'simsiam', 'moco_v3', 'nnclr'):
+        method = methods.METHODS[name](small.ENCODER, small.PROJECTOR, None, **small.KEYWORDS[name])
+        params, extra = method.init(jax.random.key(0), rows)
+        assert set(params) == {'encoder', 'projector'}
+        assert np.isfinite(value_of(method, params, extra, rows)[0])
 
 
 def test_views_fused_or_apart_differ_only_by_batch_statistics():

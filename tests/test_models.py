@@ -42,7 +42,9 @@ def test_bfloat16_keeps_parameters_statistics_and_features_in_float32():
     module = models.ResNet(stages=(1, 1), width=4, stem='cifar', dtype=jnp.bfloat16)
     x = jax.random.normal(jax.random.key(1), (4, 8, 8, 3))
     variables = module.init(jax.random.key(0), x)
-    out, state = module.apply(variables, x, train=True, mutable=['batch_stats', 'intermediates'], capture_intermediates=True)
+    out, state = module.apply(
+        variables, x, train=True, mutable=['batch_stats', 'intermediates'], capture_intermediates=True
+    )
     assert state['intermediates']['layer1_0']['__call__'][0].dtype == jnp.bfloat16
     assert out.dtype == jnp.float32
     assert all(v.dtype == jnp.float32 for v in jax.tree.leaves((variables['params'], state['batch_stats'])))
@@ -119,12 +121,18 @@ def test_patch_convolution_equals_xla():
         module = PatchConv(5, stride)
         variables = module.init(jax.random.key(1), x)
         expected = jax.lax.conv_general_dilated(
-            x, variables['params']['kernel'], (stride, stride), ((1, 1), (1, 1)), dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+            x,
+            variables['params']['kernel'],
+            (stride, stride),
+            ((1, 1), (1, 1)),
+            dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
         )
         np.testing.assert_allclose(module.apply(variables, x), expected, atol=FLOAT32)
 
 
-@pytest.mark.parametrize('last, keys', [('none', set()), ('plain', set()), ('scale', {'scale'}), ('affine', {'scale', 'bias'})])
+@pytest.mark.parametrize(
+    'last, keys', [('none', set()), ('plain', set()), ('scale', {'scale'}), ('affine', {'scale', 'bias'})]
+)
 def test_mlp_norms(last, keys):
     module = models.MLP(widths=(6, 4), last_norm=last, hidden_bias=False, last_bias=False)
     variables = module.init(jax.random.key(0), jnp.ones((3, 5)))

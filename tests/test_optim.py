@@ -93,7 +93,9 @@ def test_sgd_with_clipping_equals_optax(x64):
         params, gradients,
     )  # fmt: skip
     ours = run(
-        optim.optimizer('sgd', rate, peak=PEAK, weight_decay=DECAY, decay_vectors=True, clip_norm=0.5), params, gradients
+        optim.optimizer('sgd', rate, peak=PEAK, weight_decay=DECAY, decay_vectors=True, clip_norm=0.5),
+        params,
+        gradients,
     )
     for leaf in ours:
         np.testing.assert_allclose(ours[leaf], theirs[leaf], rtol=1e-6)

@@ -1,4 +1,9 @@
-"""SimCLR on 5,000 images of CIFAR-10 (500 per class) with a small network."""
+"""SimCLR on 5,000 images of CIFAR-10 (500 per class) with a small network: pixels fail, nothing saturates.
+
+    python -m selfsup.train --config=experiments/cifar5k/simclr.py --workdir=runs/cifar5k/simclr
+
+Hardware, time, result: two CPU cores, minutes; the README's second table.
+"""
 
 from selfsup.config import defaults
 
@@ -9,6 +14,7 @@ def get_config():
     c.method.temperature = 0.2
     c.model.name = 'convnet'
     c.model.widths = (32, 64, 128, 256)
+    c.model.first_stride = 2
     c.projector.widths = (512, 128)
 
     c.data.source = 'tfds:cifar10'

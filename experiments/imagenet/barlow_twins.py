@@ -2,11 +2,12 @@
 
     python -m selfsup.train --config=experiments/imagenet/barlow_twins.py --workdir=runs/imagenet/barlow_twins
 
-Hardware, time, result: not run yet; 2048 images of 224x224 need several devices. The paper reports 73.2 (linear probe, top-1).
+Hardware, time, result: not run yet;
+2048 images of 224x224 need several devices. The paper reports 73.2 (linear probe, top-1).
 Images are resized to 256 and centre-cropped on reading, and the random crop is taken from that square;
 the paper crops the full image.
-The authors' code moves biases and norms at 0.0048 x 2048 / 256 and its distributed gradient is 1/W of the
-true one; LARS hides the second from matrices, and scale here is 1.
+The authors' code moves biases and norms at 0.0048 x 2048 / 256, and its distributed gradient is 1/W of
+the true one; LARS hides the second from matrices, and scale here is 1.
 """
 
 from selfsup.config import defaults

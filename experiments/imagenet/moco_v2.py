@@ -2,7 +2,8 @@
 
     python -m selfsup.train --config=experiments/imagenet/moco_v2.py --workdir=runs/imagenet/moco_v2
 
-Hardware, time, result: not run yet; the authors used 8 GPUs. The paper reports 67.5 (linear probe, top-1).
+Hardware, time, result: not run yet;
+the authors used 8 GPUs. The paper reports 67.5 (linear probe, top-1).
 Images are resized to 256 and centre-cropped on reading, and the random crop is taken from that square;
 the paper crops the full image.
 The authors step the cosine by epoch, here it moves by step.

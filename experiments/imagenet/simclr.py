@@ -2,7 +2,8 @@
 
     python -m selfsup.train --config=experiments/imagenet/simclr.py --workdir=runs/imagenet/simclr
 
-Hardware, time, result: not run yet; 4096 images of 224x224 need several devices. No published figure of this setting is quoted.
+Hardware, time, result: not run yet;
+4096 images of 224x224 need several devices. No published figure of this setting is quoted.
 Images are resized to 256 and centre-cropped on reading, and the random crop is taken from that square;
 the paper crops the full image.
 """

@@ -2,7 +2,8 @@
 
     python -m selfsup.train --config=experiments/imagenet/vicreg.py --workdir=runs/imagenet/vicreg
 
-Hardware, time, result: not run yet; 2048 images of 224x224 need several devices. The paper reports 73.2 (linear probe, top-1).
+Hardware, time, result: not run yet;
+2048 images of 224x224 need several devices. The paper reports 73.2 (linear probe, top-1).
 Images are resized to 256 and centre-cropped on reading, and the random crop is taken from that square;
 the paper crops the full image.
 """

@@ -1,6 +1,6 @@
 """The README's table on 5,000 images of CIFAR-10 (500 per class) with a small network.
 
-    python -m experiments.tables.cifar5k --workdir=runs/cifar5k [--methods=simclr] [--seeds=1,2,3]
+python -m experiments.tables.cifar5k --workdir=runs/cifar5k [--methods=simclr] [--seeds=1,2,3]
 """
 
 from . import table

@@ -32,6 +32,18 @@ RESUMABLE = (
 CONTROLS = ('none', 'shuffled_pairs')
 
 
+def _head(widths: tuple[int, ...]) -> ConfigDict:
+    """The fields of a projector or predictor: those of :class:`selfsup.models.MLP`."""
+    c = ConfigDict()
+    c.widths = widths  # output width of each layer
+    c.hidden_norm = True  # batch-norm after all layers but the last
+    c.last_norm = 'none'  # after the last: 'none', 'plain', 'scale', 'affine', 'iterative'
+    c.hidden_bias = True  # biases of all layers but the last
+    c.last_bias = True  # bias of the last
+    c.activation = 'relu'  # or 'gelu'
+    return c
+
+
 def defaults() -> ConfigDict:
     """Every field of a config, with its meaning and default. Config files change what they need to."""
     c = ConfigDict()
@@ -44,13 +56,8 @@ def defaults() -> ConfigDict:
     c.model = ConfigDict()
     c.model.name = 'resnet18'  # a row of selfsup.models.ENCODERS; its other fields are its keywords
 
-    c.projector = ConfigDict()  # fields of selfsup.models.MLP
-    c.projector.widths = (2048, 2048, 2048)  # output width of each layer
-    c.projector.hidden_norm = True  # batch-norm after all layers but the last
-    c.projector.last_norm = 'none'  # after the last: 'none', 'plain', 'scale', 'affine'
-    c.projector.hidden_bias = True
-    c.projector.last_bias = True
-    c.projector.activation = 'relu'  # or 'gelu'
+    c.projector = _head((2048, 2048, 2048))
+    c.predictor = _head(())  # after the projector, of the methods that have one (BYOL, SimSiam, ...); () for none
 
     c.data = ConfigDict()
     c.data.source = 'digits'  # digits, tfds:<name>, npz:<file> or folder:<path>
@@ -70,15 +77,15 @@ def defaults() -> ConfigDict:
     c.augment.size = 224  # side of the views of recipes that crop
     c.augment.views = ConfigDict()  # view name -> specification (selfsup.augment.pipeline)
     c.augment.mean = (0.5,)  # normalisation of views and of evaluation images
-    c.augment.std = (0.5,)
+    c.augment.std = (0.5,)  # likewise
     c.augment.evaluation_resize = 0  # shorter side of evaluation images; 0 leaves them
     c.augment.evaluation_crop = 0  # their centre crop; 0 keeps everything
 
     c.optimizer = ConfigDict()
     c.optimizer.name = 'adamw'  # sgd, adamw, lars (papers), lars_clipped (solo-learn), lars_classic (SimCLR)
     c.optimizer.learning_rate = 1e-3  # peak, for this batch size: configs write the scaling out
-    c.optimizer.weight_decay = 1e-4
-    c.optimizer.momentum = 0.9  # sgd and lars
+    c.optimizer.weight_decay = 1e-4  # added to the gradient; decoupled for adamw
+    c.optimizer.momentum = 0.9  # of sgd and lars; AdamW's first β
     c.optimizer.beta2 = 0.999  # adamw
     c.optimizer.trust = 1e-3  # lars: η (solo-learn: 0.02)
     c.optimizer.decay_vectors = False  # whether biases and norms (arrays of one axis) are decayed
@@ -90,7 +97,7 @@ def defaults() -> ConfigDict:
     c.optimizer.groups = ConfigDict()  # top-level parameter key -> {scale, schedule, decay, freeze_steps}
 
     c.train = ConfigDict()
-    c.train.epochs = 100
+    c.train.epochs = 100  # passes over the training part; each drops its last incomplete batch
     c.train.precision = 'float32'  # activations: float32 or bfloat16; parameters and losses stay float32
     c.train.steps_per_call = 0  # steps per dispatch (lax.scan); 0 is 1 on CPU and 20 elsewhere
     c.train.log_every = 20  # steps between lines of metrics.jsonl
@@ -106,12 +113,14 @@ def defaults() -> ConfigDict:
     c.monitor.max_samples = 25600  # images used for it
 
     c.checkpoint = ConfigDict()
-    c.checkpoint.every_epochs = 10
+    c.checkpoint.every_epochs = 10  # how often one is written
     c.checkpoint.keep = 2  # newest ones kept, besides the best
-    c.checkpoint.best = 'rankme'  # the monitor's number that decides which one is best (larger is better)
+    # The monitor's number by which the best is kept. Not RankMe: it is often highest before anything is
+    # learned. 'alignment' (pairs over strangers, smaller is better) needs no labels and sees collapse.
+    c.checkpoint.best = 'alignment'
 
     c.evaluate = ConfigDict()
-    c.evaluate.batch_size = 512
+    c.evaluate.batch_size = 512  # images encoded at once
     c.evaluate.neighbours = 20  # of the k-NN vote
     c.evaluate.temperature = 0.07  # of its weights exp(cosine / temperature)
     c.evaluate.label_counts = (1, 10)  # labels per class of the low-label probes
@@ -153,6 +162,8 @@ def with_overrides(config: ConfigDict, overrides: list[str] | tuple[str, ...]) -
 
     Overrides of names (method, model, recipe) come first, since they decide which other fields exist.
     """
+    from .methods import METHODS
+
     config = config.copy_and_resolve_references()
     naming = ('method.name=', 'model.name=', 'augment.recipe=', 'augment.size=')
     ordered = sorted(overrides, key=lambda o: not o.startswith(naming))
@@ -160,8 +171,11 @@ def with_overrides(config: ConfigDict, overrides: list[str] | tuple[str, ...]) -
     for override in names:
         field, _, value = override.partition('=')
         if field in ('method.name', 'model.name') and _get(config, field) != value:
-            # Another method or model takes other keywords: the file's are dropped, its defaults used.
+            # Another method or model takes other keywords: the file's are dropped, its defaults used; and
+            # so is the file's predictor where the other method has none.
             setattr(config, field.split('.')[0], ConfigDict({'name': value}))
+            if field == 'method.name' and not takes(METHODS.get(value), 'predictor'):
+                config.predictor = _head(())
         else:
             _override(config, override)
         if field == 'augment.recipe':
@@ -207,13 +221,20 @@ def keywords(constructor: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     is_model = not inspect.isfunction(constructor)
     for name, parameter in inspect.signature(constructor).parameters.items():
-        if name in reserved or (is_model and name == 'groups'):
+        if name in reserved or (is_model and name in ('groups', 'maps')):
             continue
         if parameter.default is not inspect.Parameter.empty:
             found[name] = parameter.default
         if name == 'momentum':
             found['momentum_final'] = parameter.default  # a cosine from momentum to this over the run
     return found
+
+
+def takes(constructor: Any, name: str) -> bool:
+    """Whether a method's constructor has a parameter of this name, such as `predictor` or `data_size`."""
+    import inspect
+
+    return constructor is not None and name in inspect.signature(constructor).parameters
 
 
 def _get(config: ConfigDict, field: str) -> Any:
@@ -249,7 +270,7 @@ def _override(config: ConfigDict, override: str) -> None:
         raise UserError(f'{field} is no field of this config{nearest(field, flat)}')
     if leaf in node and isinstance(node[leaf], ConfigDict):
         raise UserError(f'{field} is a group of fields; set one of {", ".join(f"{field}.{k}" for k in node[leaf])}')
-    old = node[leaf] if leaf in node else None
+    old = node.get(leaf, None)
     with node.unlocked(), node.ignore_type():
         node[leaf] = _parse(field, text, old)
 
@@ -321,9 +342,29 @@ def _require(condition: bool, message: str) -> None:
         raise UserError(message)
 
 
+def _validate_predictor(config: ConfigDict) -> None:
+    """Refuses a predictor that the method lacks or does not have, or that cannot meet the projector's output."""
+    from .methods import METHODS
+
+    name, widths, output = config.method.name, config.predictor.widths, config.projector.widths[-1]
+    if not takes(METHODS[name], 'predictor'):
+        _require(not widths, f'predictor.widths={widths!r}, and {name} has no predictor; leave it at ()')
+        return
+    _require(len(widths) > 0, f'predictor.widths is empty, and {name} needs a predictor; widths must end in {output}')
+    _require(
+        all(isinstance(w, int) and w > 0 for w in widths),
+        f'predictor.widths must hold positive integers, not {widths!r}',
+    )
+    _require(
+        widths[-1] == output,
+        f'predictor.widths={widths!r} must end in {output}, as projector.widths={config.projector.widths!r} does',
+    )
+
+
 def validate(config: ConfigDict) -> None:
     """Refuses impossible values and combinations, before anything is built."""
     from .augment import check_spec
+    from .methods import METHODS
 
     _check_known(config)
     _require(config.control in CONTROLS, f'control={config.control!r} is unknown{nearest(config.control, CONTROLS)}')
@@ -348,12 +389,14 @@ def validate(config: ConfigDict) -> None:
         ('train.on_nonfinite', ('stop', 'skip')),
         ('optimizer.name', ('sgd', 'adamw', 'lars', 'lars_clipped', 'lars_classic')),
         ('optimizer.schedule', ('cosine', 'constant')),
-        ('checkpoint.best', ('rankme', 'rankme_features', 'probe_accuracy', 'deviation')),
-        ('projector.last_norm', ('none', 'plain', 'scale', 'affine')),
+        ('checkpoint.best', ('alignment', 'rankme', 'rankme_features', 'probe_accuracy', 'deviation')),
+        ('projector.last_norm', ('none', 'plain', 'scale', 'affine', 'iterative')),
         ('projector.activation', ('relu', 'gelu')),
+        ('predictor.last_norm', ('none', 'plain', 'scale', 'affine')),
+        ('predictor.activation', ('relu', 'gelu')),
     ):
         value = _get(config, field)
-        hint = nearest(value, choices) if isinstance(value, str) else f'; known are {choices}'
+        hint = nearest(value, map(str, choices)) if isinstance(value, str) else f'; known are {choices}'
         _require(value in choices, f'{field}={value!r} is unknown{hint}')
     for field in ('data.holdout', 'data.test_fraction'):
         _require(0 < _get(config, field) < 1, f'{field} is a share between 0 and 1, not {_get(config, field)}')
@@ -363,6 +406,7 @@ def validate(config: ConfigDict) -> None:
         len(config.projector.widths) > 0 and all(isinstance(w, int) and w > 0 for w in config.projector.widths),
         f'projector.widths must hold positive integers, not {config.projector.widths!r}',
     )
+    _validate_predictor(config)
     _require(
         config.optimizer.warmup_epochs <= config.train.epochs,
         f'optimizer.warmup_epochs={config.optimizer.warmup_epochs} is longer than train.epochs={config.train.epochs}',
@@ -374,9 +418,21 @@ def validate(config: ConfigDict) -> None:
             check_spec(f'augment.views.{name}', spec.to_dict())
         except (ValueError, TypeError, IndexError) as error:
             raise UserError(str(error)) from error
-    for field in ('temperature', 'queue', 'groups'):
+    for field in ('temperature', 'teacher_temperature', 'student_temperature', 'epsilon', 'groups', 'prototypes',
+                  'iterations', 'clusterings', 'assign', 'directions', 'block'):  # fmt: skip
         if field in config.method:
             _require(config.method[field] > 0, f'method.{field} must be positive, not {config.method[field]}')
+    if 'queue' in config.method:
+        least = min(keywords(METHODS[config.method.name])['queue'], 1)  # a method without one by default may do without
+        _require(config.method.queue >= least, f'method.queue must be at least {least}, not {config.method.queue}')
+    m = config.method
+    _require(m.get('sigma') is None or m.sigma > 0, f'method.sigma must be positive or None, not {m.get("sigma")}')
+    _require(
+        0 <= m.get('positive_prior', 0) < 1, f'method.positive_prior must lie in [0, 1), not {m.get("positive_prior")}'
+    )
+    _require(
+        m.get('concentration', 0) >= 0, f'method.concentration must not be negative, and is {m.get("concentration")}'
+    )
     for field in ('momentum', 'momentum_final'):
         if field in config.method:
             value = config.method[field]
@@ -387,6 +443,17 @@ def validate(config: ConfigDict) -> None:
             queue % batch == 0,
             f'method.queue={queue} must be a multiple of data.batch_size={batch}; {max(queue // batch, 1) * batch} is',
         )
+    if 'block' in config.method:
+        block, batch, width = config.method.block, config.data.batch_size, config.projector.widths[-1]
+        _require(batch % block == 0, f'method.block={block} must divide data.batch_size={batch}')
+        _require(
+            block > width or config.method.eps > 0,
+            f'method.block={block} rows cannot whiten the {width} dims of projector.widths; take more rows or eps > 0',
+        )
+    for field in ('assign', 'teacher_views', 'centres'):
+        views = sum(spec.get('count', 1) for spec in config.augment.views.values())
+        if field in config.method:
+            _require(config.method[field] <= views, f'method.{field}={config.method[field]} exceeds the {views} views')
     if 'groups' in config.method:
         groups, batch = config.method.groups, config.data.batch_size
         _require(
@@ -408,7 +475,7 @@ def identity(config: ConfigDict) -> str:
 
 def differences(old: dict[str, Any], config: ConfigDict) -> list[str]:
     """One 'field: old -> new' line for each field that differs and may not."""
-    before, now = flatten(old), flatten(json.loads(to_json(config)))
+    before, now = flatten(json.loads(json.dumps(old))), flatten(json.loads(to_json(config)))
     return [
         f'{field}: {before.get(field, "absent")!r} -> {now.get(field, "absent")!r}'
         for field in sorted(before.keys() | now.keys())

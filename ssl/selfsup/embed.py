@@ -1,6 +1,7 @@
 """Writes the features of a data set, from a trained encoder, to an npz file."""
 
 from pathlib import Path
+from typing import Any
 
 from . import cli
 from .errors import UserError, command
@@ -27,7 +28,7 @@ def main(arguments: list[str]) -> int:
     step = None if values['step'] == 'newest' else cli.integer('step', values['step'])
     trained = encoder.load(values['workdir'], step=step)
     data = build.open_data(trained.config, None if values['data'] == 'own' else values['data'])
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for part, source in (('train', data.labelled), ('test', data.test)):
         arrays[f'{part}_features'] = trained(source.images())
         arrays[f'{part}_labels'] = source.labels

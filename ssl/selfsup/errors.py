@@ -52,8 +52,9 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
         except Exception as error:
             if not is_full_disk(error):
                 raise
-            print('error: the disk is full; what was saved before is whole, free some room and run again',
-                  file=sys.stderr)
+            print(
+                'error: the disk is full; what was saved before is whole, free some room and run again', file=sys.stderr
+            )
             code = BAD_INPUT
         sys.exit(code)
 

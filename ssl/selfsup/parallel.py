@@ -71,6 +71,22 @@ def global_size(rows: int, axis_name: str | None) -> int:
     return rows if axis_name is None else rows * jax.lax.psum(1, axis_name)
 
 
+def _settled(tree: Any, axis_name: str) -> Any:
+    """`tree` in a form that `shard_map`'s check knows to be equal on every device.
+
+    What enters a queue has been gathered and so is equal everywhere, but the check takes it for
+    varying; the maximum of equal values says so without changing a bit. Without the check, and for
+    rows that are truly each device's own (`per_example`), nothing is done.
+    """
+
+    def settle(path: tuple, x: Any) -> Any:
+        varies = axis_name in getattr(jax.typeof(x), 'vma', ())
+        own = any(getattr(p, 'key', None) == 'per_example' for p in path)
+        return jax.lax.pmax(jax.lax.stop_gradient(x), axis_name) if varies and not own else x
+
+    return jax.tree_util.tree_map_with_path(settle, tree)
+
+
 def over_axis(method: Any, axis_name: str | None) -> Any:
     """`method` for use inside `pmap` or `shard_map`: its criterion sees gathered outputs.
 
@@ -84,7 +100,7 @@ def over_axis(method: Any, axis_name: str | None) -> Any:
         whole = {k: gather(v, axis_name) if k in PER_EXAMPLE_KEYS else v for k, v in batch.items()}
         loss, (extra, metrics) = method.criterion(params, gather(outputs, axis_name), extra, whole, key)
         mean = jax.tree.map(lambda x: jax.lax.pmean(x, axis_name), (loss, metrics))
-        return mean[0], (extra, mean[1])
+        return mean[0], (_settled(extra, axis_name), mean[1])
 
     return method._replace(criterion=criterion)
 

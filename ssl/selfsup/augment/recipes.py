@@ -79,13 +79,72 @@ def digits(size: int) -> dict[str, Spec]:
     return dict(both=view)
 
 
+def solo_ressl(size: int) -> dict[str, Spec]:
+    """solo-learn's ReSSL recipe for CIFAR: the student's view strong, the teacher's only cropped and flipped."""
+    strong = _natural(size, jitter=_jitter(0.4, 0.4, 0.2, 0.1), blur=0.5)
+    weak = {name: strong[name] for name in ('size', 'count', 'crop', 'flip')}
+    return dict(strong=strong, weak=weak)
+
+
+def digits_weak(size: int) -> dict[str, Spec]:
+    """`digits` for ReSSL: the student's view as there, the teacher's moved by at most a tenth and without noise."""
+    strong = {**digits(size)['both'], 'count': 1}
+    weak = dict(count=1, affine=dict(degrees=5.0, translate=0.05, scale=(0.9, 1.1), shear=5.0))
+    return dict(strong=strong, weak=weak)
+
+
+def swav(size: int) -> dict[str, Spec]:
+    """SwAV (and DeepCluster v2) with multi-crop: two global views, six local ones of 3/7 the side (224 and 96)."""
+    look = dict(method='bilinear', jitter=_jitter(0.8, 0.8, 0.8, 0.2), blur=0.5)
+    return dict(
+        whole=_natural(size, scale=(0.14, 1.0), count=2, **look),
+        local=_natural(round(size * 3 / 7), scale=(0.05, 0.14), count=6, **look),
+    )
+
+
+def dino(size: int) -> dict[str, Spec]:
+    """DINO with multi-crop: two global views as BYOL's, eight local ones of 3/7 the side (224 and 96)."""
+    colours = _jitter(0.4, 0.4, 0.2, 0.1)
+    return dict(
+        first=_natural(size, scale=(0.4, 1.0), jitter=colours, blur=1.0),
+        second=_natural(size, scale=(0.4, 1.0), jitter=colours, blur=0.1, solarise=0.2),
+        local=_natural(round(size * 3 / 7), scale=(0.05, 0.4), jitter=colours, blur=0.5, count=8),
+    )
+
+
+def solo_w_mse(size: int) -> dict[str, Spec]:
+    """solo-learn's W-MSE recipe for CIFAR: strong colours, no blur."""
+    return dict(both=_natural(size, jitter=_jitter(0.8, 0.8, 0.8, 0.2), count=2))
+
+
+def digits_crops(size: int) -> dict[str, Spec]:
+    """For methods that must know where a view comes from: crops instead of affine maps; `size` is their side."""
+    crop = dict(scale=(0.4, 1.0), ratio=(3 / 4, 4 / 3), method='bilinear')
+    return dict(both=dict(size=size, count=2, crop=crop, gamma=dict(strength=0.5), noise=dict(deviation=0.1)))
+
+
+def digits_multicrop(size: int) -> dict[str, Spec]:
+    """`digits` and two local views of 2/3 of `size`, the side of the padded digits."""
+    whole = digits(size)['both']
+    crop = dict(scale=(0.3, 0.6), ratio=(3 / 4, 4 / 3), method='bilinear')
+    local = dict(size=round(size * 2 / 3), count=2, crop=crop, gamma=whole['gamma'], noise=whole['noise'])
+    return dict(whole=whole, local=local)
+
+
 RECIPES = {
     'byol': byol,
     'digits': digits,
+    'digits_crops': digits_crops,
+    'digits_multicrop': digits_multicrop,
+    'digits_weak': digits_weak,
+    'dino': dino,
     'moco_v2': moco_v2,
     'simclr': simclr,
     'solo_asymmetric': solo_asymmetric,
+    'solo_ressl': solo_ressl,
     'solo_symmetric': solo_symmetric,
     'solo_symmetric_weak': solo_symmetric_weak,
     'solo_vicreg': solo_vicreg,
+    'solo_w_mse': solo_w_mse,
+    'swav': swav,
 }

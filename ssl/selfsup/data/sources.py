@@ -153,17 +153,18 @@ def _digits() -> tuple[Source, Source]:
     """scikit-learn's 1,797 handwritten 8×8 digits: 1,437 to train, 360 to test, the same in each class."""
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
-    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
-    return split(from_arrays('digits', images, bunch.target), 0.2, seed=0, parts=('train', 'test'))
+    flat, labels = load_digits(return_X_y=True)
+    images = np.round(flat.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    return split(from_arrays('digits', images, np.asarray(labels)), 0.2, seed=0, parts=('train', 'test'))
 
 
 def _tfds(name: str, data_dir: str) -> tuple[Source, Source]:
     import tensorflow_datasets as tfds
+    from absl import logging
 
-    options = {'data_dir': os.path.expanduser(data_dir)} if data_dir else {}
+    logging.set_verbosity(logging.ERROR)  # else it recommends OpenCV at every start
     try:
-        builder = tfds.builder(name, **options)
+        builder: Any = tfds.builder(name, data_dir=os.path.expanduser(data_dir) or None)
     except tfds.core.registered.DatasetNotFoundError as error:
         known = tfds.list_builders(with_community_datasets=False)
         raise UserError(f'tfds:{name} is unknown{nearest(name.split("/")[0].split(":")[0], known)}') from error
@@ -185,7 +186,7 @@ def _tfds(name: str, data_dir: str) -> tuple[Source, Source]:
 
     def one(part: str) -> Source:
         try:
-            rows = builder.as_data_source(split=part)
+            rows: Any = builder.as_data_source(split=part)
         except Exception as error:
             raise UserError(
                 f'tfds:{name} in {builder.data_dir} cannot be read without TensorFlow: prepare it with '
@@ -280,9 +281,7 @@ def _folder_source(root: Path) -> Source:
     if not files:
         raise UserError(f'{root} holds no images (looked for {", ".join(sorted(IMAGE_SUFFIXES))})')
     listing = '\n'.join(f'{f.relative_to(root)} {f.stat().st_size}' for f in files)
-    return Source(
-        f'folder:{root}', lambda i: read_image(files[i]), np.array(labels), names, _digest(listing.encode())
-    )
+    return Source(f'folder:{root}', lambda i: read_image(files[i]), np.array(labels), names, _digest(listing.encode()))
 
 
 def read_image(file: Path) -> np.ndarray:

@@ -1,15 +1,11 @@
-"""Spread and alignment of embeddings on and off the unit sphere, without labels."""
+"""Spread, redundancy and alignment of embeddings, on and off the unit sphere."""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Int
 
-from .spectrum import HIGHEST, _matrix
-
-
-def _unit(z: Array) -> Array:
-    squared = jnp.sum(z * z, axis=-1, keepdims=True)
-    return z * jax.lax.rsqrt(jnp.maximum(squared, 1e-24))
+from ._common import centre, class_labels, dot, matrix, pair, ratio, unit
+from .summary import Summary
 
 
 def alignment(
@@ -23,15 +19,15 @@ def alignment(
 
     Returns:
       A scalar in [0, 2^α]: 0 when all pairs coincide (also at collapse), about 2^(α/2) for unrelated
-      directions in high dimension.
+      directions in high dimension. A mean over rows: batches of one size average to the whole.
+
+    Cost: O(samples·dim); a few thousand pairs give two digits.
 
     References:
       Wang and Isola 2020, https://arxiv.org/abs/2005.10242, eq. 1.
     """
-    z1, z2 = _matrix('z1', z1), _matrix('z2', z2)
-    if z1.shape != z2.shape:
-        raise ValueError(f'z1 and z2 must have the same shape, and are {list(z1.shape)} and {list(z2.shape)}')
-    squared = jnp.sum((_unit(z1) - _unit(z2)) ** 2, axis=-1)
+    z1, z2 = pair(z1, z2, names=('z1', 'z2'))
+    squared = jnp.sum((unit(z1) - unit(z2)) ** 2, axis=-1)
     safe = jnp.where(squared > 0, squared, 1.0)
     return jnp.mean(jnp.where(squared > 0, safe ** (alpha / 2), 0.0))
 
@@ -51,20 +47,48 @@ def uniformity(z: Float[ArrayLike, 'samples dim'], *, t: ArrayLike = 2.0) -> Flo
     References:
       Wang and Isola 2020, https://arxiv.org/abs/2005.10242, eq. 2.
     """
-    z = _unit(_matrix('z', z))
+    z = unit(matrix('z', z, rows=2))
     count = z.shape[0]
-    if count < 2:
-        raise ValueError(f'z needs at least two rows, and has shape {list(z.shape)}')
-    squared = 2.0 - 2.0 * jnp.matmul(z, z.T, precision=HIGHEST)
+    squared = 2.0 - 2.0 * dot(z, z.T)
     potential = jnp.where(jnp.eye(count, dtype=bool), -jnp.inf, -t * squared)
     return jax.nn.logsumexp(potential) - jnp.log(count * (count - 1.0))
 
 
-def feature_deviation(z: Float[ArrayLike, 'samples dim'], *, normalized: bool = False) -> Float[Array, '']:
-    """Mean over dimensions of the per-dimension standard deviation (ddof 0).
+def deviations(
+    z: Float[ArrayLike, 'samples dim'] | Summary, *, normalized: bool = False, ddof: int = 0
+) -> Float[Array, 'dim']:
+    """Standard deviation of each dimension.
 
     Args:
-      z: embeddings, one a row.
+      z: embeddings, one a row, or a summary (which cannot be `normalized`: its rows are gone).
+      normalized: rows to unit length first, and the result times √dim.
+      ddof: 0 divides by the number of rows, 1 by one less (then at least two rows).
+
+    Returns:
+      `dim` values ≥ 0: zero for a constant dimension and at collapse; σ for isotropic noise of that
+      deviation (1 if `normalized`), to 1/√(2·samples) relative.
+
+    Cost: O(samples·dim).
+
+    References:
+      Chen and He 2021, https://arxiv.org/abs/2011.10566, section 4.1 (the normalised form).
+    """
+    if isinstance(z, Summary):
+        if normalized:
+            raise ValueError('normalized=True needs the rows of z; summarise rows of unit length instead')
+        return jnp.sqrt(jnp.sum(z.factor * z.factor, axis=0) / (z.count - ddof))
+    z = matrix('z', z, rows=ddof + 1)
+    if normalized:
+        z = unit(z) * jnp.sqrt(jnp.asarray(z.shape[1], z.dtype))
+    centred = centre(z)
+    return jnp.sqrt(jnp.sum(centred * centred, axis=0) / (z.shape[0] - ddof))
+
+
+def feature_deviation(z: Float[ArrayLike, 'samples dim'] | Summary, *, normalized: bool = False) -> Float[Array, '']:
+    """Mean over dimensions of the per-dimension standard deviation (ddof 0), see :func:`deviations`.
+
+    Args:
+      z: embeddings, one a row, or a summary.
       normalized: rows to unit length first, and the result times √dim, so that an isotropic cloud
         gives about 1 whatever its width.
 
@@ -74,11 +98,77 @@ def feature_deviation(z: Float[ArrayLike, 'samples dim'], *, normalized: bool = 
     References:
       Chen and He 2021, https://arxiv.org/abs/2011.10566, section 4.1 (the normalised form).
     """
-    z = _matrix('z', z)
-    if normalized:
-        z = _unit(z) * jnp.sqrt(jnp.asarray(z.shape[1], z.dtype))
-    centred = z - jnp.mean(z, axis=0, keepdims=True)
-    return jnp.mean(jnp.sqrt(jnp.mean(centred * centred, axis=0)))
+    return jnp.mean(deviations(z, normalized=normalized))
+
+
+def correlation_matrix(z: Float[ArrayLike, 'samples dim'] | Summary) -> Float[Array, 'dim dim']:
+    """Pearson correlation of every two dimensions.
+
+    Args:
+      z: embeddings, one a row, or a summary; at least two rows. Centred here; no ε, ddof cancels.
+
+    Returns:
+      Values in [−1, 1] with ones on the diagonal; the rows and columns of a constant dimension are
+      zero, diagonal included. Isotropic noise leaves 1/√samples off the diagonal.
+
+    Cost: O(samples·dim²).
+    """
+    rows = z.factor if isinstance(z, Summary) else centre(matrix('z', z, rows=2))
+    largest = jnp.max(jnp.abs(rows), axis=0, keepdims=True)
+    rows = rows / jnp.where(largest > 0, largest, 1.0)
+    norms = jnp.sqrt(jnp.sum(rows * rows, axis=0, keepdims=True))
+    rows = rows / jnp.where(norms > 0, norms, 1.0)
+    return jnp.clip(dot(rows.T, rows), -1.0, 1.0)
+
+
+def feature_correlation(z: Float[ArrayLike, 'samples dim'] | Summary) -> Float[Array, '']:
+    """Mean absolute correlation of distinct dimensions: how redundant they are.
+
+    Args:
+      z: embeddings, one a row, or a summary; at least two rows and two dimensions.
+
+    Returns:
+      A scalar in [0, 1]: 1 on a line, 0 for whitened rows and, as the limit, at full collapse;
+      isotropic noise gives √(2 / (π·samples)), which is the floor that a sample sets.
+
+    Cost: O(samples·dim²).
+
+    References:
+      The off-diagonal of Zbontar et al. 2021, https://arxiv.org/abs/2103.03230, eq. 2, of one view.
+    """
+    correlation = correlation_matrix(z)
+    dim = correlation.shape[0]
+    if dim < 2:
+        raise ValueError(f'z needs at least two dimensions, and its correlation has shape {list(correlation.shape)}')
+    return jnp.sum(jnp.where(jnp.eye(dim, dtype=bool), 0.0, jnp.abs(correlation))) / (dim * (dim - 1))
+
+
+def tolerance(
+    z: Float[ArrayLike, 'samples dim'], labels: Int[ArrayLike, 'samples'], *, classes: int | None = None
+) -> Float[Array, '']:
+    """Tolerance: mean cosine of distinct samples of one class (section 3.4). The one measure here with labels.
+
+    Args:
+      z: embeddings, any norm, not centred.
+      labels: class of each row. Every sample counts with the pairs of its class; a class of one sample
+        has none. The paper's expectation includes a sample with itself; this does not.
+      classes: number of classes; needed where `labels` is traced.
+
+    Returns:
+      A scalar in [−1, 1]: 1 at collapse, of the whole or of each class; 0 for isotropic noise. 1, the
+      limit, when no class has two samples.
+
+    Cost: O(samples·dim), from the sums of each class: Σ_{i≠j} uᵢ·uⱼ = ‖Σ uᵢ‖² − n.
+
+    References:
+      Wang and Liu 2021, https://arxiv.org/abs/2012.09740, section 3.4.
+    """
+    z = unit(matrix('z', z))
+    labels, classes = class_labels('labels', labels, z.shape[0], classes)
+    sums = jax.ops.segment_sum(z, labels, num_segments=classes)
+    own = jax.ops.segment_sum(jnp.sum(z * z, axis=1), labels, num_segments=classes)
+    counts = jax.ops.segment_sum(jnp.ones_like(z[:, 0]), labels, num_segments=classes)
+    return ratio(jnp.sum(jnp.sum(sums * sums, axis=1) - own), jnp.sum(counts * (counts - 1.0)), limit=1.0)
 
 
 def relative_alignment(z1: Float[ArrayLike, 'samples dim'], z2: Float[ArrayLike, 'samples dim']) -> Float[Array, '']:
@@ -98,16 +188,12 @@ def relative_alignment(z1: Float[ArrayLike, 'samples dim'], z2: Float[ArrayLike,
       The ratio of the two expectations in Wang and Isola 2020, https://arxiv.org/abs/2005.10242,
       section 4.1; the random pairs are all pairs of different images, counted in closed form.
     """
-    z1, z2 = _matrix('z1', z1), _matrix('z2', z2)
-    if z1.shape != z2.shape or z1.shape[0] < 2:
-        raise ValueError(
-            f'z1 and z2 must have one shape with at least two rows, and are {list(z1.shape)} and {list(z2.shape)}'
-        )
+    z1, z2 = pair(z1, z2, names=('z1', 'z2'), rows=2)
     count = z1.shape[0]
-    centre = jnp.mean(jnp.concatenate([z1, z2]), axis=0, keepdims=True)
-    z1, z2 = z1 - centre, z2 - centre
+    middle = jnp.mean(jnp.concatenate([z1, z2]), axis=0, keepdims=True)
+    z1, z2 = z1 - middle, z2 - middle
     positive = jnp.mean(jnp.sum((z1 - z2) ** 2, axis=-1))
     # Σ_{i,j} ‖aᵢ − bⱼ‖² = n(Σ‖a‖² + Σ‖b‖²) − 2 (Σa)·(Σb); the n positive pairs are taken out.
     every = count * (jnp.sum(z1 * z1) + jnp.sum(z2 * z2)) - 2 * jnp.sum(jnp.sum(z1, 0) * jnp.sum(z2, 0))
     random = (every - count * positive) / (count * (count - 1))
-    return jnp.where(random > 0, positive / jnp.where(random > 0, random, 1.0), 1.0)
+    return ratio(positive, random, limit=1.0)

@@ -8,7 +8,7 @@ import optax
 from ml_collections import ConfigDict
 
 from .. import augment, optim
-from ..config import keywords
+from ..config import keywords, takes
 from ..data import feeds, sources
 from ..errors import UserError
 from ..methods import METHODS, Method
@@ -55,20 +55,29 @@ def build_encoder(config: ConfigDict, **fixed: Any) -> nn.Module:
 def build_head(spec: ConfigDict, config: ConfigDict) -> MLP:
     """A projector or predictor from its group of fields."""
     dtype = jnp.bfloat16 if config.train.precision == 'bfloat16' else None
-    return MLP(**{**spec.to_dict(), 'widths': tuple(spec.widths)}, dtype=dtype)
+    fields: dict[str, Any] = {**spec.to_dict(), 'widths': tuple(spec.widths)}
+    return MLP(**fields, dtype=dtype)
 
 
-def build_method(config: ConfigDict, *, steps: int, axis_name: str | None = None, **values: Any) -> Method:
-    """The method of `config.method`; `values` replace its hyper-parameters (a sweep passes traced arrays)."""
+def build_method(
+    config: ConfigDict, *, steps: int, data_size: int = 0, axis_name: str | None = None, **values: Any
+) -> Method:
+    """The method of `config.method`; `values` replace its hyper-parameters (a sweep passes traced arrays).
+
+    `data_size` is the number of training images, for methods that keep something for each of them.
+    """
     constructor = METHODS[config.method.name]
     fields = {k: v for k, v in config.method.items() if k in keywords(constructor)} | values
     if 'momentum_final' in fields:
         first, final = fields['momentum'], fields.pop('momentum_final')
         same = isinstance(first, float) and first == final
         fields['momentum'] = first if same else optim.momentum_cosine(first, final, steps=steps)
-    return constructor(
-        build_encoder(config), build_head(config.projector, config), **fields, axis_name=axis_name
-    )
+    networks = [build_encoder(config), build_head(config.projector, config)]
+    if takes(constructor, 'predictor'):
+        networks.append(build_head(config.predictor, config))
+    if takes(constructor, 'data_size'):
+        fields['data_size'] = data_size
+    return constructor(*networks, **fields, axis_name=axis_name)
 
 
 def build_optimizer(config: ConfigDict, *, epoch_steps: int, **values: Any) -> tuple[optax.GradientTransformation, Any]:
@@ -106,6 +115,4 @@ def build_preparation(config: ConfigDict) -> Any:
 def build_feed(config: ConfigDict, source: sources.Source, mesh: Any) -> Any:
     """The feed of the training step."""
     c = config.data
-    return feeds.make_feed(
-        c.feed, source, seed=config.seed, batch_size=c.batch_size, mesh=mesh, workers=c.workers
-    )
+    return feeds.make_feed(c.feed, source, seed=config.seed, batch_size=c.batch_size, mesh=mesh, workers=c.workers)

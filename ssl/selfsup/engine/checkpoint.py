@@ -12,24 +12,32 @@ from ..errors import UserError
 FORMAT = 1  # raised when the layout of the state changes
 
 
+def goodness(metrics: dict[str, float], name: str) -> float:
+    """The number by which checkpoints are compared, larger is better; −∞ where it was not measured."""
+    if name not in metrics:
+        return -float('inf')
+    return -metrics[name] if name == 'alignment' else metrics[name]
+
+
 class Checkpoints:
     """The checkpoints of a workdir.
 
     Args:
       workdir: folder of the run.
       keep: how many of the newest are kept.
-      best: name of the number, given at `save`, whose largest value is kept besides.
+      best: name of the number, given at `save`, whose best value is kept besides; see :func:`goodness`.
     """
 
     def __init__(self, workdir: Path, *, keep: int = 2, best: str | None = None):
-        logging.set_verbosity(logging.ERROR)  # orbax reports every step of a save
+        # Orbax logs every step of a save, and a traceback for errors that it raises as well.
+        logging.set_verbosity(logging.FATAL)
         manager = ocp.checkpoint_managers
         policies: list[Any] = [manager.LatestN(keep)]
         if best:
-            policies.append(manager.BestN(get_metric_fn=lambda m: m.get(best, -float('inf')), n=1))
+            policies.append(manager.BestN(get_metric_fn=lambda m: goodness(m, best), n=1))
         options = ocp.CheckpointManagerOptions(
             preservation_policy=manager.AnyPreservationPolicy(policies),
-            best_fn=None if best is None else (lambda m: m.get(best, -float('inf'))),
+            best_fn=None if best is None else (lambda m: goodness(m, best)),
             enable_async_checkpointing=True,
             cleanup_tmp_directories=True,
         )
@@ -72,13 +80,14 @@ class Checkpoints:
         failures = []
         for candidate in [step] if step is not None else reversed(available):
             try:
-                about = self._manager.restore(candidate, args=ocp.args.Composite(about=ocp.args.JsonRestore())).about
+                json = ocp.args.Composite(about=ocp.args.JsonRestore())
+                about = self._manager.restore(candidate, args=json)['about']
                 if about.get('format') != FORMAT:
                     raise ValueError(f'its format is {about.get("format")}, and this version reads {FORMAT}')
                 restored = self._manager.restore(
                     candidate, args=ocp.args.Composite(state=ocp.args.StandardRestore(like))
                 )
-                return candidate, restored.state
+                return candidate, restored['state']
             except Exception as error:
                 text = str(error).strip().split('\n')[0][:200]
                 failures.append(f'step {candidate} ({type(error).__name__}: {text})')

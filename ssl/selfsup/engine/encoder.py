@@ -42,7 +42,8 @@ class Encoder:
         if images.ndim != 4:
             raise UserError(f'images must have shape [n, height, width, channels], not {list(images.shape)}')
         out = extract(
-            lambda rows: self._encode(self.params, self.extra, rows), images,
+            lambda rows: self._encode(self.params, self.extra, rows),
+            images,
             batch_size=self.config.evaluate.batch_size,
         )
         return {name: np.asarray(value, np.float32) for name, value in out.items()}
@@ -69,10 +70,14 @@ def load(workdir: str, *, step: int | None = None) -> Encoder:
     config = read_config(root)
     saved = json.loads((root / 'config.json').read_text())
     try:
-        images, classes, total = np.zeros((2, *saved['image_shape']), np.float32), saved['classes'], saved['total_steps']
+        images, classes, total = (
+            np.zeros((2, *saved['image_shape']), np.float32),
+            saved['classes'],
+            saved['total_steps'],
+        )
     except KeyError as error:
         raise UserError(f'{root / "config.json"} lacks {error}') from error
-    method = build.build_method(config, steps=total)
+    method = build.build_method(config, steps=total, data_size=saved.get('data_size', 0))
     optimizer, _ = build.build_optimizer(config, epoch_steps=saved['steps_per_epoch'])
     prepare = build.build_preparation(config)
     like = jax.eval_shape(

@@ -23,7 +23,7 @@ from . import build, report, workdir
 from .checkpoint import Checkpoints, shapes
 from .encoder import Encoder
 from .monitor import make_monitor
-from .step import TrainState, adapt_statistics, count_views, init_state, make_dispatch, make_step
+from .step import TrainState, adapt_statistics, count_views, init_state, make_dispatch, make_refresh, make_step
 from .writer import Bar, Writer
 
 IN_FLIGHT = 2  # dispatches that may be under way before the host waits for the oldest
@@ -51,7 +51,7 @@ class Run:
 
     def _build(self) -> None:
         config = self.config
-        self.method = build.build_method(config, steps=self.total)
+        self.method = build.build_method(config, steps=self.total, data_size=len(self.data.train))
         self.optimizer, self.rate = build.build_optimizer(config, epoch_steps=self.epoch_steps)
         images = jnp.zeros((2, *self.image_shape), jnp.uint8)
         views, _ = self.views(jax.random.key(0), images, jnp.arange(2))
@@ -59,9 +59,7 @@ class Run:
         self.prepare(images)
 
         def start() -> TrainState:
-            return init_state(
-                self.method, self.optimizer, {'views': views}, seed=config.seed, classes=self.classes
-            )
+            return init_state(self.method, self.optimizer, {'views': views}, seed=config.seed, classes=self.classes)
 
         self.state_shapes = jax.eval_shape(start)
         shardings = parallel.state_sharding(self.mesh, self.state_shapes)
@@ -80,16 +78,28 @@ class Run:
             mesh=self.mesh,
         )
         self.dispatch = make_dispatch(self.step, resident=self.feed.resident)
+        self.refresh = make_refresh(self.method, seed=config.seed, shardings=shardings)
 
     def next_chunk(self, step: int) -> int:
-        """Steps of the dispatch that starts at `step`: up to the next absolute multiple, or the end."""
-        return min(self.chunk - step % self.chunk, self.total - step)
+        """Steps of the dispatch that starts at `step`: up to the next multiple of the chunk, or the end.
+
+        Multiples count from step 0, or from the epoch's start for a method that is refreshed between
+        epochs: then no dispatch runs across the end of one.
+        """
+        span = self.epoch_steps if self.method.refreshes else self.total
+        within = step % span
+        return min(self.chunk - within % self.chunk, span - within, self.total - step)
+
+    def _begun(self, step: int) -> int:
+        """Where the dispatch that ended at `step` had begun."""
+        span = self.epoch_steps if self.method.refreshes else max(self.total, step)
+        within = (step - 1) % span
+        return step - 1 - within % self.chunk
 
     def is_border(self, step: int, every_epochs: float) -> bool:
         """Whether a dispatch that ends at `step` is the first to end past a multiple of so many epochs."""
         every = max(round(every_epochs * self.epoch_steps), 1)
-        previous = step - (self.chunk if step % self.chunk == 0 else step % self.chunk)
-        return step // every > max(previous, 0) // every or step == self.total
+        return step // every > self._begun(step) // every or step == self.total
 
 
 class Stop:
@@ -169,6 +179,7 @@ def _train(config: ConfigDict, root: Path, stop: Stop, devices: int | None) -> i
         'classes': run.classes,
         'steps_per_epoch': run.epoch_steps,
         'total_steps': run.total,
+        'data_size': len(run.data.train),
     }
     workdir.claim(root, config, about)
     checkpoints = Checkpoints(root, keep=config.checkpoint.keep, best=config.checkpoint.best)
@@ -249,6 +260,8 @@ def _loop(
             count = run.next_chunk(step)
             state, metrics = run.dispatch(state, *run.feed(step, count))
             step += count
+            if run.method.refreshes and step % run.epoch_steps == 0 and step < run.total:
+                state = run.refresh(state)
             numbers = monitor(state) if run.is_border(step, config.monitor.every_epochs) else None
             pending.append((step - count, count, metrics, numbers))
             budget = config.train.stop_after_steps and step - first >= config.train.stop_after_steps

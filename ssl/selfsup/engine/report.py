@@ -17,17 +17,20 @@ from .encoder import Encoder
 REPRESENTATIONS = {'trained': 'trained encoder', 'untrained': 'untrained encoder', 'pixels': 'raw pixels'}
 
 
+def pixels(images: np.ndarray) -> np.ndarray:
+    """Flat pixel values in [0, 1]."""
+    return images.reshape(len(images), -1).astype(np.float32) / 255
+
+
 def representations(data: Data, encoder: Encoder, untrained: Encoder | None) -> dict[str, tuple[Features, Features]]:
     """Train and test features of the encoder, of the untrained encoder and of the raw pixels."""
     train, test = data.labelled.images(), data.test.images()
     found = {'trained': (encoder(train), encoder(test))}
     if untrained is not None:
         found['untrained'] = (untrained(train), untrained(test))
-    found['pixels'] = tuple(x.reshape(len(x), -1).astype(np.float32) / 255 for x in (train, test))
+    found['pixels'] = (pixels(train), pixels(test))
     labels = (data.labelled.labels, data.test.labels)
-    return {
-        name: (Features(pair[0], labels[0]), Features(pair[1], labels[1])) for name, pair in found.items()
-    }
+    return {name: (Features(pair[0], labels[0]), Features(pair[1], labels[1])) for name, pair in found.items()}
 
 
 def scores(config: ConfigDict, features: dict[str, tuple[Features, Features]]) -> dict[str, dict[str, float]]:
@@ -65,7 +68,10 @@ def heading(name: str) -> str:
 def markdown_table(table: dict[str, dict[str, float]]) -> str:
     """Scores as a Markdown table."""
     columns = list(next(iter(table.values())))
-    lines = ['| representation | ' + ' | '.join(heading(c) for c in columns) + ' |', '| --- ' * (len(columns) + 1) + '|']
+    lines = [
+        '| representation | ' + ' | '.join(heading(c) for c in columns) + ' |',
+        '| --- ' * (len(columns) + 1) + '|',
+    ]
     for name, row in table.items():
         lines.append(f'| {REPRESENTATIONS[name]} | ' + ' | '.join(f'{row[c]:.3f}' for c in columns) + ' |')
     return '\n'.join(lines)
@@ -108,7 +114,7 @@ def plot_training(lines: list[dict[str, Any]], file: Path) -> None:
                 axis.plot(steps, values, label=label, linewidth=1.3, marker='.' if len(steps) < 40 else None)
         axis.set(title=title, xlabel='step')
         axis.grid(alpha=0.3)
-        if len(names) > 1:
+        if len(names) > 1 and axis.lines:
             axis.legend()
     figure.savefig(file, dpi=120)
     plt.close(figure)
@@ -140,7 +146,7 @@ def plot_features(
         name = class_names[label] if 0 <= label < len(class_names) else None
         right.scatter(*places[member].T, s=9, color=colours(int(max(label, 0)) % colours.N), label=name)
     right.set(title=f't-SNE of {len(shown)} test features', xticks=[], yticks=[])
-    if len(class_names) and len(class_names) <= 20:
+    if 0 < len(class_names) <= 20:
         right.legend(markerscale=2, fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5))
     figure.savefig(file, dpi=120)
     plt.close(figure)

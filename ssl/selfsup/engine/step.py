@@ -1,5 +1,6 @@
 """The one training step: views, method, optimiser, probe. Everything in it is compiled together."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..optim import global_norm
 from ..parallel import constrain_batch
 
 PROBE_MEMORY = 0.99  # share of the old feature statistics that the probe keeps at each step
-VIEWS, EMBED, CRITERION = range(3)  # streams of a step's key
+VIEWS, EMBED, CRITERION, REFRESH = range(4)  # streams of a step's key
 
 
 @flax.struct.dataclass
@@ -51,8 +52,7 @@ def update_probe(probe: dict[str, Any], features: Array, labels: Array, learning
     mean = jnp.mean(features, axis=0)
     new = {
         'mean': PROBE_MEMORY * probe['mean'] + (1 - PROBE_MEMORY) * mean,
-        'var': PROBE_MEMORY * probe['var']
-        + (1 - PROBE_MEMORY) * jnp.mean((features - mean[None]) ** 2, axis=0),
+        'var': PROBE_MEMORY * probe['var'] + (1 - PROBE_MEMORY) * jnp.mean((features - mean[None]) ** 2, axis=0),
     }
 
     def loss(params: Any) -> tuple[Array, Array]:
@@ -126,7 +126,7 @@ def make_step(
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
         new = TrainState(state.step + 1, params, extra, opt_state, probe)
         if skip_nonfinite:
-            kept = state.replace(step=state.step + 1)
+            kept = dataclasses.replace(state, step=state.step + 1)
             new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, kept)
         report = {
             'loss': value,
@@ -141,7 +141,7 @@ def make_step(
     return step
 
 
-def make_dispatch(step: Callable, *, resident: bool) -> Callable:
+def make_dispatch(step: Callable, *, resident: bool) -> Any:
     """The function `(state, data, indices) -> (state, metrics)` of one dispatch of several steps, jitted.
 
     `indices` is `[steps, batch]`; `data` is the whole set if resident, else the dispatch's own rows
@@ -164,6 +164,19 @@ def make_dispatch(step: Callable, *, resident: bool) -> Callable:
         return jax.lax.scan(lambda s, x: step(s, rows(*x)), state, (data, indices))
 
     return jax.jit(dispatch, donate_argnums=0)
+
+
+def make_refresh(method: Method, *, seed: int, shardings: Any) -> Any:
+    """The function `state -> state` that the loop calls between epochs, jitted.
+
+    Its key is a stream of the step that comes next, so it is the same after a resume.
+    """
+
+    def refresh(state: TrainState) -> TrainState:
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), state.step), REFRESH)
+        return dataclasses.replace(state, extra=method.refresh(state.params, state.extra, key))
+
+    return jax.jit(refresh, donate_argnums=0, out_shardings=shardings)
 
 
 def init_state(

@@ -93,7 +93,9 @@ def claim(workdir: Path, config: ConfigDict, about: dict[str, Any]) -> None:
                 f'{f" and {len(changed) - 8} more" if len(changed) > 8 else ""}; use another --workdir'
             )
         if fingerprint != about['fingerprint']:
-            raise UserError(f'the data of {workdir} have changed (fingerprint {fingerprint}, now {about["fingerprint"]})')
+            raise UserError(
+                f'the data of {workdir} have changed (fingerprint {fingerprint}, now {about["fingerprint"]})'
+            )
     content = {
         'config': json.loads(to_json(config)),
         'identity': identity(config),

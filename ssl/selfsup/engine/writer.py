@@ -34,10 +34,11 @@ class Writer:
     """
 
     def __init__(self, workdir: Path, *, step: int):
-        from tensorboard.compat.proto.summary_pb2 import Summary
+        # Protocol-buffer classes come into being at import, where a type checker cannot see them.
+        from tensorboard.compat.proto import event_pb2, summary_pb2
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        self._summary = Summary
+        self._protos: Any = (event_pb2, summary_pb2)
         file = workdir / 'metrics.jsonl'
         kept = [line for line in read_jsonl(file) if line['step'] <= step]
         temporary = workdir / 'metrics.jsonl.new'
@@ -50,14 +51,13 @@ class Writer:
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """One line; every value a plain number."""
-        from tensorboard.compat.proto.event_pb2 import Event
-
         line = {'step': step, **values}
         self.lines.append(line)
         self._metrics.write(json.dumps(line) + '\n')
         self._metrics.flush()
-        entries = [self._summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-        self._events.add_event(Event(wall_time=time.time(), step=step, summary=self._summary(value=entries)))
+        event, summary = self._protos
+        entries = [summary.Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        self._events.add_event(event.Event(wall_time=time.time(), step=step, summary=summary.Summary(value=entries)))
 
     def time(self, step: int, **values: float) -> None:
         """One line of timings."""

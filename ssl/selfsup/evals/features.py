@@ -16,7 +16,7 @@ class Features(NamedTuple):
     labels: np.ndarray
 
 
-def extract(encode: Callable[[jax.Array], Any], images: Any, *, batch_size: int = 512) -> Any:
+def extract(encode: Callable[[Any], Any], images: Any, *, batch_size: int = 512) -> Any:
     """`encode` over all rows of `images`, in batches of one shape; a tree of host arrays `[n, …]`.
 
     The last batch is filled up with copies of its first row, whose results are dropped, so `encode` is

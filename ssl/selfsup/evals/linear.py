@@ -28,7 +28,7 @@ def logistic_regression(
     labels: Int[Array, ' samples'],
     *,
     classes: int,
-    inverse_regularization: float = 1.0,
+    inverse_regularization: float | Array = 1.0,
     tolerance: float = 1e-6,
     max_steps: int = 1000,
 ) -> Classifier:
@@ -65,9 +65,10 @@ def logistic_regression(
         model, state, number, _, last, idle = carry
         value, gradient = value_and_grad(model, state=state)
         updates, state = solver.update(gradient, state, model, value=value, grad=gradient, value_fn=objective)
-        largest = jnp.maximum(jnp.max(jnp.abs(gradient.kernel)), jnp.max(jnp.abs(gradient.bias)))
+        largest = jax.tree.reduce(jnp.maximum, jax.tree.map(lambda g: jnp.max(jnp.abs(g)), gradient))
         idle = jnp.where(last - value <= resolution * jnp.abs(value), idle + 1, 0)
-        return optax.apply_updates(model, updates), state, number + 1, largest, value, idle
+        model = Classifier(*jax.tree.map(jnp.add, model, updates))
+        return model, state, number + 1, largest, value, idle
 
     def unfinished(carry: tuple) -> Array:
         return (carry[2] < max_steps) & (carry[3] > tolerance) & (carry[5] < PATIENCE)
@@ -84,7 +85,9 @@ def _accuracies(train: Array, labels: Array, test: Array, test_labels: Array, st
 
     def one(x: Array, y: Array) -> Array:
         model = logistic_regression(x, y, classes=classes, inverse_regularization=strength)
-        return jnp.mean(jnp.argmax(jnp.matmul(test, model.kernel, precision=HIGHEST) + model.bias[None], 1) == test_labels)
+        return jnp.mean(
+            jnp.argmax(jnp.matmul(test, model.kernel, precision=HIGHEST) + model.bias[None], 1) == test_labels
+        )
 
     return jax.vmap(one)(train, labels)
 

@@ -5,6 +5,49 @@ They hold no parameters and no state, call no collectives, and compute in at lea
 
 from .barlow_twins import barlow_twins, barlow_twins_terms
 from .contrastive import info_nce, ntxent
+from .in_batch import info_nce_in_batch, moco_v3, nnclr
+from .mmcr import mmcr
+from .negatives import debiased, decoupled
+from .predictive import byol, simsiam
+from .prototypes import deepcluster, dino, dino_centre, sinkhorn, swav
+from .ressl import ressl
+from .sigreg import lejepa, lejepa_terms, sigreg
+from .supcon import supcon
+from .tico import tico
+from .vibcreg import vibcreg, vibcreg_terms
 from .vicreg import vicreg, vicreg_terms
+from .vicregl import vicregl_local, vicregl_local_terms
+from .whitening import w_mse
 
-__all__ = ['barlow_twins', 'barlow_twins_terms', 'info_nce', 'ntxent', 'vicreg', 'vicreg_terms']
+__all__ = [
+    'barlow_twins',
+    'barlow_twins_terms',
+    'byol',
+    'debiased',
+    'decoupled',
+    'deepcluster',
+    'dino',
+    'dino_centre',
+    'info_nce',
+    'info_nce_in_batch',
+    'lejepa',
+    'lejepa_terms',
+    'mmcr',
+    'moco_v3',
+    'nnclr',
+    'ntxent',
+    'ressl',
+    'sigreg',
+    'simsiam',
+    'sinkhorn',
+    'supcon',
+    'swav',
+    'tico',
+    'vibcreg',
+    'vibcreg_terms',
+    'vicreg',
+    'vicreg_terms',
+    'vicregl_local',
+    'vicregl_local_terms',
+    'w_mse',
+]

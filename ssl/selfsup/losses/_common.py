@@ -33,11 +33,24 @@ def pair(z1: jax.typing.ArrayLike, z2: jax.typing.ArrayLike, *, names=('z1', 'z2
     first, second = matrix(names[0], z1, rows=rows), matrix(names[1], z2, rows=rows)
     if first.shape != second.shape:
         raise ValueError(
-            f'{names[0]} and {names[1]} must have the same shape, '
-            f'and are {list(first.shape)} and {list(second.shape)}'
+            f'{names[0]} and {names[1]} must have the same shape, and are {list(first.shape)} and {list(second.shape)}'
         )
     dtype = jnp.promote_types(first.dtype, second.dtype)
     return first.astype(dtype), second.astype(dtype)
+
+
+def several(*views: jax.typing.ArrayLike, rows: int = 1) -> tuple:
+    """Two or more float matrices of one shape and type, or an error that names the odd one and both shapes."""
+    if len(views) < 2:
+        raise ValueError(f'at least 2 views are needed, not {len(views)}')
+    found = [matrix(f'z{number}', z, rows=rows) for number, z in enumerate(views, 1)]
+    for number, z in enumerate(found[1:], 2):
+        if z.shape != found[0].shape:
+            raise ValueError(
+                f'z1 and z{number} must have the same shape, and are {list(found[0].shape)} and {list(z.shape)}'
+            )
+    dtype = jnp.result_type(*(z.dtype for z in found))
+    return tuple(z.astype(dtype) for z in found)
 
 
 def positive(name: str, value) -> None:

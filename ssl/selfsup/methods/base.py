@@ -15,6 +15,9 @@ from jaxtyping import Array
 
 Schedule = Callable[[Any], Any]
 
+# Top-level parameter key -> what `network` calls that module's output.
+OUTPUTS = {'encoder': 'features', 'projector': 'embeddings', 'predictor': 'predictions'}
+
 
 def _identity_after(params: Any, extra: Any, step: Any) -> tuple[Any, Any]:
     return params, extra
@@ -36,7 +39,7 @@ class Method(NamedTuple):
         network that the paper evaluates.
       after: `(params, extra, step) -> (params, extra)`, once per update, with the index of the step
         just done: moving averages, renormalised prototypes.
-      refresh: `(params, extra, key) -> extra`, by the loop between epochs.
+      refresh: `(params, extra, key) -> extra`, by the loop between epochs: clustering.
       uses_labels: whether `batch['label']` is passed in (SupCon); else the step removes it.
       queue: rows of the FIFO queue, which the batch must divide; 0 without one.
     """
@@ -49,6 +52,11 @@ class Method(NamedTuple):
     refresh: Callable = _identity_refresh
     uses_labels: bool = False
     queue: int = 0
+
+    @property
+    def refreshes(self) -> bool:
+        """Whether `refresh` does anything, so that no dispatch may run across the end of an epoch."""
+        return self.refresh is not _identity_refresh
 
 
 def init_modules(key: Array, modules: dict[str, nn.Module], images: Array) -> tuple[dict, dict]:
@@ -93,23 +101,45 @@ def through(apply: Callable[[Array, Any], tuple[Array, Any]], views: tuple, stat
 
 
 def network(
-    modules: dict[str, nn.Module], params: Any, stats: Any, views: tuple, *, train: bool, fuse: bool, key: Any = None
+    modules: dict[str, nn.Module],
+    params: Any,
+    stats: Any,
+    views: tuple,
+    *,
+    train: bool,
+    fuse: bool,
+    key: Any = None,
+    order: Array | None = None,
 ) -> tuple[dict, dict]:
-    """Each view through `encoder` and `projector`: `features`, `embeddings`, and the batch statistics."""
+    """Each view through those of `encoder`, `projector`, `predictor` that `modules` has.
+
+    Returns what each gives under `features`, `embeddings`, `predictions`, and the batch statistics.
+    `order` goes to the encoder: the examples' places in a shuffled batch (:class:`BatchNorm`).
+    """
     stats = dict(stats)
     outputs, x = {}, views
-    for name, label in (('encoder', 'features'), ('projector', 'embeddings')):
+    for name, label in OUTPUTS.items():
+        if name not in modules:
+            continue
+        extra = {'order': order} if name == 'encoder' and order is not None else {}
 
-        def apply(v: Array, s: Any, name: str = name) -> tuple[Array, Any]:
-            return forward(modules[name], params[name], s, v, train=train, key=key)
+        def apply(v: Array, s: Any, name: str = name, extra: dict = extra) -> tuple[Array, Any]:
+            return forward(modules[name], params[name], s, v, train=train, key=key, **extra)
 
         outputs[label], stats[name] = through(apply, x, stats[name], fuse=fuse)
         x = outputs[label]
     return outputs, stats
 
 
+def heads(encoder: nn.Module, projector: nn.Module, predictor: nn.Module | None) -> dict[str, nn.Module]:
+    """The modules in the order in which they feed one another; a missing predictor is left out."""
+    modules = {'encoder': encoder, 'projector': projector, 'predictor': predictor}
+    return {name: module for name, module in modules.items() if module is not None}
+
+
 def encode_with(modules: dict[str, nn.Module]) -> Callable:
     """The `encode` of a method whose paper evaluates the trained (not the target) encoder."""
+    modules = {name: modules[name] for name in ('encoder', 'projector')}
 
     def encode(params: Any, extra: Any, images: Array) -> dict[str, Array]:
         outputs, _ = network(modules, params, extra['batch_stats'], (images,), train=False, fuse=False)
@@ -124,16 +154,24 @@ def over(axis_name: str | None, *modules: nn.Module) -> tuple[nn.Module, ...]:
 
 
 def joint_embedding(
-    encoder: nn.Module, projector: nn.Module, loss: Callable[..., tuple], *, fuse_views: bool = False
+    encoder: nn.Module,
+    projector: nn.Module,
+    loss: Callable[..., tuple],
+    *,
+    predictor: nn.Module | None = None,
+    fuse_views: bool = False,
 ) -> Method:
     """A method without any state but batch statistics: views -> encoder -> projector -> loss.
 
     Args:
       encoder, projector: flax modules.
-      loss: `(embeddings) -> (scalar, metrics)` with a tuple of `[batch, dim]`, one a view.
+      loss: `(embeddings) -> (scalar, metrics)` with a tuple of `[batch, dim]`, one a view; with a
+        predictor `(embeddings, predictions)`, two such tuples.
+      predictor: flax module after the projector.
       fuse_views: whether views of one resolution share batch-norm statistics.
     """
-    modules = {'encoder': encoder, 'projector': projector}
+    modules = heads(encoder, projector, predictor)
+    seen = ('embeddings',) if predictor is None else ('embeddings', 'predictions')
 
     def init(key: Array, batch: dict) -> tuple[dict, dict]:
         params, stats = init_modules(key, modules, batch['views'][0])
@@ -146,7 +184,7 @@ def joint_embedding(
         return outputs, {**extra, 'batch_stats': stats}
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
-        value, metrics = loss(outputs['embeddings'])
+        value, metrics = loss(*(outputs[label] for label in seen))
         return value, (extra, metrics)
 
     return Method(init, embed, criterion, encode_with(modules))
@@ -155,6 +193,17 @@ def joint_embedding(
 def moving_average(target: Any, online: Any, momentum: Any) -> Any:
     """θ̄ ← m·θ̄ + (1 − m)·θ over a tree."""
     return jax.tree.map(lambda t, o: (momentum * t + (1.0 - momentum) * o).astype(t.dtype), target, online)
+
+
+def unit(z: Array) -> Array:
+    """Rows scaled to unit length, in at least float32."""
+    z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
+    return z / jnp.maximum(jnp.linalg.norm(z, axis=-1, keepdims=True), 1e-12)
+
+
+def mean_cosine(a: Array, b: Array) -> Array:
+    """Mean cosine of matching rows, for metrics: no gradient."""
+    return jax.lax.stop_gradient(jnp.mean(jnp.sum(unit(a) * unit(b), axis=-1)))
 
 
 def pairs(views: tuple, *, count: int = 2) -> tuple:

@@ -3,11 +3,9 @@
 from typing import Any
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 
 from .. import losses, parallel
-from .base import Method, joint_embedding, over, pairs
+from .base import Method, joint_embedding, mean_cosine, over, pairs
 
 
 def simclr(
@@ -28,9 +26,7 @@ def simclr(
     def loss(embeddings: tuple) -> tuple:
         z1, z2 = pairs(embeddings)
         value = losses.ntxent(z1, z2, temperature=temperature)
-        n1, n2 = (z / jnp.maximum(jnp.linalg.norm(z, axis=-1, keepdims=True), 1e-12) for z in (z1, z2))
-        cosine = jax.lax.stop_gradient(jnp.mean(jnp.sum(n1 * n2, axis=-1)))
-        return scale * value, {'positive_cosine': cosine}
+        return scale * value, {'positive_cosine': mean_cosine(z1, z2)}
 
     encoder, projector = over(axis_name, encoder, projector)
     return parallel.over_axis(joint_embedding(encoder, projector, loss, fuse_views=fuse_views), axis_name)

@@ -1,6 +1,7 @@
 """Encoders and heads, flax.linen modules: `module(images, train, order=None) -> [batch, features]`."""
 
 from .convnet import ConvNet
+from .iternorm import IterNorm
 from .mlp import MLP
 from .norm import BatchNorm
 from .resnet import ResNet, resnet18, resnet34, resnet50
@@ -18,6 +19,17 @@ ENCODERS = {
 }
 
 __all__ = [
-    'ENCODERS', 'MLP', 'BatchNorm', 'ConvNet', 'ResNet', 'ViT',
-    'resnet18', 'resnet34', 'resnet50', 'vit_b', 'vit_s', 'vit_ti',
+    'ENCODERS',
+    'MLP',
+    'BatchNorm',
+    'ConvNet',
+    'IterNorm',
+    'ResNet',
+    'ViT',
+    'resnet18',
+    'resnet34',
+    'resnet50',
+    'vit_b',
+    'vit_s',
+    'vit_ti',
 ]

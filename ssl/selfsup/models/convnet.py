@@ -30,7 +30,11 @@ class PatchConv(nn.Module):
         x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
         rows, columns = -(-height // self.stride), -(-width // self.stride)
         slices = [
-            x[:, i : i + (rows - 1) * self.stride + 1 : self.stride, j : j + (columns - 1) * self.stride + 1 : self.stride]
+            x[
+                :,
+                i : i + (rows - 1) * self.stride + 1 : self.stride,
+                j : j + (columns - 1) * self.stride + 1 : self.stride,
+            ]
             for i in range(3)
             for j in range(3)
         ]
@@ -39,15 +43,19 @@ class PatchConv(nn.Module):
 
 
 class ConvNet(nn.Module):
-    """3×3 convolution, batch-norm and ReLU per width, halving the map after the first, then the mean.
+    """3×3 convolution, batch-norm and ReLU per width, each but the first halving the map, then the mean.
 
     Attributes:
       widths: channels of each layer; the last is the feature width.
+      first_stride: stride of the first layer; 2 for images of 32 pixels.
+      maps: give the last feature map `[batch, rows, columns, features]` instead of its mean.
       groups, axis_name: of the batch-norms, see :class:`BatchNorm`.
       dtype: compute type; parameters stay float32.
     """
 
     widths: tuple[int, ...] = (32, 64, 128)
+    first_stride: int = 1
+    maps: bool = False
     groups: int = 1
     axis_name: str | None = None
     dtype: Any = None
@@ -58,11 +66,11 @@ class ConvNet(nn.Module):
         images: Float[Array, 'batch height width channels'],
         train: bool = False,
         order: Int[Array, ' batch'] | None = None,
-    ) -> Float[Array, 'batch features']:
+    ) -> Float[Array, 'batch features'] | Float[Array, 'batch rows columns features']:
         x = images
         for index, width in enumerate(self.widths):
-            stride = 1 if index == 0 else 2
+            stride = self.first_stride if index == 0 else 2
             x = PatchConv(width, stride, dtype=self.dtype, name=f'conv{index}')(x)
             x = BatchNorm(groups=self.groups, axis_name=self.axis_name, name=f'norm{index}')(x, train, order)
             x = nn.relu(x)
-        return jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))
+        return x if self.maps else jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))

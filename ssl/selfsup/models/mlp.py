@@ -7,7 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .iternorm import IterNorm
 from .norm import BatchNorm
+
+# Channels that IterNorm whitens together at the end of a projector, as solo-learn has it at 2048.
+ITERNORM_WIDTH = 32
+LAST_NORMS = ('none', 'plain', 'scale', 'affine', 'iterative')
 
 
 def dense(x: Array, width: int, *, bias: bool, name: str, dtype: Any) -> Array:
@@ -29,7 +34,8 @@ class MLP(nn.Module):
     Attributes:
       widths: output width of each layer; the last is the embedding's.
       hidden_norm: batch-norm after every layer but the last.
-      last_norm: batch-norm after the last layer: 'none', 'plain' (no γ, β), 'scale' (γ only), 'affine'.
+      last_norm: batch-norm after the last layer: 'none', 'plain' (no γ, β), 'scale' (γ only), 'affine';
+        or 'iterative', :class:`IterNorm` in groups of at most 32 channels (VIbCReg).
       hidden_bias, last_bias: whether those linear layers have a bias.
       activation: 'relu' or 'gelu' (exact), after every layer but the last.
       axis_name: as in :class:`BatchNorm`.
@@ -47,8 +53,8 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, 'batch dim'], train: bool = False) -> Float[Array, 'batch out']:
-        if self.last_norm not in ('none', 'plain', 'scale', 'affine'):
-            raise ValueError(f"last_norm must be 'none', 'plain', 'scale' or 'affine', not {self.last_norm!r}")
+        if self.last_norm not in LAST_NORMS:
+            raise ValueError(f'last_norm must be one of {", ".join(LAST_NORMS)}, not {self.last_norm!r}')
         if self.activation not in ('relu', 'gelu'):
             raise ValueError(f"activation must be 'relu' or 'gelu', not {self.activation!r}")
         activate = nn.relu if self.activation == 'relu' else lambda v: nn.gelu(v, approximate=False)
@@ -59,7 +65,10 @@ class MLP(nn.Module):
             x = activate(x)
         last = len(self.widths) - 1
         x = dense(x, self.widths[-1], bias=self.last_bias, name=f'linear{last}', dtype=self.dtype)
-        if self.last_norm != 'none':
+        if self.last_norm == 'iterative':
+            groups = max(self.widths[-1] // ITERNORM_WIDTH, 1)
+            x = IterNorm(groups=groups, axis_name=self.axis_name, name=f'norm{last}')(x, train)
+        elif self.last_norm != 'none':
             x = BatchNorm(
                 use_scale=self.last_norm != 'plain',
                 use_bias=self.last_norm == 'affine',

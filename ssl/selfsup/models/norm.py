@@ -85,7 +85,8 @@ class BatchNorm(nn.Module):
             mean, variance = (v.reshape((1,) * len(axes) + (-1,)) for v in (mean, variance))
         elif self.groups > 1 and not self.is_initializing():
             per_group, (mean, variance) = _group_moments(x, self.groups, order, self.axis_name)
-            self._update(running_mean, running_var, *jnp.mean(per_group, axis=1), x.size // channels // self.groups)
+            average_mean, average_var = jnp.mean(per_group, axis=1)
+            self._update(running_mean, running_var, average_mean, average_var, x.size // channels // self.groups)
         else:
             sync = self.axis_name is not None and not self.is_initializing()
             average = (lambda v: jax.lax.pmean(v, self.axis_name)) if sync else (lambda v: v)

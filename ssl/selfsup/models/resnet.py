@@ -70,6 +70,7 @@ class ResNet(nn.Module):
       stem: 'imagenet' (7×7 stride 2, max-pool), 'cifar' (3×3, padding 1, no pool) or 'cifar_pad2'
         (3×3 with padding 2, as solo-learn has it: a 32×32 image gives a 34×34 map).
       zero_init_residual: γ of each block's last norm starts at 0.
+      maps: give the last feature map `[batch, rows, columns, features]` instead of its mean.
       groups, axis_name: of the batch-norms, see :class:`BatchNorm`.
       dtype: compute type; parameters and batch-norm statistics stay float32.
 
@@ -82,6 +83,7 @@ class ResNet(nn.Module):
     width: int = 64
     stem: str = 'imagenet'
     zero_init_residual: bool = False
+    maps: bool = False
     groups: int = 1
     axis_name: str | None = None
     dtype: Any = None
@@ -92,7 +94,7 @@ class ResNet(nn.Module):
         images: Float[Array, 'batch height width channels'],
         train: bool = False,
         order: Int[Array, ' batch'] | None = None,
-    ) -> Float[Array, 'batch features']:
+    ) -> Float[Array, 'batch features'] | Float[Array, 'batch rows columns features']:
         if self.stem not in STEMS:
             raise ValueError(f'stem must be one of {", ".join(STEMS)}, not {self.stem!r}')
         norm = partial(BatchNorm, groups=self.groups, axis_name=self.axis_name, dtype=self.dtype)
@@ -115,7 +117,7 @@ class ResNet(nn.Module):
                     conv=conv,
                     name=f'layer{stage + 1}_{index}',
                 )(x, train, order)
-        return jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))
+        return x if self.maps else jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))
 
 
 resnet18 = partial(ResNet, stages=(2, 2, 2, 2))

@@ -109,7 +109,7 @@ def optimizer(
         inner = adam.init(params) if name == 'adamw' else jax.tree.map(jnp.zeros_like, params)
         return State(jnp.zeros((), jnp.int32), inner)
 
-    def update(gradients: Any, state: State, params: Any = None) -> tuple[Any, State]:
+    def update(gradients: Any, state: Any, params: Any = None, **_: Any) -> tuple[Any, Any]:
         if clip_norm:
             factor = jnp.minimum(1.0, clip_norm / jnp.maximum(global_norm(gradients), 1e-12))
             gradients = jax.tree.map(lambda g: g * factor, gradients)
@@ -148,4 +148,5 @@ def optimizer(
         updates = jax.tree_util.tree_map_with_path(step, params, direction)
         return updates, State(state.count + 1, inner)
 
-    return optax.GradientTransformation(init, update)
+    transform: Any = optax.GradientTransformation
+    return transform(init, update)

@@ -1,0 +1,37 @@
+# Each command does all its own set-up: a virtual environment from requirements, reused the next time.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+DEMO ?= runs/demo
+
+.PHONY: demo test test-all lint format clean
+
+# The encoder of the demo: digits, about a minute of training on two cores.
+demo: $(VENV)/.run
+	@rm -rf $(DEMO)
+	@$(BIN)/python -m selfsup.train --config=experiments/digits/vicreg.py --workdir=$(DEMO)
+
+test: $(VENV)/.test
+	@PATH="$(abspath $(BIN)):$$PATH" bash tests/run.sh
+
+test-all: $(VENV)/.test
+	@PATH="$(abspath $(BIN)):$$PATH" bash tests/run.sh -m 'slow or not slow'
+
+lint: $(VENV)/.test
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyrefly check
+
+format: $(VENV)/.test
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+$(VENV)/.run: requirements.txt pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo 'installing requirements into $(VENV) ...'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e . >/dev/null 2>$(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt >/dev/null 2>$(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache

@@ -1,0 +1,25 @@
+"""BYOL on scikit-learn's 8x8 digits.
+
+    python -m selfsup.train --config=experiments/digits/byol.py --workdir=runs/digits/byol
+
+Two CPU cores, one to two minutes. Result with ten labels per class: 93.5 % (untrained encoder 87.5;
+one run of seed 0); more seeds and the shuffled-pairs control: not run yet.
+"""
+
+from selfsup.config import defaults
+
+
+def get_config():
+    c = defaults()
+    c.method.name = 'byol'
+    c.method.momentum = 0.9
+    c.method.momentum_final = 1.0
+    c.model.name = 'convnet'
+    c.projector.widths = (256, 128)
+    c.predictor.widths = (256, 128)
+    c.data.source = 'digits'
+    c.data.pad = 2
+    c.augment.recipe = 'digits'
+    c.optimizer.learning_rate = 5e-3
+    c.train.epochs = 100
+    return c

@@ -1,0 +1,28 @@
+"""DINO on scikit-learn's 8x8 digits.
+
+    python -m selfsup.train --config=experiments/digits/dino.py --workdir=runs/digits/dino
+
+Two CPU cores, one to two minutes. Result with ten labels per class: 90.4 % (untrained encoder 88.0;
+one run of seed 0); more seeds and the shuffled-pairs control: not run yet.
+"""
+
+from selfsup.config import defaults
+
+
+def get_config():
+    c = defaults()
+    c.method.name = 'dino'
+    c.method.prototypes = 256
+    c.method.momentum = 0.99
+    c.method.momentum_final = 1.0
+    c.model.name = 'convnet'
+    c.projector.widths = (256, 256, 64)
+    c.projector.activation = 'gelu'
+    c.data.source = 'digits'
+    c.data.pad = 2
+    c.augment.recipe = 'digits_multicrop'
+    c.augment.size = 12  # the padded side
+    c.optimizer.learning_rate = 2e-3
+    c.optimizer.groups.prototypes = dict(scale=0.1, freeze_steps=100)
+    c.train.epochs = 100
+    return c

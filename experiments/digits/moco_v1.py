@@ -1,0 +1,26 @@
+"""MoCo v1 on scikit-learn's 8x8 digits.
+
+    python -m selfsup.train --config=experiments/digits/moco_v1.py --workdir=runs/digits/moco_v1
+
+Two CPU cores, one to two minutes. Result with ten labels per class: 95.5 % (untrained encoder 88.9;
+one run of seed 0); more seeds and the shuffled-pairs control: not run yet.
+"""
+
+from selfsup.config import defaults
+
+
+def get_config():
+    c = defaults()
+    c.method.name = 'moco_v1'
+    c.method.temperature = 0.07
+    c.method.queue = 4096
+    c.method.momentum = 0.99
+    c.method.groups = 8
+    c.model.name = 'convnet'
+    c.projector.widths = (128,)
+    c.data.source = 'digits'
+    c.data.pad = 2
+    c.augment.recipe = 'digits'
+    c.optimizer.learning_rate = 2e-3
+    c.train.epochs = 100
+    return c

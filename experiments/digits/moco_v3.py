@@ -1,0 +1,27 @@
+"""MoCo v3 on scikit-learn's 8x8 digits.
+
+    python -m selfsup.train --config=experiments/digits/moco_v3.py --workdir=runs/digits/moco_v3
+
+Two CPU cores, one to two minutes. Result with ten labels per class: 95.1 % (untrained encoder 87.5;
+one run of seed 0); more seeds and the shuffled-pairs control: not run yet.
+"""
+
+from selfsup.config import defaults
+
+
+def get_config():
+    c = defaults()
+    c.method.name = 'moco_v3'
+    c.method.temperature = 0.2
+    c.method.momentum = 0.95
+    c.method.momentum_final = 1.0
+    c.model.name = 'convnet'
+    c.projector.widths = (256, 128)
+    c.projector.last_norm = 'plain'
+    c.predictor.widths = (256, 128)
+    c.data.source = 'digits'
+    c.data.pad = 2
+    c.augment.recipe = 'digits'
+    c.optimizer.learning_rate = 2e-3
+    c.train.epochs = 100
+    return c

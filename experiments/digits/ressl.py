@@ -1,0 +1,26 @@
+"""ReSSL on scikit-learn's 8x8 digits.
+
+    python -m selfsup.train --config=experiments/digits/ressl.py --workdir=runs/digits/ressl
+
+Two CPU cores, one to two minutes. Result with ten labels per class: 96.9 % (untrained encoder 88.9;
+one run of seed 0); more seeds and the shuffled-pairs control: not run yet.
+"""
+
+from selfsup.config import defaults
+
+
+def get_config():
+    c = defaults()
+    c.method.name = 'ressl'
+    c.method.temperature = 0.1
+    c.method.teacher_temperature = 0.04
+    c.method.queue = 1024
+    c.method.momentum = 0.95
+    c.model.name = 'convnet'
+    c.projector.widths = (256, 128)
+    c.data.source = 'digits'
+    c.data.pad = 2
+    c.augment.recipe = 'digits_weak'
+    c.optimizer.learning_rate = 2e-3
+    c.train.epochs = 100
+    return c

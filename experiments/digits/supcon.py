@@ -1,0 +1,23 @@
+"""SupCon, which sees the training labels, on scikit-learn's 8x8 digits.
+
+    python -m selfsup.train --config=experiments/digits/supcon.py --workdir=runs/digits/supcon
+
+Two CPU cores, one to two minutes. Result with ten labels per class: 98.8 % (untrained encoder 88.7;
+one run of seed 0); more seeds and the shuffled-pairs control: not run yet.
+"""
+
+from selfsup.config import defaults
+
+
+def get_config():
+    c = defaults()
+    c.method.name = 'supcon'
+    c.method.temperature = 0.5
+    c.model.name = 'convnet'
+    c.projector.widths = (256, 128)
+    c.data.source = 'digits'
+    c.data.pad = 2
+    c.augment.recipe = 'digits'
+    c.optimizer.learning_rate = 2e-3
+    c.train.epochs = 100
+    return c

@@ -1,0 +1,27 @@
+"""SwAV on scikit-learn's 8x8 digits.
+
+    python -m selfsup.train --config=experiments/digits/swav.py --workdir=runs/digits/swav
+
+Two CPU cores, one to two minutes. Result with ten labels per class: 82.9 % (untrained encoder 87.5;
+one run of seed 0); more seeds and the shuffled-pairs control: not run yet.
+"""
+
+from selfsup.config import defaults
+
+
+def get_config():
+    c = defaults()
+    c.method.name = 'swav'
+    c.method.prototypes = 128
+    c.method.temperature = 0.1
+    c.method.epsilon = 0.05
+    c.model.name = 'convnet'
+    c.projector.widths = (256, 128)
+    c.data.source = 'digits'
+    c.data.pad = 2
+    c.augment.recipe = 'digits_multicrop'
+    c.augment.size = 12  # the padded side
+    c.optimizer.learning_rate = 2e-3
+    c.optimizer.groups.prototypes = dict(scale=0.1, freeze_steps=100)
+    c.train.epochs = 100
+    return c

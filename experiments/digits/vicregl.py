@@ -1,0 +1,24 @@
+"""VICRegL on scikit-learn's 8x8 digits.
+
+    python -m selfsup.train --config=experiments/digits/vicregl.py --workdir=runs/digits/vicregl
+
+Two CPU cores, about a minute. Result: not run yet.
+"""
+
+from selfsup.config import defaults
+
+
+def get_config():
+    c = defaults()
+    c.method.name = 'vicregl'
+    c.method.local_widths = (128, 128, 128)
+    c.method.matches = (4, 4)
+    c.model.name = 'convnet'
+    c.projector.widths = (512, 512, 256)
+    c.data.source = 'digits'
+    c.data.pad = 2
+    c.augment.recipe = 'digits_crops'
+    c.augment.size = 12  # the padded side
+    c.optimizer.learning_rate = 2e-3
+    c.train.epochs = 100
+    return c

@@ -1,0 +1,23 @@
+"""W-MSE on scikit-learn's 8x8 digits.
+
+    python -m selfsup.train --config=experiments/digits/w_mse.py --workdir=runs/digits/w_mse
+
+Two CPU cores, one to two minutes. Result with ten labels per class: 94.2 % (untrained encoder 87.5;
+one run of seed 0); more seeds and the shuffled-pairs control: not run yet.
+"""
+
+from selfsup.config import defaults
+
+
+def get_config():
+    c = defaults()
+    c.method.name = 'w_mse'
+    c.method.block = 128
+    c.model.name = 'convnet'
+    c.projector.widths = (256, 64)
+    c.data.source = 'digits'
+    c.data.pad = 2
+    c.augment.recipe = 'digits'
+    c.optimizer.learning_rate = 2e-3
+    c.train.epochs = 100
+    return c

@@ -1,0 +1,101 @@
+"""What every diagnostic shares: promotion to float32, shape checks with names in the message, safe norms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+# Covariances, ranks and neighbours depend on digits that TF32 (NVIDIA's default) and bfloat16 (TPU's) do not keep.
+HIGHEST = jax.lax.Precision.HIGHEST
+
+
+def dot(a: Array, b: Array) -> Array:
+    """Matrix product in full precision."""
+    return jnp.matmul(a, b, precision=HIGHEST)
+
+
+def as_float(name: str, z: ArrayLike) -> Array:
+    """`z` in at least float32: half precision is promoted, float64 stays; anything else is refused."""
+    z = jnp.asarray(z)
+    if not jnp.issubdtype(z.dtype, jnp.floating):
+        raise TypeError(f'{name} must be a floating-point array, not {z.dtype}')
+    return z.astype(jnp.promote_types(z.dtype, jnp.float32))
+
+
+def matrix(name: str, z: ArrayLike, *, rows: int = 1) -> Array:
+    """`z` as a float matrix `[samples, dim]` with at least `rows` rows, or an error that names it."""
+    z = as_float(name, z)
+    if z.ndim != 2 or 0 in z.shape:
+        raise ValueError(f'{name} must have shape [samples, dim] with neither zero, not {list(z.shape)}')
+    if z.shape[0] < rows:
+        raise ValueError(f'{name} needs at least {_NUMBERS.get(rows, rows)} rows, and has shape {list(z.shape)}')
+    return z
+
+
+_NUMBERS = {2: 'two', 3: 'three', 4: 'four'}
+
+
+def pair(x: ArrayLike, y: ArrayLike, *, names: tuple[str, str], rows: int = 1, same: str = 'shape') -> tuple:
+    """Two float matrices of one type that agree in `same` ('shape', 'samples' or 'dim'), or an error naming both."""
+    first, second = matrix(names[0], x, rows=rows), matrix(names[1], y, rows=rows)
+    axes = {'shape': (0, 1), 'samples': (0,), 'dim': (1,)}[same]
+    if any(first.shape[a] != second.shape[a] for a in axes):
+        what = {'shape': 'the same shape', 'samples': 'as many rows', 'dim': 'as many columns'}[same]
+        raise ValueError(
+            f'{names[0]} and {names[1]} must have {what}, and are {list(first.shape)} and {list(second.shape)}'
+        )
+    dtype = jnp.promote_types(first.dtype, second.dtype)
+    return first.astype(dtype), second.astype(dtype)
+
+
+def class_labels(name: str, labels: ArrayLike, samples: int, classes: int | None) -> tuple[Array, int]:
+    """Integer labels `[samples]` and the number of classes, which is counted when the labels are concrete."""
+    concrete = not isinstance(labels, jax.core.Tracer)
+    labels = jnp.asarray(labels)
+    if labels.shape != (samples,):
+        raise ValueError(f'{name} must have shape [{samples}], one for each row, not {list(labels.shape)}')
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f'{name} must be integers, not {labels.dtype}')
+    if not concrete:
+        if classes is None:
+            raise ValueError(f'classes must be given where {name} is traced')
+        return labels, classes
+    values = np.asarray(labels)
+    classes = int(values.max()) + 1 if classes is None else classes
+    if values.min() < 0 or values.max() >= classes:
+        raise ValueError(f'{name} must lie in [0, {classes}), and span {values.min()} to {values.max()}')
+    return labels, classes
+
+
+def unit(z: Array) -> Array:
+    """Rows scaled to unit length; zero rows stay zero.
+
+    Rows are divided by their largest entry first, so that no norm overflows or drowns in float32.
+    """
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(z), axis=-1, keepdims=True))
+    z = z / jnp.where(largest > 1e-12, largest, 1.0)
+    squared = jnp.sum(z * z, axis=-1, keepdims=True)
+    return z * jax.lax.rsqrt(jnp.maximum(squared, 1e-24))
+
+
+def centre(z: Array) -> Array:
+    """Columns less their mean."""
+    return z - jnp.mean(z, axis=0, keepdims=True)
+
+
+def ratio(a: Array, b: Array, *, limit: float) -> Array:
+    """`a / b`, and `limit` where `b` is not positive, with finite gradients."""
+    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1.0), limit)
+
+
+def frobenius_unit(z: Array) -> Array:
+    """`z` over its Frobenius norm, scaled by the largest entry first so that no square over- or underflows."""
+    largest = jnp.max(jnp.abs(z))
+    z = z / jnp.where(largest > 0, largest, 1.0)
+    norm = jnp.sqrt(jnp.sum(z * z))
+    return z / jnp.where(norm > 0, norm, 1.0)
+
+
+def squared_norms(z: Array) -> Float[Array, 'samples']:
+    return jnp.sum(z * z, axis=-1)

@@ -1,0 +1,56 @@
+"""TiCo: invariance, and a moving covariance that embeddings should not line up with."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from ._common import HIGHEST, as_float, normalize, pair
+
+
+def tico(
+    z1: Float[ArrayLike, 'batch dim'],
+    z2: Float[ArrayLike, 'batch dim'],
+    covariance: Float[ArrayLike, 'dim dim'],
+    *,
+    beta: ArrayLike = 0.9,
+    rho: ArrayLike = 20.0,
+    centred: bool = False,
+) -> tuple[Float[Array, ''], Float[Array, 'dim dim']]:
+    """Transformation invariance and covariance contrast: L = 1 − mean z1·z2 + ρ·mean z1ᵀ C z1.
+
+    C ← β·C + (1 − β)·Z1ᵀZ1 / batch is updated before it is used and the gradient flows through the
+    new part of it, as in the paper's pseudo-code.
+
+    Args:
+      z1: embeddings of one view (normalised here).
+      z2: embeddings of the other view from the momentum encoder (normalised here; the caller stops
+        their gradient).
+      covariance: C of the step before; zeros at the start.
+      beta: β, the share of the old C. Paper: 0.9.
+      rho: ρ, the weight of the contrast. Paper: 20 (8 for longer training).
+      centred: subtract the batch mean from each view first, as some ports do; the paper does not.
+
+    Returns:
+      The dimensionless loss, in [0, 2 + ρ], and the new C (no gradient). At collapse to a constant: ρ
+      once C has converged; at best 0 + ρ·Σλ² with λ the eigenvalues of C, which sum to 1.
+
+    Convention: C is a second moment about zero, and the term for it is not halved.
+
+    Cost: O(batch·dim²). mean z1ᵀ C z1 = Σ C∘B with B = Z1ᵀZ1 / batch, the product that the update
+    needs anyway, so value and update share one. State: C, kept by the caller.
+
+    References:
+      Zhu et al. 2022, https://arxiv.org/abs/2206.10698, algorithm 1.
+    """
+    z1, z2 = pair(z1, z2)
+    covariance = as_float('covariance', covariance)
+    if covariance.shape != (z1.shape[1],) * 2:
+        raise ValueError(f'covariance must have shape {[z1.shape[1]] * 2} for z1 of {list(z1.shape)}, '
+                         f'not {list(covariance.shape)}')  # fmt: skip
+    if centred:
+        z1, z2 = (z - jnp.mean(z, axis=0, keepdims=True) for z in (z1, z2))
+    z1, z2 = normalize(z1), normalize(z2)
+    moment = jnp.matmul(z1.T, z1, precision=HIGHEST) / z1.shape[0]
+    new = beta * jax.lax.stop_gradient(covariance).astype(moment.dtype) + (1.0 - beta) * moment
+    loss = 1.0 - jnp.mean(jnp.sum(z1 * z2, axis=-1)) + rho * jnp.sum(new * moment)
+    return loss, jax.lax.stop_gradient(new)

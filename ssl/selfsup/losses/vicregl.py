@@ -1,0 +1,137 @@
+"""VICRegL's local terms: VICReg between matched places of two feature maps."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Int
+
+from ._common import HIGHEST, as_float
+
+
+def _nearest(a: Float[Array, 'batch here dim'], b: Float[Array, 'batch there dim']) -> tuple[Array, Array]:
+    """For each row of `a` the nearest row of `b` of the same example, and its squared distance; no gradient."""
+    a, b = jax.lax.stop_gradient(a), jax.lax.stop_gradient(b)
+    product = jnp.einsum('bid,bjd->bij', a, b, precision=HIGHEST)
+    distance = jnp.sum(a * a, axis=-1)[:, :, None] + jnp.sum(b * b, axis=-1)[:, None, :] - 2.0 * product
+    return jnp.argmin(distance, axis=-1), jnp.min(distance, axis=-1)
+
+
+def _take(x: Float[Array, 'batch places dim'], places: Int[Array, 'batch count']) -> Float[Array, 'batch count dim']:
+    return jnp.take_along_axis(x, places[:, :, None], axis=1)
+
+
+def _spread(x: Float[Array, 'batch places dim'], target: ArrayLike, eps: ArrayLike) -> tuple[Array, Array]:
+    """Hinge on the deviation and off-diagonal covariance over the batch, each a mean over places."""
+    batch, _, dim = x.shape
+    x = x - jnp.mean(x, axis=0, keepdims=True)
+    variance = jnp.sum(x * x, axis=0) / (batch - 1)
+    hinge = jnp.mean(jnp.maximum(target - jnp.sqrt(variance + eps), 0.0))
+    if 2 * batch <= dim:  # ‖XᵀX‖² = ‖XXᵀ‖², as in the losses of whole images
+        gram = jnp.einsum('npd,mpd->pnm', x, x, precision=HIGHEST)
+        energy = jnp.sum(gram * gram, axis=(1, 2)) / (batch - 1) ** 2 - jnp.sum(variance**2, axis=-1)
+    else:
+        product = jnp.einsum('npd,npe->pde', x, x, precision=HIGHEST) / (batch - 1)
+        energy = jnp.sum(jnp.where(jnp.eye(dim, dtype=bool)[None], 0.0, product) ** 2, axis=(1, 2))
+    return hinge, jnp.mean(energy) / dim
+
+
+def vicregl_local_terms(
+    maps1: Float[ArrayLike, 'batch places1 dim'],
+    maps2: Float[ArrayLike, 'batch places2 dim'],
+    positions1: Float[ArrayLike, 'batch places1 2'],
+    positions2: Float[ArrayLike, 'batch places2 2'],
+    *,
+    matches: tuple[int, int] = (20, 20),
+    target: ArrayLike = 1.0,
+    eps: ArrayLike = 1e-4,
+) -> dict[str, Float[Array, '']]:
+    """The parts of :func:`vicregl_local`, unweighted.
+
+    Args:
+      maps1, maps2, positions1, positions2, matches: of :func:`vicregl_local`.
+      target: γ, the standard deviation below which the hinge acts.
+      eps: ε under the root of the standard deviation.
+
+    Returns:
+      `invariance`, `variance` and `covariance`, each the sum over the two kinds of matches of the mean
+      over both directions.
+
+    References:
+      Bardes et al. 2022, https://arxiv.org/abs/2210.01571, section 3.
+    """
+    maps = [as_float('maps1', maps1), as_float('maps2', maps2)]
+    places = [as_float('positions1', positions1), as_float('positions2', positions2)]
+    for number, (x, at) in enumerate(zip(maps, places, strict=True), 1):
+        if x.ndim != 3 or at.shape != (*x.shape[:2], 2):
+            raise ValueError(
+                f'maps{number} must have shape [batch, places, dim] and positions{number} [batch, places, 2], '
+                f'and they are {list(x.shape)} and {list(at.shape)}'
+            )
+    if maps[0].shape[::2] != maps[1].shape[::2] or maps[0].shape[0] < 2:
+        raise ValueError(
+            f'maps1 and maps2 must have the same batch of at least 2 and the same dim, '
+            f'and their shapes are {list(maps[0].shape)} and {list(maps[1].shape)}'
+        )
+    sums = {'invariance': 0.0, 'variance': 0.0, 'covariance': 0.0}
+    for here, there in ((0, 1), (1, 0)):
+        source, other = maps[here], maps[there]
+        by_content, _ = _nearest(source, other)
+        by_place, distance = _nearest(places[here], places[there])
+        _, kept = jax.lax.top_k(-distance, min(matches[here], source.shape[1]))
+        closest = jnp.take_along_axis(by_place, kept, axis=1)
+        for x, y in ((source, _take(other, by_content)), (_take(source, kept), _take(other, closest))):
+            sums['invariance'] += jnp.mean((x - y) ** 2) / 2
+            for z in (x, y):
+                hinge, covariance = _spread(z, target, eps)
+                sums['variance'] += hinge / 4
+                sums['covariance'] += covariance / 4
+    return sums
+
+
+def vicregl_local(
+    maps1: Float[ArrayLike, 'batch places1 dim'],
+    maps2: Float[ArrayLike, 'batch places2 dim'],
+    positions1: Float[ArrayLike, 'batch places1 2'],
+    positions2: Float[ArrayLike, 'batch places2 2'],
+    *,
+    matches: tuple[int, int] = (20, 20),
+    invariance_weight: ArrayLike = 25.0,
+    variance_weight: ArrayLike = 25.0,
+    covariance_weight: ArrayLike = 1.0,
+    target: ArrayLike = 1.0,
+    eps: ArrayLike = 1e-4,
+) -> Float[Array, '']:
+    """VICReg on matched places of two feature maps, the local part of VICRegL.
+
+    Two kinds of matches, each in both directions: every place with the place of the other map whose
+    embedding is nearest, and the `matches` places whose position in the image is nearest to one of the
+    other map with that one. On the matched rows: the mean squared difference, the hinge on the
+    deviation, and Σ_{i≠j} Cov²ᵢⱼ / dim, the last two over the batch at each place, averaged over places
+    and over both sides. Kinds are summed, directions averaged.
+
+    Args:
+      maps1, maps2: local embeddings of two views, places of the map in any fixed order; not normalised.
+      positions1, positions2: (row, column) of each place in the original image, in pixels.
+      matches: how many pairs by position are kept from each map. Authors: 20 for large, 4 for small crops.
+      invariance_weight, variance_weight, covariance_weight: λ, µ, ν of VICReg.
+      target: γ of the hinge.
+      eps: ε under the root.
+
+    Returns:
+      A scalar ≥ 0; 2µ·(γ − √ε) = 49.5 with the defaults at collapse to a constant.
+
+    Convention: each branch's covariance is halved, whereas VICReg's is summed over the views. With
+    several pairs of views the caller averages; the authors' loop keeps only its last pair and still
+    divides by the number of pairs. Matches carry no gradient of their own.
+
+    Cost: O(batch·places²·dim) for the matches, O(batch·places·dim·min(dim, 2·batch)) for the rest; no
+    state.
+
+    References:
+      Bardes et al. 2022, https://arxiv.org/abs/2210.01571, section 3.
+    """
+    terms = vicregl_local_terms(maps1, maps2, positions1, positions2, matches=matches, target=target, eps=eps)
+    return (
+        invariance_weight * terms['invariance']
+        + variance_weight * terms['variance']
+        + covariance_weight * terms['covariance']
+    )

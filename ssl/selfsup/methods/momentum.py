@@ -1,0 +1,95 @@
+"""A network that follows the trained one: the plumbing of BYOL, MoCo and their kin."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from .. import parallel
+from .base import Method, encode_with, heads, init_modules, mean_cosine, moving_average, network, over, pairs
+
+
+def follow(momentum: Any, *, ahead: int = 0) -> Callable:
+    """The `after` that moves `extra['target']` towards the parameters, θ̄ ← m·θ̄ + (1 − m)·θ.
+
+    Args:
+      momentum: m, a value or a function of the step.
+      ahead: 0 where the authors move the target at the end of step t, with m(t) (BYOL); 1 where they
+        move it at the start of step t, before the target's forward pass (MoCo): `after` of step t − 1
+        then does it with m(t), which is the same, since at step 0 both networks are equal.
+
+    Only parameters are averaged: the target keeps batch statistics of its own.
+    """
+    momentum_at = momentum if callable(momentum) else lambda step: momentum
+
+    def after(params: Any, extra: Any, step: Any) -> tuple[Any, Any]:
+        target = extra['target']
+        moved = moving_average(target['params'], {k: params[k] for k in target['params']}, momentum_at(step + ahead))
+        return params, {**extra, 'target': {**target, 'params': moved}}
+
+    return after
+
+
+def copied(params: Any, stats: Any) -> dict:
+    """A target that starts equal to the trained encoder and projector."""
+    names = ('encoder', 'projector')
+    return jax.tree.map(
+        jnp.copy, {'params': {k: params[k] for k in names}, 'batch_stats': {k: stats[k] for k in names}}
+    )
+
+
+def predicted_target(
+    encoder: nn.Module,
+    projector: nn.Module,
+    predictor: nn.Module | None,
+    loss: Callable[[tuple, tuple], tuple],
+    *,
+    momentum: Any,
+    ahead: int,
+    own_start: bool,
+    fuse_views: bool,
+    axis_name: str | None,
+) -> Method:
+    """A method whose predictor meets a momentum network's projection of the other view (BYOL, MoCo v3).
+
+    Args:
+      encoder, projector, predictor: flax modules; the target has the first two. Without a predictor
+        the embeddings take the predictions' place.
+      loss: `(predictions, targets) -> scalar`, two arrays each; no gradient enters the targets.
+      momentum, ahead: as in :func:`follow`.
+      own_start: whether the target is initialised with a key of its own, or as a copy.
+      fuse_views: whether views of one resolution share batch-norm statistics.
+      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
+    """
+    encoder, projector, predictor = over(axis_name, encoder, projector, predictor)
+    modules, followers = heads(encoder, projector, predictor), heads(encoder, projector, None)
+
+    def init(key: Array, batch: dict) -> tuple[dict, dict]:
+        params, stats = init_modules(key, modules, batch['views'][0])
+        target = copied(params, stats)
+        if own_start:
+            own = init_modules(jax.random.fold_in(key, 99), followers, batch['views'][0])
+            target = dict(zip(('params', 'batch_stats'), own, strict=True))
+        return params, {'batch_stats': stats, 'target': target}
+
+    def embed(params: Any, extra: Any, batch: dict, key: Array) -> tuple[dict, dict]:
+        views, target = pairs(batch['views']), extra['target']
+        run = {'train': True, 'fuse': fuse_views}
+        outputs, stats = network(modules, params, extra['batch_stats'], views, key=jax.random.fold_in(key, 0), **run)
+        theirs, target_stats = network(
+            followers, jax.lax.stop_gradient(target['params']), target['batch_stats'], views,
+            key=jax.random.fold_in(key, 1), **run,
+        )  # fmt: skip
+        outputs['targets'] = jax.lax.stop_gradient(theirs['embeddings'])
+        return outputs, {**extra, 'batch_stats': stats, 'target': {**target, 'batch_stats': target_stats}}
+
+    def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
+        predictions, targets = outputs.get('predictions', outputs['embeddings']), outputs['targets']
+        metrics = {'positive_cosine': mean_cosine(predictions[0], targets[1])}
+        return loss(predictions, targets), (extra, metrics)
+
+    method = Method(init, embed, criterion, encode_with(modules), follow(momentum, ahead=ahead))
+    return parallel.over_axis(method, axis_name)

@@ -1,0 +1,103 @@
+"""First-in-first-out queues of earlier embeddings, and the methods that compare a query with one of keys."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from .. import parallel
+from .base import Method, encode_with, heads, init_modules, mean_cosine, network, over, pairs, unit
+from .momentum import copied, follow
+
+
+def random_queue(key: Array, shape: tuple[int, ...]) -> Array:
+    """A queue of random directions, `[…, length, dim]`."""
+    return unit(jax.random.normal(key, shape))
+
+
+def enqueue(queue: Array, pointer: Array, keys: Array) -> tuple[Array, Array]:
+    """The queue with `keys` written over its oldest rows, and the pointer to the next oldest."""
+    length, rows = queue.shape[0], keys.shape[0]
+    if rows > length or length % rows:
+        raise ValueError(f'a queue of {length} is not a multiple of the batch of {rows}')
+    queue = jax.lax.dynamic_update_slice_in_dim(queue, keys.astype(queue.dtype), pointer, axis=0)
+    return queue, (pointer + rows) % length
+
+
+def against_queue(
+    encoder: nn.Module,
+    projector: nn.Module,
+    loss: Callable[[Array, Array, Array], Array],
+    *,
+    queue: int,
+    momentum: Any,
+    groups: int,
+    symmetric: bool,
+    axis_name: str | None,
+) -> Method:
+    """A method that compares queries with a queue of a momentum network's keys (MoCo v1 and v2, ReSSL).
+
+    Order of a step, as in MoCo's code: query; key from the momentum encoder, no gradient, with its own
+    batch statistics; loss against the queue as it was; then the keys enter the queue. The momentum
+    encoder moves before the key's forward pass (:func:`follow`, `ahead=1`).
+
+    Args:
+      encoder, projector: flax modules.
+      loss: `(query, key, queue) -> scalar`.
+      queue: rows of the queue; the global batch must divide it.
+      momentum: m of the moving average, a value or a function of the step.
+      groups: batch-norm groups of the encoder, the key's by a random permutation; 1 for none.
+      symmetric: average both directions, each with a queue of its own; else the first view asks.
+      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
+    """
+    encoder, projector = over(axis_name, encoder, projector)
+    grouped = hasattr(encoder, 'groups')
+    encoder = encoder.clone(groups=groups) if grouped else encoder
+    modules = heads(encoder, projector, None)
+    directions = 2 if symmetric else 1
+
+    def init(key: Array, batch: dict) -> tuple[dict, dict]:
+        params, stats = init_modules(key, modules, batch['views'][0])
+        outputs = encode_with(modules)(params, {'batch_stats': stats}, batch['views'][0][:1])
+        shape = (directions, queue, outputs['embeddings'].shape[1])
+        return params, {
+            'batch_stats': stats,
+            'target': copied(params, stats),
+            'queue': random_queue(jax.random.fold_in(key, 99), shape),
+            'pointer': jnp.zeros((), jnp.int32),
+        }
+
+    def embed(params: Any, extra: Any, batch: dict, key: Array) -> tuple[dict, dict]:
+        views, target = pairs(batch['views']), extra['target']
+        stats, target_stats = extra['batch_stats'], target['batch_stats']
+        outputs: dict = {'features': (), 'embeddings': (), 'keys': ()}
+        for direction in range(directions):
+            ours = jax.random.fold_in(key, direction)
+            shuffled = jax.random.permutation(ours, parallel.global_size(views[0].shape[0], axis_name))
+            order = parallel.local_rows(shuffled, axis_name) if grouped else None
+            asked, stats = network(
+                modules, params, stats, (views[direction],), train=True, fuse=False, key=jax.random.fold_in(ours, 1)
+            )
+            answer, target_stats = network(
+                modules, jax.lax.stop_gradient(target['params']), target_stats, (views[1 - direction],),
+                train=True, fuse=False, key=jax.random.fold_in(ours, 2), order=order,
+            )  # fmt: skip
+            outputs['features'] += asked['features']
+            outputs['embeddings'] += (unit(asked['embeddings'][0]),)
+            outputs['keys'] += (jax.lax.stop_gradient(unit(answer['embeddings'][0])),)
+        return outputs, {**extra, 'batch_stats': stats, 'target': {**target, 'batch_stats': target_stats}}
+
+    def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
+        total, rows = 0.0, []
+        for direction, (query, positive) in enumerate(zip(outputs['embeddings'], outputs['keys'], strict=True)):
+            total += loss(query, positive, extra['queue'][direction])
+            new, pointer = enqueue(extra['queue'][direction], extra['pointer'], positive)
+            rows.append(new)
+        metrics = {'positive_cosine': mean_cosine(outputs['embeddings'][0], outputs['keys'][0])}
+        return total / directions, ({**extra, 'queue': jnp.stack(rows), 'pointer': pointer}, metrics)
+
+    method = Method(init, embed, criterion, encode_with(modules), follow(momentum, ahead=1), queue=queue)
+    return parallel.over_axis(method, axis_name)

@@ -1,0 +1,105 @@
+"""`train`, `evaluate` and `embed` as a user types them, in one process."""
+
+import numpy as np
+import pytest
+import small
+from PIL import Image
+from selfsup import embed, evaluate, train
+from selfsup.errors import UserError
+
+SMALL = [
+    '--config.model.widths=(8, 16)', '--config.projector.widths=(16, 8)', '--config.train.epochs=2',
+    '--config.optimizer.warmup_epochs=1', '--config.monitor.max_samples=64', '--config.evaluate.label_draws=2',
+]  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def workdir(tmp_path_factory):
+    path = tmp_path_factory.mktemp('commands') / 'run'
+    assert train.main(['--config=experiments/digits/vicreg.py', f'--workdir={path}', *SMALL]) == 0
+    return path
+
+
+def test_evaluate_repeats_the_report(workdir, capsys):
+    report = (workdir / 'report.md').read_text()
+    (workdir / 'report.md').unlink()
+    assert evaluate.main([f'--workdir={workdir}']) == 0
+    assert (workdir / 'report.md').read_text() == report
+    assert 'raw pixels' in capsys.readouterr().out
+
+
+def test_embed_writes_features(workdir, tmp_path):
+    out = tmp_path / 'features.npz'
+    assert embed.main([f'--workdir={workdir}', f'--out={out}']) == 0
+    with np.load(out, allow_pickle=False) as arrays:
+        assert arrays['train_features'].shape == (1438, 16) and arrays['test_labels'].shape == (359,)
+        assert list(arrays['class_names']) == [str(c) for c in range(10)]
+
+
+def test_embed_reads_other_data(workdir, tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(tmp_path / f'{i}.png')
+    out = tmp_path / 'features.npz'
+    assert embed.main([f'--workdir={workdir}', f'--out={out}', f'--data=folder:{tmp_path}']) == 0
+    with np.load(out, allow_pickle=False) as arrays:
+        assert len(arrays['train_features']) + len(arrays['test_features']) == 12
+        assert (arrays['train_labels'] == -1).all()
+
+
+def test_a_folder_without_labels_trains_and_reports(tmp_path):
+    for i in range(40):
+        Image.fromarray(np.asarray(np.asarray(small.images(40))[i, ..., 0] * 255, np.uint8)).save(tmp_path / f'{i}.png')
+    path = tmp_path / 'run'
+    arguments = [
+        '--config=experiments/digits/vicreg.py',
+        f'--workdir={path}',
+        f'--config.data.source=folder:{tmp_path}',
+    ]
+    assert train.main([*arguments, '--config.data.batch_size=8', *SMALL]) == 0
+    assert 'no labels' in (path / 'report.md').read_text()
+
+
+def test_dry_run_prints_the_costs_and_writes_nothing(tmp_path, capsys):
+    arguments = ['--config=experiments/digits/vicreg.py', f'--workdir={tmp_path / "none"}', '--dry-run', *SMALL]
+    assert train.main(arguments) == 0
+    out = capsys.readouterr().out
+    for word in ('parameters of encoder', 'FLOPs', 'peak memory', 'checkpoint', 'global batch'):
+        assert word in out
+    assert not (tmp_path / 'none').exists()
+
+
+BAD = {
+    'workdir': (lambda w: evaluate.main(['--workdir=/nowhere']), 'no workdir of a run'),
+    'step': (lambda w: evaluate.main([f'--workdir={w}', '--step=x']), '--step must be a whole number'),
+    'no such step': (lambda w: evaluate.main([f'--workdir={w}', '--step=3']), 'no checkpoint of step 3'),
+    'out': (lambda w: embed.main([f'--workdir={w}', '--out=/nowhere/a.npz']), 'must be a file ending in .npz'),
+    'data': (lambda w: embed.main([f'--workdir={w}', '--out=a.npz', '--data=digit']), 'did you mean digits'),
+    'override': (lambda w: evaluate.main([f'--workdir={w}', '--config.seed=1']), 'takes its config from the workdir'),
+    'read-only': (
+        lambda w: train.main(['--config=experiments/digits/vicreg.py', '--workdir=/proc/run']),
+        '--workdir=/proc/run cannot be written',
+    ),
+    'batch': (
+        lambda w: train.main(
+            ['--config=experiments/digits/vicreg.py', f'--workdir={w}/b', '--config.data.batch_size=4096']
+        ),
+        'data.batch_size=4096 is larger than the 1295 images',
+    ),
+    'views': (
+        lambda w: train.main(
+            ['--config=experiments/digits/vicreg.py', f'--workdir={w}/v', '--config.augment.evaluation_crop=100']
+        ),
+        'the config cannot be built: a centre crop of 100 does not fit into images of 12x12',
+    ),
+    'patches': (
+        lambda w: train.main(['--config=experiments/digits/vicreg.py', f'--workdir={w}/p', '--config.model.name=vit_ti']),
+        'the config cannot be built: patches of 16 do not tile images of 12x12',
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('call, message', BAD.values(), ids=BAD.keys())
+def test_bad_input(call, message, workdir):
+    with pytest.raises(UserError, match=message):
+        call(workdir)

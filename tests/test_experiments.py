@@ -1,0 +1,56 @@
+"""Every config of experiments/ is valid; those of digits and CIFAR-10 take real steps."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from selfsup import config
+from selfsup.engine import loop
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted(f for f in (ROOT / 'experiments').glob('*/*.py') if f.parent.name != 'tables' and f.name[0] != '_')
+ids = [f'{f.parent.name}/{f.stem}' for f in FILES]
+# Widths and batches that two cores can afford; the recipes themselves stay.
+SMALL = {
+    'digits': ['model.widths=(4, 8)', 'projector.widths=(16, 8)', 'data.batch_size=32', 'train.steps_per_call=1'],
+    'cifar5k': ['model.widths=(4, 8)', 'projector.widths=(16, 8)', 'data.batch_size=16', 'data.per_class=8'],
+    'cifar10': [
+        'model.width=4', 'model.stages=(1, 1)', 'projector.widths=(16, 8)', 'data.batch_size=16', 'data.per_class=8', 'data.holdout=0.1',
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('file', FILES, ids=ids)
+def test_config_is_valid_and_says_how_to_run_it(file):
+    resolved = config.load(str(file))
+    text = file.read_text()
+    assert resolved.method.name in text
+    assert resolved.control == 'none'
+    if file.parent.name != 'digits':
+        assert 'python -m selfsup.train' in text or 'experiments.tables' in text
+        assert 'result' in text.lower()
+
+
+@pytest.mark.parametrize(
+    'file', [f for f in FILES if f.parent.name in SMALL], ids=[i for i in ids if i.split('/')[0] in SMALL]
+)
+def test_config_takes_real_steps(file, request):
+    overrides = list(SMALL[file.parent.name])
+    if 'cifar' in file.parent.name:
+        overrides.append(f'data.dir={request.getfixturevalue("cifar10")}')
+    resolved = config.load(str(file))
+    if 'queue' in resolved.method:
+        overrides.append(f'method.queue={resolved.data.batch_size // 256 * 64}')
+    if resolved.predictor.widths:
+        overrides.append('predictor.widths=(16, 8)')
+    if resolved.method.get('groups', 1) > 1:
+        overrides.append('method.groups=4')
+    run = loop.Run(config.load(str(file), overrides), devices=1)
+    state = run.start()
+    before = jax.tree.map(np.asarray, state.params)
+    for number in range(2):
+        state, metrics = run.dispatch(state, *run.feed(number, 1))
+    assert np.isfinite(float(metrics['loss'][0]))
+    moved = jax.tree.map(lambda a, b: float(np.abs(np.asarray(a) - b).max()), state.params, before)
+    assert all(max(jax.tree.leaves(part)) > 0 for part in moved.values())
