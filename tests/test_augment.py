@@ -132,15 +132,16 @@ def test_small_operations():
 
 @pytest.mark.parametrize('name', augment.RECIPES)
 def test_recipes_give_finite_views_of_their_size(name):
-    channels = 1 if name == 'digits' else 3
+    channels = 1 if name.startswith('digits') else 3
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, channels), np.uint8)
     specs = augment.RECIPES[name](16)
     for view, spec in specs.items():
         augment.check_spec(view, spec)
     views, sampled = jax.jit(augment.make_views(specs))(jax.random.key(0), images, jnp.arange(4))
-    assert len(views) == 2 == len(sampled)
-    for view in views:
-        assert view.shape == images.shape and view.dtype == jnp.float32
+    sizes = [spec.get('size', 16) for spec in specs.values() for _ in range(spec.get('count', 1))]
+    assert len(views) == len(sizes) == len(sampled) and sizes == sorted(sizes, reverse=True)
+    for view, size in zip(views, sizes, strict=True):
+        assert view.shape == (4, size, size, channels) and view.dtype == jnp.float32
         assert np.isfinite(view).all()
     assert not np.allclose(views[0], views[1])
 

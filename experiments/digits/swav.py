@@ -17,10 +17,10 @@ def get_config():
     c.method.epsilon = 0.05
     c.model.name = 'convnet'
     c.projector.widths = (256, 128)
+    c.projector.last_norm = 'plain'
     c.data.source = 'digits'
     c.data.pad = 2
-    c.augment.recipe = 'digits_multicrop'
-    c.augment.size = 12  # the padded side
+    c.augment.recipe = 'digits'
     c.optimizer.learning_rate = 2e-3
     c.optimizer.groups.prototypes = dict(scale=0.1, freeze_steps=100)
     c.train.epochs = 100

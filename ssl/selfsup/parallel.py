@@ -36,10 +36,11 @@ def sharded(mesh: Mesh) -> NamedSharding:
 
 
 def state_sharding(mesh: Mesh, tree: Any) -> Any:
-    """Shardings for a state: whatever stands under a key `per_example` by rows, the rest replicated."""
+    """Shardings for a state: what stands under a key `per_example` by rows, if they divide, the rest replicated."""
 
-    def place(path: tuple, _: Any) -> NamedSharding:
-        return sharded(mesh) if any(getattr(p, 'key', None) == 'per_example' for p in path) else replicated(mesh)
+    def place(path: tuple, leaf: Any) -> NamedSharding:
+        by_row = any(getattr(p, 'key', None) == 'per_example' for p in path) and leaf.shape[0] % mesh.size == 0
+        return sharded(mesh) if by_row else replicated(mesh)
 
     return jax.tree_util.tree_map_with_path(place, tree)
 
@@ -80,7 +81,9 @@ def _settled(tree: Any, axis_name: str) -> Any:
     """
 
     def settle(path: tuple, x: Any) -> Any:
-        varies = axis_name in getattr(jax.typeof(x), 'vma', ())
+        kind: Any = jax.typeof(x)  # jax calls the axes over which a value varies by different names
+        axes = kind.manual_axis_type.varying if hasattr(kind, 'manual_axis_type') else getattr(kind, 'vma', ())
+        varies = axis_name in axes
         own = any(getattr(p, 'key', None) == 'per_example' for p in path)
         return jax.lax.pmax(jax.lax.stop_gradient(x), axis_name) if varies and not own else x
 

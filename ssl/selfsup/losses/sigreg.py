@@ -59,12 +59,9 @@ def sigreg(
     def distance(x: Array, t: Array, gauss: Array) -> Array:
         return (jnp.mean(jnp.cos(t * x), axis=0) - gauss) ** 2 + jnp.mean(jnp.sin(t * x), axis=0) ** 2
 
-    def add(total: Array, point: Array) -> tuple[Array, None]:
-        t, gauss, weight = point
-        return total + weight * distance(x, t, gauss), None
-
-    points = jnp.asarray(np.stack([t, gauss, weights], axis=1), z.dtype)
-    total, _ = jax.lax.scan(add, jnp.sum(x, axis=0) * 0.0, points)
+    points = (jnp.asarray(t, z.dtype), jnp.asarray(gauss, z.dtype))
+    distances = jax.lax.map(lambda point: distance(x, *point), points)
+    total = jnp.matmul(jnp.asarray(weights, z.dtype), distances, precision=HIGHEST)
     return z.shape[0] * jnp.mean(total)
 
 

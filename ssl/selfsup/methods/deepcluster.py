@@ -79,7 +79,7 @@ def deepcluster_v2(
         )
         new = jax.lax.stop_gradient(jnp.stack([unit(z) for z in pairs(views, count=assign)], axis=1))
         memory = held['memory'].at[index].set(new.astype(held['memory'].dtype))
-        metrics = {'clustered': jnp.mean(clusters >= 0), 'positive_cosine': mean_cosine(views[0], views[-1])}
+        metrics = {'clustered': jnp.mean(clusters >= 0), 'positive_cosine': mean_cosine(*pairs(views))}
         return value, ({**extra, 'per_example': {**held, 'memory': memory}}, metrics)
 
     def refresh(params: Any, extra: Any, key: Array) -> Any:
