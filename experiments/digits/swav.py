@@ -14,10 +14,9 @@ def get_config():
     c.method.name = 'swav'
     c.method.prototypes = 128
     c.method.temperature = 0.1
-    c.method.epsilon = 0.05
+    c.method.epsilon = 0.03
     c.model.name = 'convnet'
     c.projector.widths = (256, 128)
-    c.projector.last_norm = 'plain'
     c.data.source = 'digits'
     c.data.pad = 2
     c.augment.recipe = 'digits'
