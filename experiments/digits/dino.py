@@ -2,7 +2,7 @@
 
     python -m selfsup.train --config=experiments/digits/dino.py --workdir=runs/digits/dino
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 90.4 % (untrained encoder 88.0;
+Two CPU cores, one to two minutes. Result with ten labels per class: 94.4 % (untrained encoder 88.8;
 one run of seed 0); more seeds and the shuffled-pairs control: not run yet.
 """
 

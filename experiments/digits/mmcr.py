@@ -2,7 +2,8 @@
 
     python -m selfsup.train --config=experiments/digits/mmcr.py --workdir=runs/digits/mmcr
 
-Two CPU cores, about a minute. Result: not run yet.
+Two CPU cores, one to two minutes. Result with ten labels per class: 96.6 % (untrained encoder 88.8;
+one run of seed 0); more seeds and the shuffled-pairs control: not run yet.
 """
 
 from selfsup.config import defaults

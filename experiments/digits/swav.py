@@ -2,7 +2,7 @@
 
     python -m selfsup.train --config=experiments/digits/swav.py --workdir=runs/digits/swav
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 82.9 % (untrained encoder 87.5;
+Two CPU cores, one to two minutes. Result with ten labels per class: 95.7 % (untrained encoder 88.8;
 one run of seed 0); more seeds and the shuffled-pairs control: not run yet.
 """
 

@@ -75,19 +75,18 @@ def global_size(rows: int, axis_name: str | None) -> int:
 def _settled(tree: Any, axis_name: str) -> Any:
     """`tree` in a form that `shard_map`'s check knows to be equal on every device.
 
-    What enters a queue has been gathered and so is equal everywhere, but the check takes it for
-    varying; the maximum of equal values says so without changing a bit. Without the check, and for
-    rows that are truly each device's own (`per_example`), nothing is done.
+    What enters a queue or a memory has been gathered and so is equal everywhere, but the check takes
+    it for varying; the maximum of equal values says so without changing a bit. Without the check
+    nothing is done. (Here every device holds `per_example` arrays whole; under `jit` they are spread.)
     """
 
-    def settle(path: tuple, x: Any) -> Any:
+    def settle(x: Any) -> Any:
         kind: Any = jax.typeof(x)  # jax calls the axes over which a value varies by different names
         axes = kind.manual_axis_type.varying if hasattr(kind, 'manual_axis_type') else getattr(kind, 'vma', ())
         varies = axis_name in axes
-        own = any(getattr(p, 'key', None) == 'per_example' for p in path)
-        return jax.lax.pmax(jax.lax.stop_gradient(x), axis_name) if varies and not own else x
+        return jax.lax.pmax(jax.lax.stop_gradient(x), axis_name) if varies else x
 
-    return jax.tree_util.tree_map_with_path(settle, tree)
+    return jax.tree.map(settle, tree)
 
 
 def over_axis(method: Any, axis_name: str | None) -> Any:
