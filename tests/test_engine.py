@@ -6,6 +6,7 @@ import signal
 import threading
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import selfsup
@@ -218,6 +219,14 @@ def test_shuffled_pairs_draw_the_other_view_from_another_image():
     assert not (np.asarray(sources[1]) == np.arange(5)).any()
     assert not (np.asarray(sources[1]) == np.asarray(sources[2])).any()
     assert step.pair_sources('none', 5, 2) == [None, None]
+
+
+def test_under_the_control_no_view_keeps_its_own_index_or_label():
+    rows = {'index': jnp.arange(10, 18), 'label': jnp.arange(8)}
+    others = step.strangers(rows, 3)
+    for source in [jnp.arange(8) if s is None else s for s in step.pair_sources('shuffled_pairs', 8, 3)]:
+        assert not (others['index'] == rows['index'][source]).any()
+        assert not (others['label'] == rows['label'][source]).any()
 
 
 def test_the_probe_learns_and_its_features_get_no_gradient():

@@ -78,6 +78,14 @@ def pair_sources(control: str, batch: int, views: int) -> list[Array | None]:
     return [None if v == 0 else jnp.roll(jnp.arange(batch), v) for v in range(views)]
 
 
+def strangers(rows: dict[str, Array], views: int) -> dict[str, Array]:
+    """Each row's index and label replaced by those of an image that none of its views is drawn from.
+
+    Labels (SupCon) and indices (the memory of DeepCluster) tie a row to its image as a pair of views does.
+    """
+    return {name: jnp.roll(rows[name], views) for name in ('index', 'label')}
+
+
 def count_views(specs: Any) -> int:
     """Views that an augmentation's specifications give."""
     return sum(spec.get('count', 1) for spec in specs.values())
@@ -107,9 +115,10 @@ def make_step(
         size = rows['index'].shape[0]
         sources = pair_sources(control, size, view_count)
         images, sampled = views(jax.random.fold_in(key, VIEWS), rows['image'], jnp.arange(size), sources)
-        batch = {'views': constrain_batch(images, mesh), 'index': rows['index'], 'view_params': sampled}
+        own = rows if control == 'none' else strangers(rows, view_count)
+        batch = {'views': constrain_batch(images, mesh), 'index': own['index'], 'view_params': sampled}
         if method.uses_labels:
-            batch['label'] = rows['label']
+            batch['label'] = own['label']
 
         def loss(params: Any) -> tuple[Array, tuple]:
             outputs, extra = method.embed(params, state.extra, batch, jax.random.fold_in(key, EMBED))
