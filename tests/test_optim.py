@@ -54,6 +54,15 @@ def lars_clipped(p, g, v, lr, matrix):
     return p - lr * v, v
 
 
+def larc(p, g, v, lr, matrix):
+    d = g
+    if matrix:
+        ratio = TRUST * np.linalg.norm(p) / (np.linalg.norm(g) + DECAY * np.linalg.norm(p) + 1e-8)
+        d = (g + DECAY * p) * ratio
+    v = 0.9 * v + d
+    return p - lr * v, v
+
+
 def lars_classic(p, g, v, lr, matrix):
     d, trust = g, 1.0
     if matrix:
@@ -63,7 +72,7 @@ def lars_classic(p, g, v, lr, matrix):
     return p - v, v
 
 
-REFERENCES = {'sgd': sgd, 'lars': lars, 'lars_clipped': lars_clipped, 'lars_classic': lars_classic}
+REFERENCES = {'sgd': sgd, 'lars': lars, 'lars_clipped': lars_clipped, 'larc': larc, 'lars_classic': lars_classic}
 
 
 @pytest.mark.parametrize('name', REFERENCES)
@@ -101,6 +110,40 @@ def test_sgd_with_clipping_equals_optax(x64):
         np.testing.assert_allclose(ours[leaf], theirs[leaf], rtol=1e-6)
 
 
+def test_each_array_is_clipped_by_itself(x64):
+    params, gradients = problem()
+    chain = optax.chain(optax.clip_by_global_norm(0.5), optax.trace(0.9), optax.scale_by_learning_rate(rate))
+    ours = run(optim.optimizer('sgd', rate, peak=PEAK, clip_norm=0.5, clip_each=True), params, gradients)
+    for leaf in ours:  # a tree of one array: the global norm is its own
+
+        def alone(tree, leaf=leaf):
+            return {'encoder': {leaf: tree['encoder'][leaf]}}
+
+        theirs = run(chain, alone(params), [alone(g) for g in gradients])
+        np.testing.assert_allclose(ours[leaf], theirs[leaf], rtol=1e-6)
+
+
+@pytest.mark.parametrize('name', [*REFERENCES, 'adamw'])
+def test_vector_scale(name, x64):
+    params, gradients = problem()
+    plain = run(optim.optimizer(name, rate, peak=PEAK), params, gradients)
+    scaled = run(optim.optimizer(name, rate, peak=PEAK, vector_scale=0.1), params, gradients)
+    np.testing.assert_array_equal(scaled['kernel'], plain['kernel'])
+    start = params['encoder']['bias']
+    np.testing.assert_allclose(scaled['bias'] - start, 0.1 * (plain['bias'] - start), rtol=1e-9)
+
+
+@pytest.mark.parametrize('name', ['sgd', 'lars', 'larc', 'adamw'])
+def test_a_frozen_array_has_no_past(name, x64):
+    # torch skips an array without gradient, moments and step count included: it starts afresh when it thaws.
+    params, gradients = problem()
+    frozen = {'encoder': optim.Group(freeze_steps=2)}
+    ours = run(optim.optimizer(name, lambda s: PEAK, peak=PEAK, groups=frozen), params, gradients)
+    fresh = run(optim.optimizer(name, lambda s: PEAK, peak=PEAK), params, gradients[2:])
+    for leaf in ours:
+        np.testing.assert_allclose(ours[leaf], fresh[leaf], rtol=1e-9)
+
+
 @pytest.mark.parametrize('name', [*REFERENCES, 'adamw'])
 def test_groups(name, x64):
     params, _ = problem()
@@ -135,6 +178,10 @@ def test_schedules():
     np.testing.assert_allclose([value(0), value(5), value(10)], [0.5, 1.25, 2.0], rtol=FLOAT32)
     np.testing.assert_allclose(value(55), 2.0 * (0.1 + 0.9 * 0.5), rtol=FLOAT32)
     np.testing.assert_allclose([value(100), value(150)], [0.2, 0.2], rtol=FLOAT32)
+    early = optim.warmup_cosine(2.0, steps=100, warmup_steps=10, start=0.5, inclusive=True)
+    np.testing.assert_allclose([early(t) for t in range(11)], [*np.linspace(0.5, 2.0, 10), 2.0], rtol=FLOAT32)
+    held = optim.by_epoch(value, 7)
+    np.testing.assert_allclose([held(t) for t in range(20)], [value(t - t % 7) for t in range(20)], rtol=FLOAT32)
     constant = optim.warmup_constant(2.0, warmup_steps=4)
     np.testing.assert_allclose([constant(0), constant(2), constant(9)], [0, 1, 2], rtol=FLOAT32)
     momentum = optim.momentum_cosine(0.99, 1.0, steps=100)

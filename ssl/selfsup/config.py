@@ -82,18 +82,24 @@ def defaults() -> ConfigDict:
     c.augment.evaluation_crop = 0  # their centre crop; 0 keeps everything
 
     c.optimizer = ConfigDict()
-    c.optimizer.name = 'adamw'  # sgd, adamw, lars (papers), lars_clipped (solo-learn), lars_classic (SimCLR)
+    # sgd, adamw, lars (papers), lars_clipped (solo-learn), larc (SwAV), lars_classic (SimCLR)
+    c.optimizer.name = 'adamw'
     c.optimizer.learning_rate = 1e-3  # peak, for this batch size: configs write the scaling out
     c.optimizer.weight_decay = 1e-4  # added to the gradient; decoupled for adamw
+    c.optimizer.weight_decay_final = None  # a cosine to this over the run (DINO: 0.04 to 0.4); None keeps it
     c.optimizer.momentum = 0.9  # of sgd and lars; AdamW's first β
     c.optimizer.beta2 = 0.999  # adamw
     c.optimizer.trust = 1e-3  # lars: η (solo-learn: 0.02)
     c.optimizer.decay_vectors = False  # whether biases and norms (arrays of one axis) are decayed
+    c.optimizer.vector_scale = 1.0  # factor on their learning rate (Barlow Twins' code: 0.024)
     c.optimizer.warmup_epochs = 10.0  # linear warm-up
     c.optimizer.warmup_start = 0.0  # learning rate at its start
+    c.optimizer.warmup_inclusive = False  # its last step has the peak (SwAV, DINO, solo-learn), or the next one
     c.optimizer.final_share = 0.0  # the cosine ends at this share of the peak
     c.optimizer.schedule = 'cosine'  # cosine or constant, after the warm-up
+    c.optimizer.by_epoch = False  # the schedule moves once an epoch (MoCo v2, SimSiam), or every step
     c.optimizer.clip_norm = 0.0  # global gradient norm; 0 does not clip
+    c.optimizer.clip_each = False  # clip_norm is of each array (DINO), or of all together
     c.optimizer.groups = ConfigDict()  # top-level parameter key -> {scale, schedule, decay, freeze_steps}
 
     c.train = ConfigDict()
@@ -374,9 +380,15 @@ def validate(config: ConfigDict) -> None:
         _require(_get(config, field) >= 1, f'{field} must be at least 1, not {_get(config, field)}')
     for field in ('data.per_class', 'data.image_size', 'data.pad', 'data.workers', 'optimizer.weight_decay',
                   'optimizer.warmup_epochs', 'optimizer.warmup_start', 'optimizer.final_share',
-                  'optimizer.clip_norm', 'train.steps_per_call', 'train.stop_after_steps', 'train.stop_after_minutes',
-                  'augment.evaluation_resize', 'augment.evaluation_crop', 'seed'):  # fmt: skip
+                  'optimizer.clip_norm', 'optimizer.vector_scale', 'train.steps_per_call', 'train.stop_after_steps',
+                  'train.stop_after_minutes', 'augment.evaluation_resize', 'augment.evaluation_crop',
+                  'seed'):  # fmt: skip
         _require(_get(config, field) >= 0, f'{field} must not be negative, and is {_get(config, field)}')
+    final = config.optimizer.weight_decay_final
+    _require(
+        final is None or (isinstance(final, int | float) and final >= 0),
+        f'optimizer.weight_decay_final must be a number from 0 or None, not {final!r}',
+    )
     for field in ('optimizer.learning_rate', 'probe.learning_rate', 'optimizer.trust', 'evaluate.temperature',
                   'evaluate.inverse_regularization'):  # fmt: skip
         _require(_get(config, field) > 0, f'{field} must be positive, not {_get(config, field)}')
@@ -387,7 +399,7 @@ def validate(config: ConfigDict) -> None:
         ('data.channels', (0, 1, 3)),
         ('train.precision', ('float32', 'bfloat16')),
         ('train.on_nonfinite', ('stop', 'skip')),
-        ('optimizer.name', ('sgd', 'adamw', 'lars', 'lars_clipped', 'lars_classic')),
+        ('optimizer.name', ('sgd', 'adamw', 'lars', 'lars_clipped', 'lars_classic', 'larc')),
         ('optimizer.schedule', ('cosine', 'constant')),
         ('checkpoint.best', ('alignment', 'rankme', 'rankme_features', 'probe_accuracy', 'deviation')),
         ('projector.last_norm', ('none', 'plain', 'scale', 'affine', 'iterative')),

@@ -91,12 +91,18 @@ def build_optimizer(config: ConfigDict, *, epoch_steps: int, **values: Any) -> t
             warmup_steps=warmup,
             start=c['warmup_start'],
             final_share=c['final_share'],
+            inclusive=c['warmup_inclusive'],
         )
     else:
         rate = optim.warmup_constant(c['learning_rate'], warmup_steps=warmup, start=c['warmup_start'])
+    if c['by_epoch']:
+        rate = optim.by_epoch(rate, epoch_steps)
     groups = {name: optim.Group(**group) for name, group in config.optimizer.groups.items()}
-    plain = ('weight_decay', 'momentum', 'beta2', 'trust', 'decay_vectors', 'clip_norm')
+    plain = ('weight_decay', 'momentum', 'beta2', 'trust', 'decay_vectors', 'vector_scale', 'clip_norm', 'clip_each')
     chosen = {name: c[name] for name in plain}
+    if c['weight_decay_final'] is not None:
+        steps = config.train.epochs * epoch_steps
+        chosen['weight_decay'] = optim.momentum_cosine(c['weight_decay'], c['weight_decay_final'], steps=steps)
     return optim.optimizer(c['name'], rate, peak=c['learning_rate'], groups=groups, **chosen), rate
 
 

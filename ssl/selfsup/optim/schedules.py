@@ -9,13 +9,17 @@ Schedule = Callable[[Any], Any]
 
 
 def warmup_cosine(
-    peak: Any, *, steps: int, warmup_steps: int = 0, start: Any = 0.0, final_share: Any = 0.0
+    peak: Any, *, steps: int, warmup_steps: int = 0, start: Any = 0.0, final_share: Any = 0.0, inclusive: bool = False
 ) -> Schedule:
-    """Linear from `start` to `peak` over `warmup_steps`, then a half cosine to `final_share·peak` at `steps`."""
+    """Linear from `start` to `peak` over `warmup_steps`, then a half cosine to `final_share·peak` at `steps`.
+
+    `inclusive`: the warm-up's last step already has the peak, so that two steps have it (SwAV, DINO and
+    solo-learn); else the first step after the warm-up is the only one.
+    """
 
     def value(step: Any) -> Any:
         step = jnp.asarray(step, jnp.float32)
-        rising = start + (peak - start) * step / max(warmup_steps, 1)
+        rising = start + (peak - start) * step / max(warmup_steps - inclusive, 1)
         done = jnp.clip((step - warmup_steps) / max(steps - warmup_steps, 1), 0.0, 1.0)
         falling = peak * (final_share + (1.0 - final_share) * 0.5 * (1.0 + jnp.cos(jnp.pi * done)))
         return jnp.where(step < warmup_steps, rising, falling)
@@ -33,8 +37,13 @@ def warmup_constant(peak: Any, *, warmup_steps: int = 0, start: Any = 0.0) -> Sc
     return value
 
 
+def by_epoch(schedule: Schedule, epoch_steps: int) -> Schedule:
+    """`schedule` held during each epoch at its value of the epoch's first step (MoCo v2, SimSiam)."""
+    return lambda step: schedule(jnp.asarray(step) // epoch_steps * epoch_steps)
+
+
 def momentum_cosine(first: Any, final: Any, *, steps: int) -> Schedule:
-    """EMA momentum m_t = final − (final − first)·(1 + cos(πt/T))/2 (BYOL and MoCo v3, with final = 1)."""
+    """A half cosine, final − (final − first)·(1 + cos(πt/T))/2: EMA momentum (BYOL, MoCo v3), DINO's weight decay."""
 
     def value(step: Any) -> Any:
         done = jnp.clip(jnp.asarray(step, jnp.float32) / max(steps, 1), 0.0, 1.0)
