@@ -10,3 +10,5 @@ FLOAT64 = 1e-10
 BFLOAT16 = 5e-2
 # Central differences against automatic differentiation in float64.
 GRADIENT = 1e-5
+# Features of a whole network, of order 1, against another library's float32: it sums in another order.
+PARITY = 1e-4

@@ -49,6 +49,7 @@ def defaults() -> ConfigDict:
     c = ConfigDict()
     c.seed = 0  # everything random follows from it: initialisation, order, views
     c.control = 'none'  # 'shuffled_pairs' draws each positive from another image: nothing should be learned
+    c.init_from = ''  # run, encoder folder or file of weights (selfsup.convert) whose encoder the run starts with
 
     c.method = ConfigDict()
     c.method.name = 'barlow_twins'  # a row of selfsup.methods.METHODS; its other fields are its keywords

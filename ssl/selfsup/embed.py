@@ -8,7 +8,7 @@ from .errors import UserError, command
 
 USAGE = """usage: python -m selfsup.embed --workdir=FOLDER --out=FILE.npz [--data=SOURCE] [--step=N]
 
-  --workdir=FOLDER  a run
+  --workdir=FOLDER  a run, or an encoder of selfsup.convert
   --out=FILE.npz    gets train_features, train_labels, test_features, test_labels, class_names
   --data=SOURCE     digits, tfds:<name>, npz:<file> or folder:<path>; by default the run's own
   --step=N          which checkpoint; by default the newest"""

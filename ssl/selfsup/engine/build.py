@@ -34,6 +34,8 @@ class Data(NamedTuple):
 def open_data(config: ConfigDict, spec: str | None = None) -> Data:
     """The data of a config, or of another source read the same way."""
     c = config.data
+    if not (spec or c.source):
+        raise UserError('no data are named: set data.source, or --data for an encoder that has none of its own')
     whole, test = sources.open_source(spec or c.source, data_dir=c.dir, test_fraction=c.test_fraction)
     if c.per_class:
         whole = sources.first_of_each_class(whole, c.per_class)

@@ -9,10 +9,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from ..config import from_dict
+from .. import convert
+from ..config import defaults, from_dict
 from ..errors import UserError
 from ..evals import extract
 from ..methods import Method
+from ..methods.base import backbone
 from . import build
 from .checkpoint import Checkpoints, shapes
 from .step import init_state
@@ -24,11 +26,14 @@ class Encoder:
     Attributes:
       config: the run's config.
       method, params, extra: what it is made of, for use in other code.
-      step: the checkpoint's step.
+      step: the checkpoint's step; 0 for an imported encoder, which has no projector: its `embeddings`
+        are its features.
+      channels: of its images, where they are known; else 0.
     """
 
-    def __init__(self, config: ConfigDict, method: Method, params: Any, extra: Any, step: int):
+    def __init__(self, config: ConfigDict, method: Method, params: Any, extra: Any, step: int, *, channels: int = 0):
         self.config, self.method, self.params, self.extra, self.step = config, method, params, extra, step
+        self.channels = channels
         prepare = build.build_preparation(config)
         self._encode: Callable = jax.jit(lambda p, e, images: method.encode(p, e, prepare(images)))
 
@@ -41,6 +46,8 @@ class Encoder:
         images = np.asarray(images)
         if images.ndim != 4:
             raise UserError(f'images must have shape [n, height, width, channels], not {list(images.shape)}')
+        if self.channels and images.shape[-1] != self.channels:
+            raise UserError(f'the encoder takes images of {self.channels} channels, not {images.shape[-1]}')
         out = extract(
             lambda rows: self._encode(self.params, self.extra, rows),
             images,
@@ -64,9 +71,27 @@ def read_config(workdir: Path) -> ConfigDict:
         raise UserError(f'{file} is damaged: {type(error).__name__}: {error}') from error
 
 
+def imported(weights: convert.Weights) -> Encoder:
+    """An encoder of another code base, ready to call; its config says how it wants its images."""
+    config = defaults()
+    config.method = ConfigDict({'name': weights.origin or 'imported'})
+    config.model = ConfigDict(weights.model)
+    config.data.source = ''
+    config.data.image_size, config.data.channels = weights.resize, weights.channels
+    config.augment.mean, config.augment.std = weights.mean, weights.std
+    config.augment.evaluation_resize, config.augment.evaluation_crop = weights.resize, weights.crop
+    extra = {'batch_stats': {'encoder': weights.batch_stats}}
+    method = backbone(build.build_encoder(config))
+    return Encoder(config, method, {'encoder': weights.params}, extra, 0, channels=weights.channels)
+
+
 def load(workdir: str, *, step: int | None = None) -> Encoder:
-    """The encoder of a workdir, from its newest checkpoint or that of `step`."""
+    """The encoder of a workdir, from its newest checkpoint or that of `step`; or of a folder of `selfsup.convert`."""
     root = Path(workdir)
+    if convert.is_encoder(root):
+        if step is not None:
+            raise UserError(f'{workdir} is an encoder without steps; leave --step out')
+        return imported(convert.read(root))
     config = read_config(root)
     saved = json.loads((root / 'config.json').read_text())
     try:

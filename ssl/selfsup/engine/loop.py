@@ -1,6 +1,6 @@
 """A run from config to report, top to bottom.
 
-Order on start: the workdir's own newest readable checkpoint, else from scratch.
+Order on start: the workdir's own newest readable checkpoint, else `init_from`, else from scratch.
 Keys: step t uses fold_in(key(seed), t), example i of it fold_in(·, i); see `step` and `augment`.
 Borders: dispatches hold `steps_per_call` steps and start at its absolute multiples, and checkpoints,
 measurements and stops fall between them, so a resumed run repeats the uninterrupted one to the bit.
@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from .. import parallel
 from ..errors import REQUEUE, UserError
-from . import build, report, workdir
+from . import build, initial, report, workdir
 from .checkpoint import Checkpoints, shapes
 from .encoder import Encoder
 from .monitor import make_monitor
@@ -181,10 +181,12 @@ def _train(config: ConfigDict, root: Path, stop: Stop, devices: int | None) -> i
         'total_steps': run.total,
         'data_size': len(run.data.train),
     }
+    # Initial weights that do not fit are refused before the workdir belongs to this config.
+    begun = None if (root / 'config.json').exists() else initial.begin(run)
     workdir.claim(root, config, about)
     checkpoints = Checkpoints(root, keep=config.checkpoint.keep, best=config.checkpoint.best)
     restored = checkpoints.restore(run.shapes)
-    step, state = restored or (0, run.start())
+    step, state = restored or (0, begun or initial.begin(run))
     checkpoints.delete_after(step)
     writer = Writer(root, step=step)
     banner(run)

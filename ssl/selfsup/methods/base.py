@@ -148,6 +148,28 @@ def encode_with(modules: dict[str, nn.Module]) -> Callable:
     return encode
 
 
+def backbone(encoder: nn.Module) -> Method:
+    """An encoder alone, with nothing that trains it; its embeddings are its features."""
+    modules = {'encoder': encoder}
+
+    def init(key: Array, batch: dict) -> tuple[dict, dict]:
+        params, stats = init_modules(key, modules, batch['views'][0])
+        return params, {'batch_stats': stats}
+
+    def embed(params: Any, extra: Any, batch: dict, key: Any) -> tuple[dict, dict]:
+        outputs, stats = network(modules, params, extra['batch_stats'], batch['views'], train=True, fuse=False, key=key)
+        return {**outputs, 'embeddings': outputs['features']}, {**extra, 'batch_stats': stats}
+
+    def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
+        raise ValueError('an encoder alone has no loss')
+
+    def encode(params: Any, extra: Any, images: Array) -> dict[str, Array]:
+        outputs, _ = network(modules, params, extra['batch_stats'], (images,), train=False, fuse=False)
+        return {'features': outputs['features'][0], 'embeddings': outputs['features'][0]}
+
+    return Method(init, embed, criterion, encode)
+
+
 def over(axis_name: str | None, *modules: nn.Module) -> tuple[nn.Module, ...]:
     """The modules with their batch-norms synchronised over `axis_name`."""
     return tuple(m.clone(axis_name=axis_name) if axis_name and hasattr(m, 'axis_name') else m for m in modules)

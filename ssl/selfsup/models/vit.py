@@ -6,21 +6,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
+from .positions import interpolation_matrix, sincos_positions
+
 truncated = nn.initializers.truncated_normal(0.02)
-
-
-def sincos_positions(height: int, width: int, dim: int) -> np.ndarray:
-    """Fixed 2-D sine-cosine positions `[height·width, dim]` (MoCo v3): a quarter each of sin and cos per axis."""
-    if dim % 4:
-        raise ValueError(f'sine-cosine positions need a width divisible by 4, not {dim}')
-    omega = 1.0 / 10000 ** (np.arange(dim // 4) / (dim // 4))
-    rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing='ij')
-    angles = [np.outer(axis.ravel(), omega) for axis in (columns, rows)]
-    parts = [f(angle) for angle in angles for f in (np.sin, np.cos)]
-    return np.concatenate(parts, axis=1).astype(np.float32)
 
 
 class Attention(nn.Module):
@@ -62,8 +52,10 @@ class ViT(nn.Module):
     Attributes:
       dim, depth, heads: width, blocks and attention heads.
       patch: side of a patch in pixels; must divide the image.
-      positions: 'learned' or 'sincos' (fixed, MoCo v3). Learned ones are interpolated (bicubic) when
-        the image is not of the size the parameters were made for.
+      positions: 'learned' or 'sincos' (fixed, MoCo v3). Learned ones are interpolated when the image is
+        not of the size the parameters were made for.
+      interpolation: how: 'timm', 'dino' or 'torchvision', three bicubic ones that differ; see
+        :func:`interpolation_matrix`.
       grid: side of the learned positions' grid; 0 takes it from the first image seen.
       pool: 'token' or 'mean'.
       frozen_patches: no gradient into the patch projection (MoCo v3's trick for stability).
@@ -80,6 +72,7 @@ class ViT(nn.Module):
     patch: int = 16
     mlp_ratio: float = 4.0
     positions: str = 'learned'
+    interpolation: str = 'timm'
     grid: int = 0
     pool: str = 'token'
     frozen_patches: bool = False
@@ -126,7 +119,10 @@ class ViT(nn.Module):
         table = self.param('positions', truncated, (rows * columns, self.dim))
         if (rows, columns) == (height, width):
             return table
-        table = jax.image.resize(table.reshape(rows, columns, -1), (height, width, self.dim), 'cubic', antialias=False)
+        down = jnp.asarray(interpolation_matrix(rows, height, self.interpolation))
+        along = jnp.asarray(interpolation_matrix(columns, width, self.interpolation))
+        table = table.reshape(rows, columns, self.dim)
+        table = jnp.einsum('hr,rcd,wc->hwd', down, table, along, precision=jax.lax.Precision.HIGHEST)
         return table.reshape(height * width, self.dim)
 
 
