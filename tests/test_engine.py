@@ -12,7 +12,7 @@ import pytest
 import selfsup
 import small
 from selfsup import config as configuration
-from selfsup.engine import encoder, loop, step, workdir
+from selfsup.engine import encoder, loop, monitor, step, workdir
 from selfsup.engine.checkpoint import Checkpoints
 from selfsup.engine.writer import read_jsonl
 from selfsup.errors import REQUEUE, UserError, command
@@ -50,6 +50,12 @@ def finished(tmp_path_factory):
     return path
 
 
+@pytest.fixture
+def no_report(finished, monkeypatch):
+    """Runs end without the evaluation, which most of the tests below do not look at."""
+    monkeypatch.setattr(loop.report, 'finish', lambda *arguments: None)
+
+
 def test_a_run_leaves_what_the_design_says(finished):
     for name in (
         'config.json',
@@ -83,14 +89,14 @@ def test_metrics_are_lines_with_their_step(finished):
     assert all(np.isfinite(v) for line in lines for v in line.values())
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(finished, tmp_path):
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(finished, tmp_path, no_report):
     assert run(tmp_path / 'again') == 0
     assert_same_run(finished, tmp_path / 'again')
     assert run(tmp_path / 'other', 'simclr', 'seed=1') == 0
     assert (finished / 'metrics.jsonl').read_text() != (tmp_path / 'other' / 'metrics.jsonl').read_text()
 
 
-def test_resuming_repeats_the_uninterrupted_run_to_the_bit(finished, tmp_path):
+def test_resuming_repeats_the_uninterrupted_run_to_the_bit(finished, tmp_path, no_report):
     for code in (REQUEUE, REQUEUE, 0):
         assert run(tmp_path / 'cut', 'simclr', 'train.stop_after_steps=5') == code
     assert_same_run(finished, tmp_path / 'cut')
@@ -100,7 +106,7 @@ def test_resuming_repeats_the_uninterrupted_run_to_the_bit(finished, tmp_path):
     'method, overrides',
     [('moco_v2', ()), ('vicreg', ('data.feed=streaming',)), ('deepcluster_v2', ('train.steps_per_call=3',))],
 )
-def test_resuming_is_exact_for_queues_targets_streams_and_clusters(method, overrides, tmp_path):
+def test_resuming_is_exact_for_queues_targets_streams_and_clusters(method, overrides, tmp_path, no_report):
     stop = 'train.stop_after_steps=7'
     assert run(tmp_path / 'whole', method, 'train.stop_after_steps=12', *overrides) in (0, REQUEUE)
     assert run(tmp_path / 'cut', method, stop, *overrides) == REQUEUE
@@ -108,7 +114,7 @@ def test_resuming_is_exact_for_queues_targets_streams_and_clusters(method, overr
     assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
 
 
-def test_a_chunked_run_resumes_to_the_bit(tmp_path):
+def test_a_chunked_run_resumes_to_the_bit(tmp_path, no_report):
     """Steps in a scan: dispatches start at absolute multiples, so the cut run scans the same chunks."""
     chunk = 'train.steps_per_call=3'
     assert run(tmp_path / 'whole', 'simclr', chunk) == 0
@@ -118,7 +124,7 @@ def test_a_chunked_run_resumes_to_the_bit(tmp_path):
     assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
 
 
-def test_a_damaged_checkpoint_is_reported_and_the_one_before_used(tmp_path, capsys):
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_used(finished, tmp_path, capsys, no_report):
     assert run(tmp_path / 'r', 'simclr', 'train.stop_after_steps=9') == REQUEUE
     newest = max(int(p.name) for p in (tmp_path / 'r' / 'checkpoints').iterdir() if p.name.isdigit())
     assert newest == 9
@@ -128,8 +134,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_used(tmp_path, caps
     assert run(tmp_path / 'r') == 0
     out = capsys.readouterr().out
     assert 'warning: the checkpoint of step 9' in out and 'going on from step 8' in out
-    assert run(tmp_path / 'whole') == 0
-    assert_same_run(tmp_path / 'whole', tmp_path / 'r')
+    assert_same_run(finished, tmp_path / 'r')
 
 
 @pytest.mark.parametrize('devices', [2, 8])
@@ -140,7 +145,7 @@ def test_devices_agree(finished, tmp_path, devices):
     np.testing.assert_allclose(ours['loss'], theirs['loss'], rtol=1e-4)  # after two steps of float32
 
 
-def test_a_workdir_belongs_to_one_config(finished, tmp_path):
+def test_a_workdir_belongs_to_one_config(finished, tmp_path, no_report):
     with pytest.raises(UserError, match=r'belongs to another config; method.temperature: 0.5 -> 0.3'):
         run(finished, 'simclr', 'method.temperature=0.3')
     with pytest.raises(UserError, match='method.name'):
@@ -283,3 +288,52 @@ def test_metrics_after_the_restored_step_are_cut(tmp_path):
 def test_config_round_trip(finished):
     config = encoder.read_config(finished)
     assert configuration.identity(config) == json.loads((finished / 'config.json').read_text())['identity']
+
+
+def test_the_alarm_is_written_reported_and_by_config_stops_the_run(tmp_path, no_report, capsys):
+    collapsing = ('method.variance_weight=0.0', 'optimizer.learning_rate=0.1', 'monitor.on_collapse=stop')
+    with pytest.raises(UserError, match=r"step \d+: Collapsed: .*monitor.on_collapse='stop' ends the run"):
+        run(tmp_path / 'r', 'vicreg', 'train.epochs=8', *collapsing)
+    flags = [line['alarm/collapsed'] for line in read_jsonl(tmp_path / 'r' / 'metrics.jsonl') if 'rank' in line]
+    assert flags[-2:] == [1, 1] and len(flags) < 8
+    assert 'Collapsed: ' in capsys.readouterr().out
+
+
+def test_a_report_ends_with_the_alarms_sentence(finished):
+    report = (finished / 'report.md').read_text()
+    assert 'Last measurement, step 12. ' in report and 'times as far apart as strangers' in report
+
+
+def test_early_stopping_ends_and_reports_a_run_and_repeats_exactly(tmp_path, no_report, capsys):
+    # The rank of a collapsing run only falls, so two measurements after the first end it.
+    stopping = ('train.epochs=8', 'method.variance_weight=0.0', 'checkpoint.best=rank', 'monitor.patience=2')
+    assert run(tmp_path / 'r', 'vicreg', *stopping) == 0
+    out = capsys.readouterr().out
+    assert 'rank has not bettered in 2 measurements (monitor.patience)' in out
+    step_ended = final_state(tmp_path / 'r')[0]
+    assert step_ended < 32
+    before = (tmp_path / 'r' / 'metrics.jsonl').read_text()
+    assert run(tmp_path / 'r', 'vicreg', *stopping) == 0  # typed again, it only reports again
+    assert (tmp_path / 'r' / 'metrics.jsonl').read_text() == before
+
+
+def test_every_measure_can_be_asked_for_and_small_sets_are_refused():
+    config = small.digits_config('vicreg', f'monitor.measures={tuple(monitor.MEASURES)}', 'monitor.max_samples=60')
+    prepared = loop.Run(config, devices=1)
+    numbers = jax.device_get(prepared.monitor()(prepared.start()))
+    assert set(monitor.MEASURES) <= set(numbers)
+    assert all(np.isfinite(v) for v in numbers.values())
+    assert np.isclose(numbers['alarm/rank_limit'], 4)  # a quarter of 16
+    few = small.digits_config('vicreg', "monitor.measures=('lid_mle',)", 'monitor.max_samples=10')
+    with pytest.raises(UserError, match=r"monitor.measures=\('lid_mle',\) on 10 held-out images: .*10"):
+        loop.Run(few, devices=1).monitor()
+
+
+def test_measurements_do_not_depend_on_the_chunks():
+    numbers = []
+    for size in (60, 25):
+        config = small.digits_config('vicreg', 'monitor.max_samples=60', f'evaluate.batch_size={size}')
+        prepared = loop.Run(config, devices=1)
+        numbers.append(jax.device_get(prepared.monitor()(prepared.start())))
+    for name, value in numbers[0].items():
+        np.testing.assert_allclose(numbers[1][name], value, rtol=1e-4, err_msg=name)

@@ -25,6 +25,7 @@ RESUMABLE = (
     'train.log_every',
     'train.stop_after_steps',
     'train.stop_after_minutes',
+    'monitor.on_collapse',
     'checkpoint.keep',
     'checkpoint.every_epochs',
     'data.workers',
@@ -116,8 +117,17 @@ def defaults() -> ConfigDict:
     c.probe.learning_rate = 1e-3  # Adam, for the linear probe that learns beside the encoder
 
     c.monitor = ConfigDict()
-    c.monitor.every_epochs = 5  # RankMe, deviation, alignment and probe accuracy on the held-out part
+    c.monitor.every_epochs = 5  # how often the held-out part is measured
     c.monitor.max_samples = 25600  # images used for it
+    c.monitor.measures = ('rankme', 'rankme_features')  # besides the alarm's numbers: selfsup.engine.monitor.MEASURES
+    c.monitor.lidar_views = 10  # views of each image, where 'lidar' is among them
+    c.monitor.on_collapse = 'warn'  # or 'stop': two measurements in a row past the warm-up raised the alarm
+    c.monitor.patience = 0  # end the run after so many measurements without a better checkpoint.best; 0 does not
+    # Limits of the alarm on held-out embeddings (selfsup.diagnostics.collapse_alarm).
+    c.monitor.least_deviation = 1e-3  # standard deviation
+    c.monitor.least_deviation_normalized = 0.1  # that of unit rows, times the root of the width
+    c.monitor.most_alignment = 0.9  # squared distance of pairs of views over that of strangers
+    c.monitor.least_rank = 12.0  # effective rank, or a quarter of what is possible if that is less
 
     c.checkpoint = ConfigDict()
     c.checkpoint.every_epochs = 10  # how often one is written
@@ -371,6 +381,7 @@ def _validate_predictor(config: ConfigDict) -> None:
 def validate(config: ConfigDict) -> None:
     """Refuses impossible values and combinations, before anything is built."""
     from .augment import check_spec
+    from .engine.monitor import MEASURED, MEASURES
     from .methods import METHODS
 
     _check_known(config)
@@ -383,7 +394,8 @@ def validate(config: ConfigDict) -> None:
                   'optimizer.warmup_epochs', 'optimizer.warmup_start', 'optimizer.final_share',
                   'optimizer.clip_norm', 'optimizer.vector_scale', 'train.steps_per_call', 'train.stop_after_steps',
                   'train.stop_after_minutes', 'augment.evaluation_resize', 'augment.evaluation_crop',
-                  'seed'):  # fmt: skip
+                  'seed', 'monitor.patience', 'monitor.least_deviation', 'monitor.least_deviation_normalized',
+                  'monitor.least_rank'):  # fmt: skip
         _require(_get(config, field) >= 0, f'{field} must not be negative, and is {_get(config, field)}')
     final = config.optimizer.weight_decay_final
     _require(
@@ -391,8 +403,13 @@ def validate(config: ConfigDict) -> None:
         f'optimizer.weight_decay_final must be a number from 0 or None, not {final!r}',
     )
     for field in ('optimizer.learning_rate', 'probe.learning_rate', 'optimizer.trust', 'evaluate.temperature',
-                  'evaluate.inverse_regularization'):  # fmt: skip
+                  'evaluate.inverse_regularization', 'monitor.most_alignment'):  # fmt: skip
         _require(_get(config, field) > 0, f'{field} must be positive, not {_get(config, field)}')
+    _require(
+        config.monitor.lidar_views >= 2, f'monitor.lidar_views must be at least 2, not {config.monitor.lidar_views}'
+    )
+    for name in config.monitor.measures:
+        _require(name in MEASURES, f'monitor.measures: {name!r} is unknown{nearest(str(name), MEASURES)}')
     _require(config.seed < 2**32, f'seed must be below 2**32, not {config.seed}')
     _require(config.data.batch_size >= 2, 'data.batch_size must be at least 2: statistics need two examples')
     for field, choices in (
@@ -400,9 +417,10 @@ def validate(config: ConfigDict) -> None:
         ('data.channels', (0, 1, 3)),
         ('train.precision', ('float32', 'bfloat16')),
         ('train.on_nonfinite', ('stop', 'skip')),
+        ('monitor.on_collapse', ('warn', 'stop')),
         ('optimizer.name', ('sgd', 'adamw', 'lars', 'lars_clipped', 'lars_classic', 'larc')),
         ('optimizer.schedule', ('cosine', 'constant')),
-        ('checkpoint.best', ('alignment', 'rankme', 'rankme_features', 'probe_accuracy', 'deviation')),
+        ('checkpoint.best', (*MEASURED, *config.monitor.measures)),
         ('projector.last_norm', ('none', 'plain', 'scale', 'affine', 'iterative')),
         ('projector.activation', ('relu', 'gelu')),
         ('predictor.last_norm', ('none', 'plain', 'scale', 'affine')),

@@ -12,11 +12,14 @@ from ..errors import UserError
 FORMAT = 1  # raised when the layout of the state changes
 
 
+SMALLER_IS_BETTER = ('alignment', 'uniformity', 'correlation')
+
+
 def goodness(metrics: dict[str, float], name: str) -> float:
     """The number by which checkpoints are compared, larger is better; −∞ where it was not measured."""
     if name not in metrics:
         return -float('inf')
-    return -metrics[name] if name == 'alignment' else metrics[name]
+    return -metrics[name] if name in SMALLER_IS_BETTER else metrics[name]
 
 
 class Checkpoints:

@@ -9,6 +9,7 @@ measurements and stops fall between them, so a resumed run repeats the uninterru
 import collections
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from ml_collections import ConfigDict
 
 from .. import parallel
 from ..errors import REQUEUE, UserError
+from ..methods import Method
 from . import build, initial, report, workdir
 from .checkpoint import Checkpoints, shapes
 from .encoder import Encoder
-from .monitor import make_monitor
+from .monitor import collapsed, exhausted, make_monitor, verdict
 from .step import TrainState, adapt_statistics, count_views, init_state, make_dispatch, make_refresh, make_step
 from .writer import Bar, Writer
 
@@ -30,10 +32,23 @@ IN_FLIGHT = 2  # dispatches that may be under way before the host waits for the 
 
 
 class Run:
-    """Everything that a config is turned into before the first step."""
+    """Everything that a config is turned into before the first step.
 
-    def __init__(self, config: ConfigDict, *, devices: int | None = None):
+    Args:
+      config: resolved and validated.
+      devices: use only the first so many.
+      change: applied to the method that the config names: a regulariser around its criterion, or a fault.
+    """
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        *,
+        devices: int | None = None,
+        change: Callable[[Method], Method] | None = None,
+    ):
         self.config = config
+        self._change = change or (lambda method: method)
         self.data = build.open_data(config)
         self.mesh = parallel.data_mesh(devices)
         self.feed = build.build_feed(config, self.data.train, self.mesh)
@@ -51,7 +66,7 @@ class Run:
 
     def _build(self) -> None:
         config = self.config
-        self.method = build.build_method(config, steps=self.total, data_size=len(self.data.train))
+        self.method = self._change(build.build_method(config, steps=self.total, data_size=len(self.data.train)))
         self.optimizer, self.rate = build.build_optimizer(config, epoch_steps=self.epoch_steps)
         images = jnp.zeros((2, *self.image_shape), jnp.uint8)
         views, _ = self.views(jax.random.key(0), images, jnp.arange(2))
@@ -79,6 +94,21 @@ class Run:
         )
         self.dispatch = make_dispatch(self.step, resident=self.feed.resident)
         self.refresh = make_refresh(self.method, seed=config.seed, shardings=shardings)
+
+    def monitor(self) -> Callable[[TrainState], dict[str, Any]]:
+        """What measures a state on the held-out images; see :func:`make_monitor`."""
+        count = min(len(self.data.holdout), self.config.monitor.max_samples)
+        held = self.data.holdout.select(np.arange(count), 'monitored')
+        return make_monitor(
+            self.config,
+            self.method,
+            self.views,
+            self.prepare,
+            held.images(),
+            held.labels,
+            state=self.state_shapes,
+            mesh=self.mesh,
+        )
 
     def next_chunk(self, step: int) -> int:
         """Steps of the dispatch that starts at `step`: up to the next multiple of the chunk, or the end.
@@ -192,10 +222,8 @@ def _train(config: ConfigDict, root: Path, stop: Stop, devices: int | None) -> i
     banner(run)
     if restored:
         print(f'going on from step {step}', flush=True)
-    finished = False
     try:
-        state, step = _loop(run, state, step, writer, checkpoints, stop)
-        finished = step >= run.total
+        state, step, finished = _loop(run, state, step, writer, checkpoints, stop)
     finally:
         checkpoints.wait()
         checkpoints.close()
@@ -203,6 +231,12 @@ def _train(config: ConfigDict, root: Path, stop: Stop, devices: int | None) -> i
     if not finished:
         print(f'stopped at step {step} of {run.total}; run the same command to go on', flush=True)
         return REQUEUE
+    if step < run.total:
+        print(
+            f'ended at step {step} of {run.total}: {config.checkpoint.best} has not bettered in '
+            f'{config.monitor.patience} measurements (monitor.patience)',
+            flush=True,
+        )
     encoder = Encoder(config, run.method, state.params, state.extra, step)
     report.finish(root, run.data, encoder, untrained(run), writer.lines)
     return 0
@@ -225,12 +259,10 @@ def untrained(run: Run) -> Encoder:
 
 def _loop(
     run: Run, state: TrainState, step: int, writer: Writer, checkpoints: Checkpoints, stop: Stop
-) -> tuple[TrainState, int]:
+) -> tuple[TrainState, int, bool]:
     config = run.config
-    held = run.data.holdout
-    rows = np.arange(min(len(held), config.monitor.max_samples))
-    held = held.select(rows, 'monitored')
-    monitor = make_monitor(run.method, run.views, run.prepare, held.images(), held.labels, seed=config.seed)
+    monitor = run.monitor()
+    warm = round(config.optimizer.warmup_epochs * run.epoch_steps)
     bar = Bar(run.total, step, config.data.batch_size)
     pending: collections.deque = collections.deque()
     begun, first, measured = time.monotonic(), step, {}
@@ -239,7 +271,7 @@ def _loop(
 
     def settle(limit: int) -> None:
         """Writes what the device has finished, until at most `limit` dispatches are outstanding."""
-        nonlocal last_waited
+        nonlocal last_waited, measured
         while len(pending) > limit:
             start, count, metrics, numbers = pending.popleft()
             metrics = jax.device_get(metrics)
@@ -251,14 +283,16 @@ def _loop(
                     values['skipped'] = 1.0
                 writer.write(int(steps[row]) + 1, values)
             if numbers is not None:
-                writer.write(start + count, {k: float(v) for k, v in jax.device_get(numbers).items()})
+                measured = {k: float(v) for k, v in jax.device_get(numbers).items()}
+                writer.write(start + count, measured)
+                heed(config, writer.lines, bar, warm)
             if (start + count) % config.train.log_every < count or start + count == run.total:
                 timing = bar.update(start + count, float(metrics['loss'][-1]), run.feed.waited - last_waited)
                 last_waited = run.feed.waited
                 writer.time(start + count, **timing)
 
     try:
-        while step < run.total:
+        while step < run.total and not done(config, writer.lines):
             count = run.next_chunk(step)
             state, metrics = run.dispatch(state, *run.feed(step, count))
             step += count
@@ -269,11 +303,10 @@ def _loop(
             budget = config.train.stop_after_steps and step - first >= config.train.stop_after_steps
             minutes = config.train.stop_after_minutes
             late = minutes and time.monotonic() - begun >= 60 * minutes
-            ending = stop.asked or budget or late
             border = run.is_border(step, config.checkpoint.every_epochs)
-            settle(0 if ending or border or numbers is not None else IN_FLIGHT)
-            if numbers is not None:
-                measured = {k: float(v) for k, v in jax.device_get(numbers).items()}
+            ending = stop.asked or budget or late
+            settle(0 if ending or border else IN_FLIGHT)
+            ending = ending or (step < run.total and done(config, writer.lines))
             if ending or border:
                 checkpoints.save(step, state, measured)
             if ending:
@@ -281,4 +314,22 @@ def _loop(
         settle(0)
     finally:
         bar.close()
-    return state, step
+    return state, step, step >= run.total or done(config, writer.lines)
+
+
+def done(config: ConfigDict, lines: list[dict[str, float]]) -> bool:
+    """Whether early stopping ends the run, by the measurements so far."""
+    return exhausted(lines, name=config.checkpoint.best, patience=config.monitor.patience)
+
+
+def heed(config: ConfigDict, lines: list[dict[str, float]], bar: Bar, warm: int) -> None:
+    """Says when the alarm is raised and when it falls silent, and stops the run where the config asks for it."""
+    measured = [line for line in lines if 'alarm/collapsed' in line and line['step'] >= warm]
+    raised = [bool(line['alarm/collapsed']) for line in measured[-2:]]
+    if not raised:
+        return
+    sentence = f'step {measured[-1]["step"]}: {verdict(measured[-1])}'
+    if collapsed(lines, since=warm) and config.monitor.on_collapse == 'stop':
+        raise UserError(f"{sentence} monitor.on_collapse='stop' ends the run; the last checkpoint is kept")
+    if raised[-1] != (len(raised) == 2 and raised[0]):
+        bar.say(sentence)

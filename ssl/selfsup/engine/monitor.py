@@ -1,52 +1,184 @@
-"""What is measured on the held-out images during training: one compiled function, no labels but the probe's."""
+"""What is measured on the held-out images during training: no labels but the probe's, and the alarm.
 
-from collections.abc import Callable
+Images pass through the encoder in chunks of one shape, so it is compiled once, their views are drawn
+on the device as they are needed, and nothing here waits: the loop reads the numbers when they are ready.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
+from ml_collections import ConfigDict
 
-from .. import diagnostics
+from .. import diagnostics, parallel
+from ..errors import UserError
 from ..methods import Method
+from .checkpoint import goodness
 from .step import TrainState, probe_logits
 
 # The held-out views are drawn with keys of their own, the same at every measurement.
 MONITOR_STREAM = 2**31 - 1
+# What `collapse_alarm` calls a number -> what the metrics call it.
+ALARM_NUMBERS = {
+    'deviation': 'deviation',
+    'deviation_normalized': 'deviation_normalized',
+    'relative_alignment': 'alignment',
+    'rank': 'rank',
+}
+MEASURED = (*ALARM_NUMBERS.values(), 'probe_accuracy')  # at every measurement
+RESIDENT_BYTES = 2**28  # smaller held-out parts stay on the device between measurements
+
+# config.monitor.measures -> function of what one measurement holds: features and embeddings of the clean
+# images, and `draws`, the embeddings of their views, [images, views, dim].
+MEASURES: dict[str, Callable[[dict[str, Array]], Array]] = {
+    'rankme': lambda x: diagnostics.rankme(x['embeddings']),
+    'rankme_features': lambda x: diagnostics.rankme(x['features']),
+    'lidar': lambda x: diagnostics.lidar(x['draws']),
+    'alpha_req': lambda x: diagnostics.alpha_req(x['features']),
+    'nesum': lambda x: diagnostics.nesum(x['features']),
+    'stable_rank': lambda x: diagnostics.stable_rank(x['features']),
+    'uniformity': lambda x: diagnostics.uniformity(x['embeddings']),
+    'correlation': lambda x: diagnostics.feature_correlation(x['embeddings']),
+    'lid_mle': lambda x: diagnostics.lid_mle(x['features']),
+    'two_nn': lambda x: diagnostics.two_nn(x['features']),
+}
+
+
+def chunks(count: int, size: int) -> list[np.ndarray]:
+    """Row numbers in chunks of one size; the last repeats row 0 to fill up."""
+    size = min(size, count)
+    padded = np.zeros(-(-count // size) * size, np.int32)
+    padded[:count] = np.arange(count)
+    return np.split(padded, len(padded) // size)
 
 
 def make_monitor(
-    method: Method, views: Callable, prepare: Callable, images: np.ndarray, labels: np.ndarray, *, seed: int
+    config: ConfigDict,
+    method: Method,
+    views: Callable,
+    prepare: Callable,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    state: Any = None,
+    mesh: Any = None,
 ) -> Callable[[TrainState], dict[str, Array]]:
     """The function `state -> numbers`, on images that the encoder never trains on.
 
+    Args:
+      config: `seed`, `monitor` and `evaluate.batch_size` are read.
+      method, views, prepare: what the run was built with.
+      images, labels: the held-out part, uint8 `[n, …]` and `[n]`, -1 where unknown.
+      state: shapes of the state, to find out before the first step whether everything can be measured.
+      mesh: the images of a chunk are spread over it, if they divide.
+
+    Raises:
+      UserError: where the held-out part is too small, or the encoder too narrow, for a measure.
+
     Returns:
-      `rankme` (embeddings), `rankme_features`, `deviation` (absolute, of embeddings),
-      `deviation_normalized`, `alignment` (squared distance of positive pairs over that of random
-      pairs), and, with labels, `probe_accuracy` of the online probe.
+      One number for each of `config.monitor.measures`; those of :func:`selfsup.diagnostics.collapse_alarm` on
+      embeddings of a pair of views, as `deviation`, `deviation_normalized`, `alignment` (squared distance of
+      pairs over that of strangers) and `rank`, with `alarm/…` for limits and flags (0 or 1); and, with
+      labels, `probe_accuracy` of the online probe.
     """
-    key = jax.random.fold_in(jax.random.key(seed), MONITOR_STREAM)
+    c = config.monitor
+    base = jax.random.fold_in(jax.random.key(config.seed), MONITOR_STREAM)
     labelled = bool((labels >= 0).all())
-    pair = [image for image in views(key, images, jnp.arange(len(images)))[0]][:2]
+    count = len(images)
+    rows = chunks(count, config.evaluate.batch_size)
+    draws = -(-c.lidar_views // 2) if 'lidar' in c.measures else 1
+    spread = parallel.sharded(mesh) if mesh is not None and mesh.size > 1 and len(rows[0]) % mesh.size == 0 else None
 
     @jax.jit
-    def measure(params: Any, extra: Any, probe: Any, clean: Array, views: list[Array], labels: Array) -> dict:
-        outputs = method.encode(params, extra, prepare(clean))
-        embeddings = [method.encode(params, extra, view)['embeddings'] for view in views]
-        features = outputs['features'].astype(jnp.float32)
-        out = {
-            'rankme': diagnostics.rankme(outputs['embeddings'].astype(jnp.float32)),
-            'rankme_features': diagnostics.rankme(features),
-            'deviation': diagnostics.feature_deviation(embeddings[0].astype(jnp.float32)),
-            'deviation_normalized': diagnostics.feature_deviation(embeddings[0].astype(jnp.float32), normalized=True),
+    def encode(params: Any, extra: Any, images: Array, positions: Array) -> dict[str, Any]:
+        clean = method.encode(params, extra, prepare(images))
+        return {
+            name: clean[name].astype(jnp.promote_types(clean[name].dtype, jnp.float32))
+            for name in ('features', 'embeddings')
         }
-        if len(embeddings) > 1:
-            first, second = (e.astype(jnp.float32) for e in embeddings)
-            out['alignment'] = diagnostics.relative_alignment(first, second)
-        if labelled:
-            out['probe_accuracy'] = jnp.mean(jnp.argmax(probe_logits(probe, features), axis=1) == labels)
-        return out
 
-    clean, labels_array = jnp.asarray(images), jnp.asarray(labels)
-    return lambda state: measure(state.params, state.extra, state.probe, clean, pair, labels_array)
+    @jax.jit
+    def encode_pair(params: Any, extra: Any, images: Array, positions: Array, draw: Array) -> list[Array]:
+        seen = list(views(jax.random.fold_in(base, draw), images, positions)[0])[:2]
+        found = [method.encode(params, extra, view)['embeddings'] for view in seen]
+        return [z.astype(jnp.promote_types(z.dtype, jnp.float32)) for z in found]
+
+    @jax.jit
+    def numbers(seen: dict[str, Any], probe: Any, labels: Array) -> dict[str, Array]:
+        pairs = seen.pop('pairs')
+        seen = {**seen, 'draws': jnp.stack([z for pair in pairs for z in pair], axis=1)}
+        out = {name: MEASURES[name](seen) for name in c.measures}
+        if len(pairs[0]) == 2:
+            alarm = diagnostics.collapse_alarm(*pairs[0], **limits(config))
+            out |= {name: alarm[key] for key, name in ALARM_NUMBERS.items()}
+            out |= {f'alarm/{key}': value for key, value in alarm.items() if key not in ALARM_NUMBERS}
+        if labelled:
+            out['probe_accuracy'] = jnp.mean(jnp.argmax(probe_logits(probe, seen['features']), axis=1) == labels)
+        return {name: jnp.asarray(value, jnp.float32) for name, value in out.items()}
+
+    whole = [jax.device_put(images[r], spread) for r in rows] if images.nbytes < RESIDENT_BYTES else None
+    labels_array = jnp.asarray(labels)
+
+    def put(number: int) -> Array:
+        return whole[number] if whole is not None else jax.device_put(images[rows[number]], spread)
+
+    def join(parts: Sequence[Any]) -> Any:
+        return jax.tree.map(lambda *x: jnp.concatenate(x)[:count], *parts)
+
+    def measure(state: TrainState) -> dict[str, Array]:
+        parts = []
+        for number, chosen in enumerate(rows):
+            arguments = (state.params, state.extra, put(number), chosen)
+            pairs = [encode_pair(*arguments, np.int32(draw)) for draw in range(draws)]
+            parts.append({**encode(*arguments), 'pairs': pairs})
+        return numbers(join(parts), state.probe, labels_array)
+
+    if state is not None:
+        try:
+            jax.eval_shape(measure, state)
+        except ValueError as error:
+            raise UserError(f'monitor.measures={c.measures!r} on {count} held-out images: {error}') from error
+    return measure
+
+
+def limits(config: ConfigDict) -> dict[str, float]:
+    """The limits of the alarm, by its keywords."""
+    c = config.monitor
+    return {
+        'deviation': c.least_deviation,
+        'deviation_normalized': c.least_deviation_normalized,
+        'relative_alignment_limit': c.most_alignment,
+        'rank': c.least_rank,
+    }
+
+
+def alarm_of(line: dict[str, float]) -> dict[str, float] | None:
+    """What `collapse_alarm` said, from a line of metrics; None where it was not asked."""
+    if 'alarm/collapsed' not in line:
+        return None
+    alarm = {key.removeprefix('alarm/'): value for key, value in line.items() if key.startswith('alarm/')}
+    return alarm | {key: line[name] for key, name in ALARM_NUMBERS.items()}
+
+
+def verdict(line: dict[str, float]) -> str:
+    """One sentence on a line of metrics: collapsed or not, and by which evidence."""
+    alarm = alarm_of(line)
+    return '' if alarm is None else diagnostics.evidence(alarm)
+
+
+def collapsed(lines: list[dict[str, float]], *, since: int) -> bool:
+    """Whether the last two measurements at or after step `since` both raised the alarm.
+
+    One may be a passing state of early training, and during the warm-up any state is.
+    """
+    flags = [line['alarm/collapsed'] for line in lines if 'alarm/collapsed' in line and line['step'] >= since]
+    return len(flags) >= 2 and all(flags[-2:])
+
+
+def exhausted(lines: list[dict[str, float]], *, name: str, patience: int) -> bool:
+    """Whether none of the last `patience` measurements bettered the best before them; 0 never ends a run."""
+    values = [goodness(line, name) for line in lines if name in line]
+    return bool(patience) and len(values) > patience and max(values[-patience:]) <= max(values[:-patience])

@@ -13,6 +13,7 @@ from .. import diagnostics
 from ..evals import Features, knn, linear_probe
 from .build import Data
 from .encoder import Encoder
+from .monitor import verdict
 
 REPRESENTATIONS = {'trained': 'trained encoder', 'untrained': 'untrained encoder', 'pixels': 'raw pixels'}
 
@@ -95,16 +96,20 @@ def _series(lines: list[dict[str, Any]], name: str) -> tuple[list[int], list[flo
 
 
 def plot_training(lines: list[dict[str, Any]], file: Path) -> None:
-    """Loss, RankMe and probe accuracy over training."""
+    """Loss, RankMe, the alarm's scale-free numbers and probe accuracy over training."""
     import matplotlib
 
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout='constrained')
+    figure, axes = plt.subplots(1, 4, figsize=(16, 3.6), layout='constrained')
     panels: tuple[tuple[str, dict[str, str]], ...] = (
         ('loss', {'loss': 'loss'}),
         ('RankMe (held out)', {'rankme': 'embeddings', 'rankme_features': 'features'}),
+        (
+            'pairs over strangers (held out)',
+            {'alignment': 'squared distance', 'deviation_normalized': 'deviation of units'},
+        ),
         ('online probe accuracy', {'probe_accuracy_train': 'training batch', 'probe_accuracy': 'held out'}),
     )
     for axis, (title, names) in zip(axes, panels, strict=True):
@@ -129,6 +134,7 @@ def plot_features(
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout='constrained')
     for name, z in (('features', features.features), ('embeddings', embeddings)):
@@ -138,7 +144,8 @@ def plot_features(
     left.grid(alpha=0.3)
     left.legend()
     shown = features.features[:most]
-    places = TSNE(random_state=0, init='pca', perplexity=min(30, max(2, len(shown) // 4))).fit_transform(shown)
+    with threadpool_limits(1):  # its short parallel loops spin, and on a busy machine take a hundred times as long
+        places = TSNE(random_state=0, init='pca', perplexity=min(30, max(2, len(shown) // 4))).fit_transform(shown)
     labels = features.labels[:most]
     colours = plt.get_cmap('tab10' if len(class_names) <= 10 else 'tab20')
     for label in np.unique(labels)[:20]:
@@ -171,6 +178,8 @@ def finish(
     plot_training(lines, workdir / 'training.png')
     plot_features(embeddings, test, data.test.class_names, workdir / 'features.png')
     c = config.evaluate
+    measured = [line for line in lines if verdict(line)]
+    alarm = f'Last measurement, step {measured[-1]["step"]}. {verdict(measured[-1])}\n\n' if measured else ''
     (workdir / 'report.md').write_text(
         f'# {config.method.name} on {config.data.source}, step {encoder.step}\n\n'
         + (f'{markdown_table(table)}\n\n' if table else 'The data have no labels, so there are no probes.\n\n')
@@ -179,6 +188,7 @@ def finish(
         f'{c.label_draws} draws; k-NN with k = {c.neighbours}, cosine, τ = {c.temperature:g}. The untrained encoder '
         f'has batch-norm statistics adapted on train. This is the checkpoint of step {encoder.step}; nothing was '
         f'chosen by test labels.\n\n'
+        + alarm
         + '\n'.join(f'- {name}: {value:.1f}' for name, value in ranks.items())
         + f'\n- control: {config.control}; seed: {config.seed}\n\n'
         '![loss, RankMe and probe over training](training.png)\n\n![spectrum and projection](features.png)\n'

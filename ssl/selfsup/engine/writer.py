@@ -109,6 +109,13 @@ class Bar:
         self._last, self._last_step = now, step
         return timing
 
+    def say(self, text: str) -> None:
+        """Prints a line above the bar."""
+        if self._live:
+            self._progress.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, flush=True)
+
     def close(self) -> None:
         if self._live:
             self._progress.stop()

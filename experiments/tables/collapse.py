@@ -1,0 +1,152 @@
+"""Every method, trained as it should be and broken on purpose, and what the collapse alarm says of both.
+
+    python -m experiments.tables.collapse [--methods=vicreg,byol] [--out=collapse.md]
+
+Each method's digits config is trained for `--epochs` (20) with and without the stated fault; the held-out
+images are then measured as during training. RankMe stands beside it: it never decides, being blind to
+scale and to alignment. Two CPU cores: about half a minute a method.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from selfsup import cli, config, errors
+from selfsup.methods import Method
+
+FOLDER = Path(__file__).parent.parent / 'digits'
+
+
+class Fault(NamedTuple):
+    """A way to break a method: overrides of its config, or a change of the method itself."""
+
+    says: str
+    overrides: tuple[str, ...] = ()
+    change: Callable[[Method], Method] | None = None
+
+
+def only_alike(method: Method) -> Method:
+    """The method with nothing in its loss but that the first two views' embeddings be alike."""
+
+    def criterion(params: Any, outputs: Any, extra: Any, batch: Any, key: Any) -> tuple:
+        first, second = (z / (jnp.linalg.norm(z, axis=1, keepdims=True) + 1e-6) for z in outputs['embeddings'][:2])
+        return jnp.mean(jnp.sum((first - second) ** 2, axis=1)), (extra, {})
+
+    return method._replace(criterion=criterion)
+
+
+def without_predictor(method: Method) -> Method:
+    """BYOL's loss on embeddings in the place of predictions."""
+
+    def criterion(params: Any, outputs: Any, extra: Any, batch: Any, key: Any) -> tuple:
+        return method.criterion(params, {**outputs, 'predictions': outputs['embeddings']}, extra, batch, key)
+
+    return method._replace(criterion=criterion)
+
+
+def one_label(method: Method) -> Method:
+    """The method as it would be if every image had the same label."""
+
+    def criterion(params: Any, outputs: Any, extra: Any, batch: Any, key: Any) -> tuple:
+        return method.criterion(params, outputs, extra, {**batch, 'label': jnp.zeros_like(batch['label'])}, key)
+
+    return method._replace(criterion=criterion)
+
+
+NO_NEGATIVES = Fault('no negatives: views are only asked to be alike', change=only_alike)
+FAULTS = {
+    'barlow_twins': Fault('no redundancy term', ('method.lambd=0.0',)),
+    'byol': Fault(
+        'no predictor, and a target that is the encoder itself',
+        ('method.momentum=0.0', 'method.momentum_final=0.0'),
+        without_predictor,
+    ),
+    'debiased': NO_NEGATIVES,
+    'decoupled': NO_NEGATIVES,
+    'deepcluster_v2': Fault('two clusters', ('method.prototypes=2', 'method.clusterings=1')),
+    'dino': Fault(
+        'a teacher that is not sharpened', ('method.teacher_temperature=10.0', 'method.first_temperature=10.0')
+    ),
+    'lejepa': Fault('no SIGReg', ('method.lambd=0.0',)),
+    'mmcr': Fault('no global nuclear norm: views are only asked to be alike', change=only_alike),
+    'moco_v1': NO_NEGATIVES,
+    'moco_v2': NO_NEGATIVES,
+    'moco_v3': NO_NEGATIVES,
+    'nnclr': NO_NEGATIVES,
+    'ressl': Fault('a teacher that is not sharpened', ('method.teacher_temperature=10.0',)),
+    'simclr': NO_NEGATIVES,
+    'simsiam': Fault('no stop-gradient', ('method.stop_gradient=False',)),
+    'supcon': Fault('every image with the same label', change=one_label),
+    'swav': Fault('codes that are not sharpened', ('method.epsilon=100.0',)),
+    'tico': Fault('no covariance term', ('method.rho=0.0',)),
+    'vibcreg': Fault('no variance term', ('method.variance_weight=0.0',)),
+    'vicreg': Fault('no variance term', ('method.variance_weight=0.0',)),
+    'vicregl': Fault('no variance term', ('method.variance_weight=0.0',)),
+    'w_mse': Fault('no whitening: views are only asked to be alike', change=only_alike),
+}
+
+
+def measure(file: Path, overrides: list[str], change: Callable[[Method], Method] | None = None) -> dict[str, float]:
+    """The monitor's numbers after training by a config."""
+    from selfsup.engine import loop
+
+    run = loop.Run(config.load(str(file), overrides), change=change)
+    state, step = run.start(), 0
+    while step < run.total:
+        count = run.next_chunk(step)
+        state, metrics = run.dispatch(state, *run.feed(step, count))
+        step += count
+        if run.method.refreshes and step % run.epoch_steps == 0 and step < run.total:
+            state = run.refresh(state)
+    numbers = run.monitor()(state)
+    return {
+        'step': step,
+        'loss': float(metrics['loss'][-1]),
+        **{k: float(v) for k, v in jax.device_get(numbers).items()},
+    }
+
+
+def row(name: str, says: str, seen: dict[str, float]) -> str:
+    """One line of the table."""
+    flags = [flag for flag in ('shrunk', 'narrow', 'unaligned', 'flat') if seen[f'alarm/{flag}']]
+    numbers = [f'{seen[key]:.2g}' for key in ('deviation', 'deviation_normalized', 'alignment')]
+    return ' | '.join(
+        [f'| {name}', says, *numbers, f'{seen["rank"]:.0f}', f'{seen["rankme"]:.0f}', ', '.join(flags) or 'silent']
+    ) + ' |'  # fmt: skip
+
+
+HEAD = (
+    '| method | | deviation | normalised | pairs / strangers | rank | RankMe | alarm |\n'
+    '| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |'
+)
+
+
+def main(arguments: list[str]) -> int:
+    usage = (
+        'usage: python -m experiments.tables.collapse [--methods=a,b] [--epochs=20] [--out=FILE] [--config.field=value]'
+    )
+    values, overrides = cli.parse(arguments, {'methods': ','.join(FAULTS), 'epochs': '20', 'out': ' '}, usage)
+    epochs = cli.integer('epochs', values['epochs'])
+    overrides = [f'train.epochs={epochs}', f'optimizer.warmup_epochs={min(10, epochs // 4)}', *overrides]
+    cli.prepare()
+    lines = [HEAD]
+    print(HEAD, flush=True)
+    for name in values['methods'].split(','):
+        if name not in FAULTS:
+            raise errors.UserError(f'--methods: {name!r} is unknown{errors.nearest(name, FAULTS)}')
+        fault, file = FAULTS[name], FOLDER / f'{name}.py'
+        for says, seen in (
+            ('as it should be', measure(file, overrides)),
+            (fault.says, measure(file, [*overrides, *fault.overrides], fault.change)),
+        ):
+            lines.append(row(name, says, seen))
+            print(lines[-1], flush=True)
+    if values['out'].strip():
+        Path(values['out']).write_text('\n'.join(lines) + '\n')
+    return 0
+
+
+if __name__ == '__main__':
+    errors.command(main)()
