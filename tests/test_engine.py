@@ -305,11 +305,12 @@ def test_a_report_ends_with_the_alarms_sentence(finished):
 
 
 def test_early_stopping_ends_and_reports_a_run_and_repeats_exactly(tmp_path, no_report, capsys):
-    # The rank of a collapsing run only falls, so two measurements after the first end it.
-    stopping = ('train.epochs=8', 'method.variance_weight=0.0', 'checkpoint.best=rank', 'monitor.patience=2')
+    # Embeddings that are only asked to be alike shrink from one measurement to the next.
+    shrinking = ('method.variance_weight=0.0', 'method.covariance_weight=0.0', 'optimizer.learning_rate=0.05')
+    stopping = ('train.epochs=8', *shrinking, 'checkpoint.best=deviation', 'monitor.patience=2')
     assert run(tmp_path / 'r', 'vicreg', *stopping) == 0
     out = capsys.readouterr().out
-    assert 'rank has not bettered in 2 measurements (monitor.patience)' in out
+    assert 'deviation has not bettered in 2 measurements (monitor.patience)' in out
     step_ended = final_state(tmp_path / 'r')[0]
     assert step_ended < 32
     before = (tmp_path / 'r' / 'metrics.jsonl').read_text()
