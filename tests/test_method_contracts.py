@@ -201,9 +201,16 @@ def test_dino_teacher_gets_no_gradient_follows_and_is_what_is_evaluated():
     np.testing.assert_array_equal(encoded, method.encode(params, extra, rows['views'][0])['features'])
 
 
-def test_dino_warms_its_teacher_temperature_up():
-    method, rows, params, extra = begun('dino', teacher_temperature=0.08, warmup_steps=4)
-    for step, temperature in enumerate((0.04, 0.05, 0.06, 0.07, 0.08, 0.08)):
+@pytest.mark.parametrize(
+    ('changes', 'temperatures'),
+    [
+        ({'warmup_steps': 4}, (0.04, 0.05, 0.06, 0.07, 0.08, 0.08)),
+        ({'warmup_steps': 4, 'warmup_hold': 2}, (0.04, 0.04, 0.06, 0.06, 0.08, 0.08)),  # by epochs of two steps
+    ],
+)
+def test_dino_warms_its_teacher_temperature_up(changes, temperatures):
+    method, rows, params, extra = begun('dino', teacher_temperature=0.08, **changes)
+    for step, temperature in enumerate(temperatures):
         constant = small.make('dino', teacher_temperature=temperature)
         value, expected = (one_step(m, rows, params, extra)[0] for m in (method, constant))
         np.testing.assert_allclose(value, expected, rtol=FLOAT32)

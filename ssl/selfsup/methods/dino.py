@@ -29,6 +29,7 @@ def dino(
     teacher_temperature: Any = 0.04,
     first_temperature: Any = 0.04,
     warmup_steps: int = 0,
+    warmup_hold: int = 1,
     centre_momentum: Any = 0.9,
     teacher_views: int = 2,
     learn_gain: bool = False,
@@ -52,6 +53,8 @@ def dino(
       student_temperature, teacher_temperature: τs and τt. Paper: 0.1, 0.04.
       first_temperature, warmup_steps: τt starts at the first and reaches `teacher_temperature` linearly
         over so many steps; 0 keeps it constant. Paper: 0.04 to 0.07 over 30 epochs as an option.
+      warmup_hold: the temperature moves every so many steps. Authors: at each of E epochs, the last of
+        them at τt, which is `warmup_hold` = an epoch's steps and `warmup_steps` = (E − 1) · that.
       centre_momentum: share of the old centre. Paper: 0.9.
       teacher_views: how many of the first views are global crops. Paper: 2.
       learn_gain: learn the length of the last layer's rows instead of fixing it at 1 (the authors'
@@ -92,7 +95,7 @@ def dino(
     def sharpness(extra: Any) -> Any:
         if not warmup_steps:
             return teacher_temperature
-        share = jnp.minimum(extra['step'] / warmup_steps, 1.0)
+        share = jnp.minimum(extra['step'] // warmup_hold * warmup_hold / warmup_steps, 1.0)
         return first_temperature + share * (teacher_temperature - first_temperature)
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:

@@ -18,7 +18,7 @@ def warmup_cosine(
     """
 
     def value(step: Any) -> Any:
-        step = jnp.asarray(step, jnp.float32)
+        step = jnp.asarray(step, float)
         rising = start + (peak - start) * step / max(warmup_steps - inclusive, 1)
         done = jnp.clip((step - warmup_steps) / max(steps - warmup_steps, 1), 0.0, 1.0)
         falling = peak * (final_share + (1.0 - final_share) * 0.5 * (1.0 + jnp.cos(jnp.pi * done)))
@@ -31,7 +31,7 @@ def warmup_constant(peak: Any, *, warmup_steps: int = 0, start: Any = 0.0) -> Sc
     """Linear from `start` to `peak` over `warmup_steps`, then constant."""
 
     def value(step: Any) -> Any:
-        share = jnp.clip(jnp.asarray(step, jnp.float32) / max(warmup_steps, 1), 0.0, 1.0)
+        share = jnp.clip(jnp.asarray(step, float) / max(warmup_steps, 1), 0.0, 1.0)
         return jnp.where(warmup_steps > 0, start + (peak - start) * share, peak)
 
     return value
@@ -46,7 +46,7 @@ def momentum_cosine(first: Any, final: Any, *, steps: int) -> Schedule:
     """A half cosine, final − (final − first)·(1 + cos(πt/T))/2: EMA momentum (BYOL, MoCo v3), DINO's weight decay."""
 
     def value(step: Any) -> Any:
-        done = jnp.clip(jnp.asarray(step, jnp.float32) / max(steps, 1), 0.0, 1.0)
+        done = jnp.clip(jnp.asarray(step, float) / max(steps, 1), 0.0, 1.0)
         return final - (final - first) * 0.5 * (1.0 + jnp.cos(jnp.pi * done))
 
     return value
