@@ -266,6 +266,14 @@ def test_an_older_torchvision_calls_the_mlp_otherwise(tmp_path):
     assert weights.model['interpolation'] == 'torchvision'
 
 
+def test_a_folder_of_timm_says_how_it_wants_its_images(tmp_path):
+    written(tmp_path / 'model.safetensors', VIT)
+    about = {'input_size': [3, 32, 32], 'mean': [0.5, 0.5, 0.5], 'std': [0.4, 0.4, 0.4], 'crop_pct': 0.8}
+    (tmp_path / 'config.json').write_text(json.dumps({'architecture': 'vit_tiny', 'pretrained_cfg': about}))
+    weights = initial.source(str(tmp_path))
+    assert (weights.mean, weights.std, weights.crop, weights.resize) == ((0.5,) * 3, (0.4,) * 3, 32, 40)
+
+
 def test_half_precision_is_widened(tmp_path):
     state = {n: a.astype(np.float16) for n, a in state_of(CIFAR).items() if a.dtype == np.float32}
     save_file(state, tmp_path / 'half.safetensors')
@@ -520,6 +528,14 @@ def test_bad_commands(arguments, message, tmp_path):
     path = written(tmp_path / 'm.safetensors', CIFAR)
     with pytest.raises(UserError, match=message):
         main([f'--from={path}', f'--to={tmp_path / "out"}', *arguments])
+
+
+def test_what_is_no_place_of_weights_is_refused(tmp_path):
+    with pytest.raises(UserError, match='is a folder, and neither a run nor an encoder'):
+        initial.source(str(tmp_path))
+    (tmp_path / 'config.json').write_text('{')
+    with pytest.raises(UserError, match='config.json is damaged'):
+        initial.source(str(tmp_path))
 
 
 def test_a_place_that_is_taken_is_left_alone(tmp_path):

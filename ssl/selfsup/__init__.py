@@ -8,10 +8,10 @@ __version__ = '0.1.0'
 
 
 def load_encoder(workdir: str, step: int | None = None):
-    """The trained encoder of a workdir: `encoder(images) -> features`.
+    """The trained encoder of a workdir, or one of `selfsup.convert`: `encoder(images) -> features`.
 
     Args:
-      workdir: folder of a run.
+      workdir: folder of a run, or of an encoder that `selfsup.convert` wrote.
       step: which checkpoint; by default the newest.
 
     Returns:

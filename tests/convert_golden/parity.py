@@ -102,13 +102,14 @@ def outward(folder, reference):
 
 
 def table(rows):
-    """Markdown, printed row by row."""
-    print('| encoder | image side | largest difference | largest feature |\n| --- | --- | --- | --- |')
-    worst = 0.0
+    """Markdown: an encoder a row, the worst over its image sides."""
+    found = {}
     for name, side, error, scale in rows:
-        print(f'| {name} | {side} | {error:.1e} | {scale:.2f} |', flush=True)
-        worst = max(worst, error / max(scale, 1.0))
-    print(f'\nworst, over max(1, largest feature): {worst:.1e}\n', flush=True)
+        sides, worst, largest = found.get(name, ((), 0.0, 0.0))
+        found[name] = ((*sides, side), max(worst, error), max(largest, scale))
+    print('| encoder | image sides | largest difference | largest feature |\n| --- | --- | --- | --- |')
+    for name, (sides, worst, largest) in found.items():
+        print(f'| {name} | {", ".join(map(str, sides))} | {worst:.1e} | {largest:.1f} |')
 
 
 if __name__ == '__main__':

@@ -24,8 +24,8 @@ DECIDING = ('name', 'stem', 'width', 'patch', 'depth', 'heads', 'positions', 'ml
 def source(path: str, *, step: int | None = None, **reading: Any) -> convert.Weights:
     """The encoder of a workdir, of a folder of `selfsup.convert`, or of a file of weights (`reading`: its keywords)."""
     root = Path(path)
-    file = root / 'config.json'
-    if file.is_file() and 'config' in json.loads(file.read_text()):
+    ours = root.is_dir() and ((root / 'model.safetensors').is_file() or convert.is_encoder(root))
+    if (root / 'config.json').is_file() and not ours:
         return of_run(load(path, step=step), root)
     if step is not None:
         raise UserError(f'{path} is an encoder without steps; leave --step out')
