@@ -1,19 +1,17 @@
 """Augmentations against Pillow and closed forms, and the independence of examples."""
 
 import colorsys
+import inspect
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tolerances
 from PIL import Image
-from scipy.stats import ks_2samp
+from scipy.ndimage import gaussian_filter
 from selfsup import augment
-from selfsup.augment import colour, geometry
-
-RESAMPLING = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}
-# Pillow rounds to 1/255 after each axis; the cubic kernel overshoots and doubles that.
-PILLOW = {'bilinear': 1.01 / 255, 'bicubic': 2.01 / 255}
+from selfsup.augment import colour, geometry, warp
 
 
 def picture(height=40, width=48, seed=0):
@@ -26,62 +24,47 @@ def as_float(image):
     return jnp.asarray(image, jnp.float32) / 255
 
 
-@pytest.mark.parametrize('method', RESAMPLING)
-@pytest.mark.parametrize(
-    'box, size', [((3, 5, 30, 21), 16), ((0, 0, 40, 48), 64), ((10, 2, 7, 9), 32), ((1, 1, 1, 1), 8)]
-)
-def test_crop_equals_pillow(method, box, size):
-    image = picture()
-    top, left, height, width = box
-    expected = Image.fromarray(image[top : top + height, left : left + width]).resize((size, size), RESAMPLING[method])
-    ours = augment.crop_and_resize(as_float(image), jnp.array(box, jnp.float32), size, method=method)
-    assert np.abs(np.asarray(ours) - np.asarray(expected) / 255).max() < PILLOW[method]
-    mirrored = augment.crop_and_resize(as_float(image), jnp.array(box, jnp.float32), size, flip=True, method=method)
-    np.testing.assert_allclose(mirrored, ours[:, ::-1], atol=1e-6)
-
-
-def crop_by_tries(rng, height, width):
-    for _ in range(10):
-        area = height * width * rng.uniform(0.08, 1.0)
-        aspect = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
-        w, h = round(np.sqrt(area * aspect)), round(np.sqrt(area / aspect))
-        if 0 < w <= width and 0 < h <= height:
-            return rng.integers(0, height - h + 1), rng.integers(0, width - w + 1), h, w
-    return 0, 0, height, width
-
-
-def test_boxes_lie_inside_with_the_asked_area_and_ratio():
-    keys = jax.random.split(jax.random.key(0), 4000)
-    boxes = np.asarray(jax.vmap(lambda k: augment.sample_crop(k, 32, 32))(keys))
-    top, left, height, width = boxes.T
-    assert (boxes == boxes.round()).all()
-    assert (height >= 1).all() and (width >= 1).all()
-    assert (top >= 0).all() and (left >= 0).all() and (top + height <= 32).all() and (left + width <= 32).all()
-    # The same distribution as torchvision's loop of tries: two-sample Kolmogorov-Smirnov tests.
-    theirs = np.array([crop_by_tries(np.random.default_rng(seed), 32, 32) for seed in range(4000)])
-    for ours, reference in zip(boxes.T, theirs.T, strict=True):
-        assert ks_2samp(ours, reference).pvalue > 1e-3
-
-
 def test_impossible_ratio_falls_back_to_the_centre():
     box = augment.sample_crop(jax.random.key(0), 10, 100, scale=(1.0, 1.0))
     np.testing.assert_array_equal(box, [0, 43, 10, 13])
 
 
-def test_blur_equals_a_convolution_with_a_gaussian():
-    from scipy.ndimage import gaussian_filter
-
+def test_sampled_blur_equals_a_convolution_with_a_gaussian():
     image = picture() / 255
     for sigma in (0.1, 0.8, 2.0):
-        expected = gaussian_filter(image, (sigma, sigma, 0), mode='nearest', truncate=8)
-        np.testing.assert_allclose(
-            augment.gaussian_blur(jnp.asarray(image, jnp.float32), jnp.float32(sigma)), expected, atol=1e-4
-        )
+        expected = gaussian_filter(image, (sigma, sigma, 0), mode='mirror', radius=(15, 15, 0))
+        ours = augment.gaussian_blur(jnp.asarray(image, jnp.float32), sigma, dialect='gaussian', kernel=31)
+        np.testing.assert_allclose(ours, expected, atol=tolerances.FLOAT32)
+
+
+def test_box_blur_equals_repeated_sums():
+    rng = np.random.default_rng(0)
+    line = rng.random(12)
+    for sigma in (0.3, 1.0, 3.0, 8.0):
+        radius = boxes_radius(sigma)
+        expected = line
+        for _ in range(3):
+            padded = np.pad(expected, 30, mode='edge')
+            weights = np.clip(radius + 1 - np.abs(np.arange(-30, 31)), 0, 1)
+            expected = np.convolve(padded, weights / weights.sum(), mode='valid')
+        ours = augment.gaussian_blur(jnp.asarray(np.tile(line[:, None, None], (1, 3, 1)), jnp.float32), sigma)
+        np.testing.assert_allclose(ours[:, 1, 0], expected, atol=tolerances.FLOAT32)
+
+
+def boxes_radius(sigma):
+    """The radius whose three extended boxes have the variance σ²: a whole part and a fraction, by bisection."""
+    low, high = 0.0, 60.0
+    for _ in range(60):
+        radius = (low + high) / 2
+        offsets = np.arange(-70, 71)
+        weights = np.clip(radius + 1 - np.abs(offsets), 0, 1)
+        low, high = (radius, high) if (weights * offsets**2).sum() / weights.sum() < sigma**2 / 3 else (low, radius)
+    return radius
 
 
 def test_hue_equals_colorsys():
     image = picture(8, 8) / 255
-    ours = np.moveaxis(np.asarray(colour._shift_hue(jnp.moveaxis(jnp.asarray(image, jnp.float32), -1, 0), 0.2)), 0, -1)
+    ours = np.asarray(augment.shift_hue(jnp.asarray(image, jnp.float32), 0.2))
     for pixel, expected in zip(ours.reshape(-1, 3), image.reshape(-1, 3), strict=True):
         h, s, v = colorsys.rgb_to_hsv(*expected)
         np.testing.assert_allclose(pixel, colorsys.hsv_to_rgb((h + 0.2) % 1, s, v), atol=1e-5)
@@ -153,7 +136,7 @@ def test_a_view_depends_on_step_position_and_view_alone():
     whole, _ = views(key, images, jnp.arange(8))
     half, _ = views(key, images[4:], jnp.arange(4, 8))
     for a, b in zip(whole, half, strict=True):
-        np.testing.assert_allclose(a[4:], b, atol=1e-6)
+        np.testing.assert_allclose(a[4:], b, atol=tolerances.FLOAT32)
     other, _ = views(jax.random.fold_in(key, 1), images, jnp.arange(8))
     assert not np.allclose(whole[0], other[0])
     same_image, _ = views(key, np.repeat(images[:1], 8, axis=0), jnp.arange(8))
@@ -174,8 +157,11 @@ def test_evaluation_resizes_crops_and_normalises():
     prepare = augment.make_evaluation(resize=20, crop=16, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), method='bilinear')
     ours = prepare(image[None])[0]
     ours = np.asarray(ours) * [0.2, 0.3, 0.4] + [0.5, 0.4, 0.3]
-    expected = np.asarray(Image.fromarray(image).resize((24, 20), RESAMPLING['bilinear']))[2:18, 4:20] / 255
-    assert np.abs(np.asarray(ours) - expected).max() < PILLOW['bilinear']
+    # A reduction by two averages four pixels with weights 1, 3, 3, 1 on each axis.
+    weights = np.array([1, 3, 3, 1]) / 8
+    padded = np.pad(image / 255, ((1, 1), (1, 1), (0, 0)))[:, :, :]
+    expected = sum(weights[i] * weights[j] * padded[i : i + 40 : 2, j : j + 48 : 2] for i in range(4) for j in range(4))
+    np.testing.assert_allclose(ours, expected[2:18, 4:20], atol=tolerances.FLOAT32)
 
 
 BAD = {
@@ -186,6 +172,12 @@ BAD = {
     'size': ({'crop': {'scale': (0.1, 1.0)}}, 'a.crop needs a.size'),
     'count': ({'count': 0}, 'a.count must be a positive integer'),
     'hue': ({'jitter': {'hue': 0.7}}, 'a.jitter.hue'),
+    'large crop': ({'size': 8, 'crop': {'scale': (0.5, 1.5)}}, 'crops larger than the image'),
+    'dialect': ({'blur': {'dialect': 'opencv'}}, r"a.blur.dialect must be 'pillow' or 'gaussian', not 'opencv'"),
+    'negative': ({'jitter': {'contrast': -1.0}}, 'a.jitter.contrast must not be negative'),
+    'bare': ({'grey': -0.1}, 'a.grey is a probability'),
+    'regions': ({'quantise': {'regions': 0}}, 'a.quantise.regions must be a positive integer'),
+    'share': ({'affine': {'translate': 2.0}}, r'a.affine.translate must lie in \[0, 1\]'),
 }
 
 
@@ -195,12 +187,175 @@ def test_bad_specifications(spec, message):
         augment.check_spec('a', spec)
 
 
-def test_bad_images(own_checks):
-    with pytest.raises(ValueError, match=r'colour operations need an image \[height, width, 3\]'):
-        augment.color_jitter(jax.random.key(0), jnp.zeros((8, 8, 1)))
+KEY = jax.random.key(0)
+GREY = jnp.zeros((8, 8, 1))
+COLOURS = jnp.zeros((8, 8, 3))
+BAD_CALLS = {
+    'grey jitter': (lambda: augment.color_jitter(KEY, GREY), r'colour operations need an image \[height, width, 3\]'),
+    'grey grey': (lambda: augment.random_grey(KEY, GREY), 'colour operations need'),
+    'grey policy': (lambda: augment.rand_augment(KEY, GREY), 'colour operations need'),
+    'grey recipe': (
+        lambda: augment.make_views(augment.RECIPES['simclr'](8))(KEY, GREY[None], jnp.arange(1)),
+        'jitter needs images of 3 channels, and these have 1',
+    ),
+    'probability': (
+        lambda: augment.random_flip(KEY, GREY, p=1.2),
+        r'p is a probability and must lie in \[0, 1\], not 1.2',
+    ),
+    'sigma': (lambda: augment.random_blur(KEY, GREY, sigma=(2.0, 0.1)), 'sigma must be at least 0 and in order'),
+    'kernel': (lambda: augment.gaussian_blur(GREY, 1.0, dialect='gaussian', kernel=4), 'kernel must be odd'),
+    'dialect': (lambda: augment.gaussian_blur(GREY, 1.0, dialect='opencv'), 'dialect must be one of pillow, gaussian'),
+    'hue': (lambda: augment.color_jitter(KEY, COLOURS, hue=0.6), r'hue must be \[0, 0.5\], not 0.6'),
+    'box': (lambda: augment.crop_and_resize(GREY, jnp.array([0.0, 0, 9, 9]), 4), 'is larger than the image'),
+    'empty box': (
+        lambda: augment.crop_and_resize(GREY, jnp.array([0.0, 0, 0, 9]), 4),
+        'must not start before 0 or be empty',
+    ),
+    'scale': (lambda: augment.sample_crop(KEY, 8, 8, scale=(0.5, 2.0)), r'scale must be \[0, 1\] and in order'),
+    'method': (lambda: geometry.resize_matrix(0.0, 8.0, 8, 4, method='lanczos'), 'method must be one of'),
+    'evaluation': (
+        lambda: augment.make_evaluation(crop=20)(np.zeros((1, 16, 16, 3), np.uint8)),
+        'crop of 20 does not fit into images of 16x16',
+    ),
+    'grid': (lambda: augment.random_patch_shuffle(KEY, GREY, grid=3), 'grid=3 does not divide the image'),
+    'tile': (lambda: augment.jigsaw_tiles(KEY, GREY, grid=2, tile=5), 'tile=5 is larger than the cells'),
+    'side': (lambda: augment.random_cutout(KEY, GREY, side=0), 'side must lie in'),
+    'bits': (lambda: augment.posterise(GREY, bits=9), r'bits must be \[0, 8\], not 9'),
+    'normalisation': (lambda: augment.normalise(COLOURS, (0.1, 0.2), (1.0, 1.0)), 'for images of 3 channels'),
+}
+
+
+@pytest.mark.parametrize('call, message', BAD_CALLS.values(), ids=BAD_CALLS.keys())
+def test_bad_calls(own_checks, call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_integers_are_no_images(own_checks):
     with pytest.raises(TypeError, match='uint8'):
         augment.to_float(np.zeros((2, 2), np.int32))
-    with pytest.raises(ValueError, match='crop of 20 does not fit into images of 16x16'):
-        augment.make_evaluation(crop=20)(np.zeros((1, 16, 16, 3), np.uint8))
-    with pytest.raises(ValueError, match='method must be one of'):
-        geometry.resize_matrix(0.0, 8.0, 8, 4, method='lanczos')
+
+
+RANDOM = sorted(
+    n for n in augment.__all__ if n.startswith('random_') or n in ('color_jitter', 'rand_augment', 'jigsaw_tiles')
+)
+NEEDED = {'random_resized_crop': {'size': 6}, 'random_cutout': {'side': 3}, 'jigsaw_tiles': {'grid': 2}}
+
+
+@pytest.mark.parametrize('name', RANDOM)
+def test_random_operations_share_one_signature(name):
+    function = getattr(augment, name)
+    first, second, *rest = inspect.signature(function).parameters.values()
+    assert (first.name, second.name) == ('key', 'image')
+    assert all(p.kind is p.KEYWORD_ONLY for p in rest) and 'report' in {p.name for p in rest}
+    image = jnp.asarray(picture(8, 12)[:, :8])
+    call = jax.jit(lambda key, image: function(key, image, **NEEDED.get(name, {}), report=True))
+    result, drawn = call(jax.random.key(1), image)
+    assert jnp.issubdtype(result.dtype, jnp.floating) and isinstance(drawn, dict)
+    # uint8 stands for the same values in [0, 1].
+    np.testing.assert_allclose(result, call(jax.random.key(1), as_float(image))[0], atol=tolerances.FLOAT32)
+
+
+def test_quantisation():
+    image = as_float(picture(16, 16))
+    for seed, spacing in enumerate(('random', 'uniform')):
+        ours, drawn = augment.random_quantise(jax.random.key(seed), image, regions=5, spacing=spacing, report=True)
+        for channel in range(3):
+            before, after = np.asarray(image[..., channel]).ravel(), np.asarray(ours[..., channel]).ravel()
+            edges, values = np.asarray(drawn['edges'][channel]), np.asarray(drawn['values'][channel])
+            region = np.clip(np.searchsorted(edges, before, side='right') - 1, 0, 4)
+            np.testing.assert_array_equal(after, values[region])
+            assert (np.diff(after[np.argsort(before, kind='stable')]) >= 0).all()
+            assert before.min() <= after.min() and after.max() <= before.max()
+            assert ((values >= edges[:-1]) & (values <= edges[1:])).all()
+            if spacing == 'uniform':
+                np.testing.assert_allclose(np.diff(edges), np.ptp(before) / 5, atol=tolerances.FLOAT32)
+
+
+def test_shuffled_patches_are_the_same_patches():
+    image = as_float(picture(8, 12))
+    shuffled, drawn = augment.random_patch_shuffle(jax.random.key(2), image, grid=4, report=True)
+    order = np.asarray(drawn['permutation'])
+    assert sorted(order) == list(range(16)) and (order != np.arange(16)).any()
+    cell = lambda x, i: np.asarray(x)[2 * (i // 4) : 2 * (i // 4) + 2, 3 * (i % 4) : 3 * (i % 4) + 3]  # noqa: E731
+    for place in range(16):
+        np.testing.assert_array_equal(cell(shuffled, place), cell(image, order[place]))
+    back = augment.shuffle_patches(shuffled, jnp.argsort(drawn['permutation']), grid=4)
+    np.testing.assert_array_equal(back, image)
+
+
+def test_jigsaw_tiles_lie_in_their_cells():
+    height = width = 24
+    place = jnp.stack(jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing='ij'), -1).astype(jnp.float32)
+    tiles, drawn = jax.jit(lambda k: augment.jigsaw_tiles(k, place, grid=3, tile=5, report=True))(jax.random.key(0))
+    assert tiles.shape == (9, 5, 5, 2)
+    for tile, cell in zip(np.asarray(tiles), np.asarray(drawn['permutation']), strict=True):
+        np.testing.assert_array_equal(tile // 8, np.broadcast_to([cell // 3, cell % 3], tile.shape))
+        np.testing.assert_array_equal(tile, tile[0, 0] + np.stack(np.meshgrid(range(5), range(5), indexing='ij'), -1))
+
+
+def test_mixtures():
+    images = jnp.asarray(np.random.default_rng(0).random((6, 8, 10, 3), np.float32))
+    mixed, drawn = augment.mixup(jax.random.key(0), images, alpha=0.4)
+    share, partner = np.asarray(drawn['share'])[:, None, None, None], np.asarray(drawn['partner'])
+    np.testing.assert_allclose(mixed, share * images + (1 - share) * images[partner], atol=tolerances.FLOAT32)
+    assert len(np.unique(share)) == 6
+    assert len(np.unique(augment.mixup(jax.random.key(0), images, shared=True)[1]['share'])) == 1
+    mixed, drawn = augment.cutmix(jax.random.key(1), images)
+    partner = np.asarray(drawn['partner'])
+    for i in range(6):
+        top, left, height, width = np.asarray(drawn['box'][i]).astype(int)
+        expected = np.array(images[i])
+        expected[top : top + height, left : left + width] = images[partner[i]][top : top + height, left : left + width]
+        np.testing.assert_array_equal(mixed[i], expected)
+        np.testing.assert_allclose(drawn['share'][i], 1 - height * width / 80, atol=tolerances.FLOAT32)
+
+
+def test_erasing_and_cutout_write_their_box():
+    image = as_float(picture(16, 16))
+    for function, fields in ((augment.random_erasing, {'p': 1.0}), (augment.random_cutout, {'side': 6})):
+        out, drawn = function(jax.random.key(3), image, value=0.5, report=True, **fields)
+        top, left, height, width = np.asarray(drawn['box']).astype(int)
+        inside = np.zeros((16, 16), bool)
+        inside[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)] = True
+        assert inside.any() and not inside.all()
+        np.testing.assert_array_equal(np.asarray(out), np.where(inside[..., None], 0.5, image))
+
+
+def test_gathered_interpolation_equals_the_dense_product():
+    image = as_float(picture(32, 36))
+    matrix, translation = augment.affine_map(25.0, (3.0, -2.0), 0.8, (5.0, 0.0))
+    dense = augment.affine(image, matrix, translation, fill=0.3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(warp, '_DENSE_SIDE', 0)
+        np.testing.assert_allclose(augment.affine(image, matrix, translation, fill=0.3), dense, atol=1e-5)
+
+
+SHORT = {'both': {'size': 8, 'count': 2, 'crop': {'scale': (0.2, 1.0)}, 'flip': 0.5, 'grey': 0.5}}
+
+
+def test_views_do_not_depend_on_devices():
+    images = np.random.default_rng(0).integers(0, 256, (16, 10, 12, 3), np.uint8)
+    make = jax.jit(augment.make_views(SHORT))
+    one, drawn = make(jax.random.key(3), images, jnp.arange(16))
+    mesh = jax.make_mesh((8,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data'))
+    placed = jax.device_put(images, sharding), jax.device_put(np.arange(16), sharding)
+    eight, again = make(jax.random.key(3), *placed)
+    for a, b in zip(one, eight, strict=True):
+        np.testing.assert_allclose(a, b, atol=tolerances.FLOAT32)
+    jax.tree.map(np.testing.assert_array_equal, drawn, again)
+
+
+def test_views_of_images_cropped_elsewhere():
+    """What a worker cropped with the device's box becomes the device's view."""
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 10, 12, 3), np.uint8))
+    make = jax.jit(augment.make_views(SHORT))
+    whole, drawn = make(jax.random.key(3), images, jnp.arange(4))
+    crop = jax.jit(jax.vmap(lambda image, box: augment.crop_and_resize(image, box, 8)))
+    boxes = [d['box'] for d in drawn]
+    given = {'crops': [crop(images, b) for b in boxes], 'boxes': boxes}
+    again, also = make(jax.random.key(3), given, jnp.arange(4))
+    for a, b in zip(whole, again, strict=True):
+        np.testing.assert_allclose(a, b, atol=tolerances.FLOAT32)
+    np.testing.assert_array_equal(also[1]['box'], boxes[1])

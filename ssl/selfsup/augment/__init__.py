@@ -1,31 +1,81 @@
-"""Augmentation on the device: pure functions `(key, image, *, …) -> image`, batched by `vmap`."""
+"""Augmentation on the device: pure functions `(key, image, *, …) -> image`, batched by `vmap`.
 
-from .blur import gaussian_blur, random_blur
-from .colour import color_jitter, grey_scale, random_gamma, random_grey, random_noise, random_solarise, solarise
-from .geometry import affine, crop_and_resize, random_affine, random_flip, random_resized_crop, sample_crop
-from .pipeline import check_spec, make_evaluation, make_view, make_views, to_float
+An image is `[height, width, channels]`, uint8 or floating point in [0, 1]; what comes out is floating
+point. `random_*` functions draw their parameters from the key, the others are given them; `report=True`
+also returns what was drawn. Only :func:`mixup` and :func:`cutmix` take a batch.
+"""
+
+from ._common import to_float
+from .blur import gaussian_blur, random_blur, sharpen
+from .colour import color_jitter, grey_scale, jitter, random_grey, shift_hue
+from .constants import NORMALISATION
+from .geometry import crop_and_resize, random_flip, random_resized_crop, sample_crop
+from .mixing import cutmix, mixup
+from .patches import erase, jigsaw_tiles, random_cutout, random_erasing, random_patch_shuffle, shuffle_patches
+from .pipeline import check_spec, make_evaluation, make_view, make_views, normalise
+from .policy import rand_augment
 from .recipes import RECIPES
+from .tone import (
+    autocontrast,
+    equalise,
+    posterise,
+    quantise,
+    random_autocontrast,
+    random_equalise,
+    random_gamma,
+    random_noise,
+    random_posterise,
+    random_quantise,
+    random_solarise,
+    solarise,
+)
+from .warp import affine, affine_map, random_affine, random_rotation, rotate
 
 __all__ = [
+    'NORMALISATION',
     'RECIPES',
     'affine',
+    'affine_map',
+    'autocontrast',
     'check_spec',
     'color_jitter',
     'crop_and_resize',
+    'cutmix',
+    'equalise',
+    'erase',
     'gaussian_blur',
     'grey_scale',
+    'jigsaw_tiles',
+    'jitter',
     'make_evaluation',
     'make_view',
     'make_views',
+    'mixup',
+    'normalise',
+    'posterise',
+    'quantise',
+    'rand_augment',
     'random_affine',
+    'random_autocontrast',
     'random_blur',
+    'random_cutout',
+    'random_equalise',
+    'random_erasing',
     'random_flip',
     'random_gamma',
     'random_grey',
     'random_noise',
+    'random_patch_shuffle',
+    'random_posterise',
+    'random_quantise',
     'random_resized_crop',
+    'random_rotation',
     'random_solarise',
+    'rotate',
     'sample_crop',
+    'sharpen',
+    'shift_hue',
+    'shuffle_patches',
     'solarise',
     'to_float',
 ]

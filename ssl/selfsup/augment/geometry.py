@@ -1,4 +1,4 @@
-"""Crops, flips and affine maps, each a pure function of (key, image).
+"""Crops, resizing and flips, each a pure function of (key, image).
 
 Crop, resize and flip are one matrix product per axis: the antialiased interpolation weights of an axis
 form a small dense matrix, a flip reverses its rows, and the whole batch becomes two batched products,
@@ -11,9 +11,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-HIGHEST = jax.lax.Precision.HIGHEST
+from ._common import (
+    HIGHEST,
+    Image,
+    Report,
+    Result,
+    reported,
+    require_choice,
+    require_probability,
+    require_range,
+    to_float,
+)
+
 # Support radius of each interpolation kernel in input pixels, before antialiasing widens it.
 _SUPPORT = {'bilinear': 1.0, 'bicubic': 2.0}
+TRIES = 10
 
 
 def _kernel(x: Array, method: str) -> Array:
@@ -34,8 +46,7 @@ def resize_matrix(
     Antialiased as Pillow's `resize`: when shrinking, the kernel widens with the scale. Pixels outside
     the interval have weight zero, as after a crop, and each row sums to 1.
     """
-    if method not in _SUPPORT:
-        raise ValueError(f'method must be one of {", ".join(_SUPPORT)}, not {method!r}')
+    require_choice('method', method, tuple(_SUPPORT))
     scale = length / size
     centre = start + (jnp.arange(size) + 0.5) * scale
     pixel = jnp.arange(source) + 0.5
@@ -45,8 +56,28 @@ def resize_matrix(
     return weights / jnp.sum(weights, axis=1, keepdims=True)
 
 
-def crop_and_resize(
+def resample(
     image: Float[Array, 'height width channels'],
+    rows: Float[Array, 'new_height height'],
+    columns: Float[Array, 'new_width width'],
+    *,
+    clip: bool = False,
+) -> Float[Array, 'new_height new_width channels']:
+    """Applies one matrix to each axis of an image; `clip` keeps it in [0, 1] after each, as 8 bits would.
+
+    As rows of planes, `[height, channel, width]`, both products are plain ones without a transposition
+    between them: width is last for the first, height is first for the second.
+    """
+    planes = jnp.swapaxes(image, 1, 2)
+    planes = jnp.einsum('hcw,pw->hcp', planes, columns, precision=HIGHEST)
+    planes = jnp.clip(planes, 0.0, 1.0) if clip else planes
+    planes = jnp.einsum('oh,hcp->ocp', rows, planes, precision=HIGHEST)
+    planes = jnp.clip(planes, 0.0, 1.0) if clip else planes
+    return jnp.swapaxes(planes, 1, 2)
+
+
+def crop_and_resize(
+    image: Image,
     box: Float[Array, '4'],
     size: int,
     *,
@@ -55,16 +86,21 @@ def crop_and_resize(
 ) -> Float[Array, 'size size channels']:
     """The box (top, left, height, width, in pixels) of an image, resized to `size` × `size`, maybe mirrored.
 
-    Values are clipped to [0, 1], because the bicubic kernel overshoots.
+    Equals Pillow's `crop` and `resize` but for its rounding to 8 bits after each axis. Values are
+    clipped to [0, 1] after each axis as there, because the bicubic kernel overshoots.
     """
-    box = box.astype(image.dtype)
+    image = to_float(image)
+    if not isinstance(box, jax.core.Tracer):
+        top, left, height, width = (float(side) for side in box)
+        if min(top, left) < 0 or min(height, width) <= 0:
+            raise ValueError(f'box {[top, left, height, width]} must not start before 0 or be empty')
+        if top + height > image.shape[0] or left + width > image.shape[1]:
+            raise ValueError(f'box {[top, left, height, width]} is larger than the image {list(image.shape)}')
+    box = jnp.asarray(box).astype(image.dtype)
     rows = resize_matrix(box[0], box[2], image.shape[0], size, method=method)
     columns = resize_matrix(box[1], box[3], image.shape[1], size, method=method)
     columns = jnp.where(flip, columns[::-1], columns)
-    # Contract columns first: channels stay innermost and both products are plain batched matmuls.
-    image = jnp.einsum('pw,hwc->hpc', columns, image, precision=HIGHEST)
-    image = jnp.einsum('oh,hpc->opc', rows, image, precision=HIGHEST)
-    return jnp.clip(image, 0.0, 1.0)
+    return resample(image, rows, columns, clip=True)
 
 
 def sample_crop(
@@ -79,14 +115,16 @@ def sample_crop(
 
     Ten tries: area uniform in `scale` of the image, log aspect ratio uniform in `ratio`, sides rounded,
     accepted if it fits; else the largest centred box whose ratio is allowed.
+    `selfsup.data.crops` draws the same boxes without jax, for workers that decode.
 
     Returns:
       (top, left, height, width) in whole pixels.
     """
-    tries = 10
+    require_range('scale', scale, 0.0, 1.0)
+    require_range('ratio', ratio, 0.0)
     area_key, ratio_key, top_key, left_key = jax.random.split(key, 4)
-    area = height * width * jax.random.uniform(area_key, (tries,), minval=scale[0], maxval=scale[1])
-    log_ratio = jax.random.uniform(ratio_key, (tries,), minval=math.log(ratio[0]), maxval=math.log(ratio[1]))
+    area = height * width * jax.random.uniform(area_key, (TRIES,), minval=scale[0], maxval=scale[1])
+    log_ratio = jax.random.uniform(ratio_key, (TRIES,), minval=math.log(ratio[0]), maxval=math.log(ratio[1]))
     aspect = jnp.exp(log_ratio)
     w, h = jnp.round(jnp.sqrt(area * aspect)), jnp.round(jnp.sqrt(area / aspect))
     fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
@@ -108,74 +146,25 @@ def sample_crop(
 
 def random_resized_crop(
     key: PRNGKeyArray,
-    image: Float[Array, 'height width channels'],
+    image: Image,
     *,
     size: int,
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
     method: str = 'bilinear',
-) -> Float[Array, 'size size channels']:
-    """A random box of the image resized to `size`; see :func:`sample_crop` and :func:`resize_matrix`."""
-    box = sample_crop(key, image.shape[0], image.shape[1], scale=scale, ratio=ratio)
-    return crop_and_resize(image, box, size, method=method)
+    report: bool = False,
+) -> Float[Array, 'size size channels'] | Report:
+    """A random box of the image resized to `size`; see :func:`sample_crop`. Reports `box`."""
+    image = to_float(image)
+    box = sample_crop(key, image.shape[0], image.shape[1], scale=scale, ratio=ratio).astype(image.dtype)
+    return reported(crop_and_resize(image, box, size, method=method), {'box': box}, report)
 
 
 def random_flip(
-    key: PRNGKeyArray, image: Float[Array, 'height width channels'], *, p: float = 0.5
-) -> Float[Array, 'height width channels']:
-    """Mirrors left and right with probability `p`."""
-    return jnp.where(jax.random.bernoulli(key, p), image[:, ::-1], image)
-
-
-def affine(
-    image: Float[Array, 'height width channels'],
-    matrix: Float[Array, '2 2'],
-    translation: Float[Array, '2'],
-    *,
-    fill: float = 0.0,
-) -> Float[Array, 'height width channels']:
-    """Resamples the image bilinearly: output pixel p, from the centre, is read at `matrix`·p + `translation`.
-
-    Coordinates are (row, column) in pixels; what lies outside the image is `fill`.
-    """
-    height, width, _ = image.shape
-    rows = jnp.arange(height) - (height - 1) / 2
-    columns = jnp.arange(width) - (width - 1) / 2
-    y = matrix[0, 0] * rows[:, None] + matrix[0, 1] * columns[None, :] + translation[0] + (height - 1) / 2
-    x = matrix[1, 0] * rows[:, None] + matrix[1, 1] * columns[None, :] + translation[1] + (width - 1) / 2
-    # One triangle weight per source row and column: small images make the dense product cheaper than
-    # four gathers, and fast on every device.
-    weight_y = jnp.maximum(1.0 - jnp.abs(y[..., None] - jnp.arange(height)[None, None]), 0.0)
-    weight_x = jnp.maximum(1.0 - jnp.abs(x[..., None] - jnp.arange(width)[None, None]), 0.0)
-    shifted = image - fill
-    return jnp.einsum('opy,yxc,opx->opc', weight_y, shifted, weight_x, precision=HIGHEST) + fill
-
-
-def random_affine(
-    key: PRNGKeyArray,
-    image: Float[Array, 'height width channels'],
-    *,
-    degrees: float = 10.0,
-    translate: float = 0.1,
-    scale: tuple[float, float] = (0.9, 1.1),
-    shear: float = 0.0,
-    fill: float = 0.0,
-) -> Float[Array, 'height width channels']:
-    """A random rotation, zoom, shear and shift.
-
-    Args:
-      degrees: rotation uniform in ±degrees.
-      translate: shift uniform in ± this share of each side.
-      scale: zoom, log-uniform between the two.
-      shear: shear uniform in ± this many degrees.
-      fill: value outside the image.
-    """
-    height, width, _ = image.shape
-    angle_key, zoom_key, shear_key, shift_key = jax.random.split(key, 4)
-    angle = jnp.deg2rad(jax.random.uniform(angle_key, minval=-degrees, maxval=degrees))
-    zoom = jnp.exp(jax.random.uniform(zoom_key, minval=math.log(scale[0]), maxval=math.log(scale[1])))
-    slant = jnp.tan(jnp.deg2rad(jax.random.uniform(shear_key, minval=-shear, maxval=shear)))
-    shift = jax.random.uniform(shift_key, (2,), minval=-translate, maxval=translate)
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
-    matrix = jnp.array([[cos, -sin], [sin, cos]]) @ jnp.array([[1.0, 0.0], [slant, 1.0]]) / zoom
-    return affine(image, matrix, shift * jnp.array([height, width]), fill=fill)
+    key: PRNGKeyArray, image: Image, *, p: float = 0.5, vertical: bool = False, report: bool = False
+) -> Result | Report:
+    """Mirrors left and right (or, `vertical`, top and bottom) with probability `p`. Reports `flip`."""
+    require_probability(p)
+    image = to_float(image)
+    flip = jax.random.bernoulli(key, p)
+    return reported(jnp.where(flip, image[::-1] if vertical else image[:, ::-1], image), {'flip': flip}, report)

@@ -7,30 +7,93 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
-from . import blur, colour, geometry
+from . import blur, colour, geometry, patches, policy, tone, warp
+from ._common import to_float
 
-# Every operation a specification may name, in the order in which they run.
-OPERATIONS = ('crop', 'affine', 'flip', 'jitter', 'grey', 'blur', 'solarise', 'gamma', 'noise')
+# Every operation a specification may name, in the order in which they run, with the number of its stream
+# of random numbers. Numbers are never given away again: runs of old configs keep their draws.
+STREAMS = {
+    'crop': 0,
+    'affine': 1,
+    'rotation': 9,
+    'flip': 2,
+    'rand_augment': 10,
+    'jitter': 3,
+    'grey': 4,
+    'blur': 5,
+    'solarise': 6,
+    'posterise': 11,
+    'equalise': 12,
+    'autocontrast': 13,
+    'quantise': 14,
+    'gamma': 7,
+    'noise': 8,
+    'patch_shuffle': 15,
+    'cutout': 16,
+    'erase': 17,
+}
+OPERATIONS = tuple(STREAMS)
 _FIELDS = {
     'crop': ('scale', 'ratio', 'method'),
     'affine': ('degrees', 'translate', 'scale', 'shear', 'fill'),
-    'flip': None,
+    'rotation': ('degrees', 'fill'),
+    'rand_augment': ('operations', 'strength'),
     'jitter': ('brightness', 'contrast', 'saturation', 'hue', 'p'),
-    'grey': None,
-    'blur': ('p', 'sigma'),
+    'blur': ('p', 'sigma', 'dialect', 'kernel'),
     'solarise': ('p', 'threshold'),
+    'posterise': ('p', 'bits'),
+    'quantise': ('p', 'regions', 'spacing', 'value'),
     'gamma': ('strength',),
     'noise': ('deviation',),
+    'patch_shuffle': ('p', 'grid'),
+    'cutout': ('p', 'side', 'value'),
+    'erase': ('p', 'scale', 'ratio', 'value'),
 }
-# Operations whose value is a bare probability, and the function each of the others calls.
+# Operations whose value is a bare probability.
+_BARE = ('flip', 'grey', 'equalise', 'autocontrast')
 _FUNCTIONS: dict[str, Callable] = {
-    'affine': geometry.random_affine,
+    'affine': warp.random_affine,
+    'rotation': warp.random_rotation,
+    'rand_augment': policy.rand_augment,
     'jitter': colour.color_jitter,
+    'grey': colour.random_grey,
     'blur': blur.random_blur,
-    'solarise': colour.random_solarise,
-    'gamma': colour.random_gamma,
-    'noise': colour.random_noise,
+    'solarise': tone.random_solarise,
+    'posterise': tone.random_posterise,
+    'equalise': tone.random_equalise,
+    'autocontrast': tone.random_autocontrast,
+    'quantise': tone.random_quantise,
+    'gamma': tone.random_gamma,
+    'noise': tone.random_noise,
+    'patch_shuffle': patches.random_patch_shuffle,
+    'cutout': patches.random_cutout,
+    'erase': patches.random_erasing,
 }
+# Operations that need three channels.
+COLOUR = ('rand_augment', 'jitter', 'grey')
+_WORDS = {
+    'method': ('bilinear', 'bicubic'),
+    'dialect': blur.DIALECTS,
+    'spacing': ('random', 'uniform'),
+}
+
+
+def _check_field(where: str, field: str, entry: Any) -> None:
+    """Refuses a value that cannot be meant; the operations check what is particular to them when they are traced."""
+    if field == 'p' and not 0 <= entry <= 1:
+        raise ValueError(f'{where} is a probability and must lie in [0, 1], not {entry!r}')
+    if field in ('scale', 'ratio', 'sigma') and not 0 < entry[0] <= entry[1]:
+        raise ValueError(f'{where} must be a range (low, high) with 0 < low <= high, not {entry!r}')
+    if field in _WORDS and entry not in _WORDS[field]:
+        raise ValueError(f'{where} must be {" or ".join(map(repr, _WORDS[field]))}, not {entry!r}')
+    if field == 'hue' and not 0 <= entry <= 0.5:
+        raise ValueError(f'{where} must lie in [0, 0.5], not {entry!r}')
+    if field in ('brightness', 'contrast', 'saturation', 'deviation', 'strength', 'degrees') and not entry >= 0:
+        raise ValueError(f'{where} must not be negative, and is {entry!r}')
+    if field in ('threshold', 'translate') and not 0 <= entry <= 1:
+        raise ValueError(f'{where} must lie in [0, 1], not {entry!r}')
+    if field in ('regions', 'grid', 'side', 'operations', 'bits') and (not isinstance(entry, int) or entry < 1):
+        raise ValueError(f'{where} must be a positive integer, not {entry!r}')
 
 
 def check_spec(name: str, spec: dict[str, Any]) -> None:
@@ -40,62 +103,74 @@ def check_spec(name: str, spec: dict[str, Any]) -> None:
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f'{name}.{operation} must be a positive integer, not {value!r}')
             continue
-        if operation not in OPERATIONS:
+        if operation not in STREAMS:
             raise ValueError(f'{name}.{operation} is no operation; known are {", ".join(OPERATIONS)}')
-        fields = _FIELDS[operation]
-        for field, entry in {operation: value}.items() if fields is None else dict(value).items():
-            where = f'{name}.{operation}' if fields is None else f'{name}.{operation}.{field}'
-            if fields is not None and field not in fields:
-                raise ValueError(f'{where} is unknown; {operation} takes {", ".join(fields)}')
-            if (field == 'p' or fields is None) and not 0 <= entry <= 1:
-                raise ValueError(f'{where} is a probability and must lie in [0, 1], not {entry!r}')
-            if field in ('scale', 'ratio', 'sigma') and not 0 < entry[0] <= entry[1]:
-                raise ValueError(f'{where} must be a range (low, high) with 0 < low <= high, not {entry!r}')
-            if field == 'method' and entry not in ('bilinear', 'bicubic'):
-                raise ValueError(f"{where} must be 'bilinear' or 'bicubic', not {entry!r}")
-            if field == 'hue' and not 0 <= entry <= 0.5:
-                raise ValueError(f'{where} must lie in [0, 0.5], not {entry!r}')
+        if operation in _BARE:
+            _check_field(f'{name}.{operation}', 'p', value)
+            continue
+        for field, entry in dict(value).items():
+            where = f'{name}.{operation}.{field}'
+            if field not in _FIELDS[operation]:
+                raise ValueError(f'{where} is unknown; {operation} takes {", ".join(_FIELDS[operation])}')
+            _check_field(where, field, entry)
     if 'crop' in spec and 'size' not in spec:
         raise ValueError(f'{name}.crop needs {name}.size')
+    if dict(spec.get('crop', {})).get('scale', (1, 1))[1] > 1:
+        raise ValueError(f'{name}.crop.scale={spec["crop"]["scale"]!r} asks for crops larger than the image')
 
 
-def make_view(spec: dict[str, Any]) -> Callable[[PRNGKeyArray, Array], tuple[Array, dict[str, Array]]]:
-    """The function `(key, image) -> (view, sampled parameters)` of a specification.
+def make_view(spec: dict[str, Any]) -> Callable[..., tuple[Array, dict[str, Any]]]:
+    """The function `(key, image, box=None) -> (view, sampled parameters)` of a specification.
 
-    Each operation has the key `fold_in(key, its number in OPERATIONS)`, so adding or dropping one
-    leaves the others' draws as they were. The image is `[height, width, channels]` in [0, 1]. The
-    parameters are `box` (crop, in pixels) and `flip`, for methods that need to know where a view
-    came from.
+    Each operation has the key `fold_in(key, its number in STREAMS)`, so adding or dropping one leaves
+    the others' draws as they were. The image is `[height, width, channels]`, uint8 or in [0, 1]. Where
+    `box` is given, the image was cropped to it and resized already (by the worker that decoded it), and
+    only the flip of the crop is left to do.
+
+    The parameters are `box` (crop, in pixels), `flip`, and under the name of each other operation what
+    its function reports: for methods that match or predict transformations. Inside `jit` those that
+    nobody reads cost nothing.
     """
 
-    def view(key: PRNGKeyArray, image: Array) -> tuple[Array, dict[str, Array]]:
-        keys = {name: jax.random.fold_in(key, number) for number, name in enumerate(OPERATIONS)}
-        height, width, _ = image.shape
-        box = jnp.array([0.0, 0.0, height, width], image.dtype)
+    def view(key: PRNGKeyArray, image: Array, box: Array | None = None) -> tuple[Array, dict[str, Any]]:
+        image = to_float(image)
+        keys = {name: jax.random.fold_in(key, number) for name, number in STREAMS.items() if name in spec}
+        height, width, channels = image.shape
+        if channels != 3:
+            for name in COLOUR:
+                if name in spec:
+                    raise ValueError(f'{name} needs images of 3 channels, and these have {channels}')
         flip = jax.random.bernoulli(keys['flip'], spec['flip']) if 'flip' in spec else jnp.asarray(False)
-        if 'crop' in spec:
+        if 'crop' in spec and box is None:
             crop = dict(spec['crop'])
             method = crop.pop('method', 'bilinear')
             box = geometry.sample_crop(keys['crop'], height, width, **crop).astype(image.dtype)
             image = geometry.crop_and_resize(image, box, spec['size'], flip=flip, method=method)
         elif 'flip' in spec:
             image = jnp.where(flip, image[:, ::-1], image)
+        sampled: dict[str, Any] = {'flip': flip}
+        sampled['box'] = jnp.array([0.0, 0.0, height, width], image.dtype) if box is None else box
         for name in OPERATIONS:
-            if name == 'grey' and name in spec:
-                image = colour.random_grey(keys[name], image, p=spec[name])
-            elif name in _FUNCTIONS and name in spec:
-                image = _FUNCTIONS[name](keys[name], image, **spec[name])
-        return image, {'box': box, 'flip': flip}
+            if name in _FUNCTIONS and name in spec:
+                fields = {'p': spec[name]} if name in _BARE else spec[name]
+                image, sampled[name] = _FUNCTIONS[name](keys[name], image, **fields, report=True)
+        return image, sampled
 
     return view
 
 
-def _normalise(images: Array, mean: tuple, std: tuple) -> Array:
+def normalise(images: Array, mean: tuple, std: tuple) -> Array:
+    """(images − mean)/std per channel; one entry serves all channels."""
     channels = images.shape[-1]
     if len(mean) not in (1, channels) or len(mean) != len(std):
         raise ValueError(f'mean and std have {len(mean)} and {len(std)} entries for images of {channels} channels')
     shape = (1,) * (images.ndim - 1) + (-1,)
     return (images - jnp.asarray(mean, images.dtype).reshape(shape)) / jnp.asarray(std, images.dtype).reshape(shape)
+
+
+def expand(specs: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """One specification per view, in the order in which views come out."""
+    return [spec for spec in specs.values() for _ in range(spec.get('count', 1))]
 
 
 def make_views(
@@ -112,20 +187,21 @@ def make_views(
       each example's position in the global batch, and, per view, which row it is drawn from (None:
       the example's own row). Example i's view v has the key
       `fold_in(fold_in(key, positions[i]), v)`, so it depends on nothing but step, position and view.
+      Where workers have cropped already, the images are `{'crops': one array per view, 'boxes': likewise}`.
     """
-    expanded = [spec for spec in specs.values() for _ in range(spec.get('count', 1))]
-    functions = [make_view(spec) for spec in expanded]
+    functions = [make_view(spec) for spec in expand(specs)]
 
     def views(
-        key: PRNGKeyArray, images: ArrayLike, positions: Array, sources: list[Array | None] | None = None
+        key: PRNGKeyArray, images: Any, positions: Array, sources: list[Array | None] | None = None
     ) -> tuple[tuple[Array, ...], tuple[dict, ...]]:
-        images = to_float(images)
         keys = jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
         out, sampled = [], []
         for number, function in enumerate(functions):
-            rows = images if sources is None or sources[number] is None else images[sources[number]]
-            image, params = jax.vmap(lambda k, x, f=function, n=number: f(jax.random.fold_in(k, n), x))(keys, rows)
-            out.append(_normalise(image, mean, std))
+            rows = (images['crops'][number], images['boxes'][number]) if isinstance(images, dict) else (images,)
+            if sources is not None and sources[number] is not None:
+                rows = tuple(x[sources[number]] for x in rows)
+            image, params = jax.vmap(lambda k, *x, f=function, n=number: f(jax.random.fold_in(k, n), *x))(keys, *rows)
+            out.append(normalise(image, mean, std))
             sampled.append(params)
         return tuple(out), tuple(sampled)
 
@@ -151,24 +227,13 @@ def make_evaluation(
             new = (round(height * resize / min(height, width)), round(width * resize / min(height, width)))
             rows = geometry.resize_matrix(0.0, float(height), height, new[0], method=method)
             columns = geometry.resize_matrix(0.0, float(width), width, new[1], method=method)
-            images = jnp.einsum('oh,bhwc,pw->bopc', rows, images, columns, precision=geometry.HIGHEST)
-            images = jnp.clip(images, 0.0, 1.0)
+            images = jax.vmap(lambda image: geometry.resample(image, rows, columns, clip=True))(images)
             height, width = new
         if crop:
             if crop > min(height, width):
                 raise ValueError(f'a centre crop of {crop} does not fit into images of {height}x{width}')
             top, left = (height - crop) // 2, (width - crop) // 2
             images = images[:, top : top + crop, left : left + crop]
-        return _normalise(images, mean, std)
+        return normalise(images, mean, std)
 
     return prepare
-
-
-def to_float(images: ArrayLike) -> Array:
-    """uint8 images to [0, 1] float32; float images as they are (at least float32)."""
-    images = jnp.asarray(images)
-    if images.dtype == jnp.uint8:
-        return images.astype(jnp.float32) / 255.0
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise TypeError(f'images must be uint8 in 0..255 or floating point in [0, 1], not {images.dtype}')
-    return images.astype(jnp.promote_types(images.dtype, jnp.float32))

@@ -14,19 +14,37 @@ def _jitter(brightness: float, contrast: float, saturation: float, hue: float, p
 
 
 def _natural(
-    size: int, *, scale=(0.08, 1.0), method='bicubic', jitter: Spec, grey=0.2, blur=0.0, solarise=0.0, count=1
+    size: int,
+    *,
+    scale=(0.08, 1.0),
+    method='bicubic',
+    jitter: Spec,
+    grey=0.2,
+    blur=0.0,
+    dialect='pillow',
+    solarise=0.0,
+    count=1,
 ) -> Spec:
     spec: Spec = dict(size=size, count=count, crop=dict(scale=scale, ratio=(3 / 4, 4 / 3), method=method))
     spec.update(flip=0.5, jitter=jitter, grey=grey)
     if blur:
-        spec['blur'] = dict(p=blur, sigma=(0.1, 2.0))
+        spec['blur'] = dict(p=blur, sigma=(0.1, 2.0), dialect=dialect)
     if solarise:
         spec['solarise'] = dict(p=solarise, threshold=128 / 255)
     return spec
 
 
 def byol(size: int) -> dict[str, Spec]:
-    """BYOL, Barlow Twins and VICReg: blur 1.0 / 0.1, solarise 0 / 0.2."""
+    """BYOL: blur 1.0 / 0.1, a sampled Gaussian of 23 taps at 224 as in its own code, solarise 0 / 0.2."""
+    colours = _jitter(0.4, 0.4, 0.2, 0.1)
+    return dict(
+        first=_natural(size, jitter=colours, blur=1.0, dialect='gaussian'),
+        second=_natural(size, jitter=colours, blur=0.1, dialect='gaussian', solarise=0.2),
+    )
+
+
+def vicreg(size: int) -> dict[str, Spec]:
+    """VICReg and Barlow Twins: BYOL's with Pillow's blur."""
     colours = _jitter(0.4, 0.4, 0.2, 0.1)
     return dict(
         first=_natural(size, jitter=colours, blur=1.0),
@@ -35,8 +53,8 @@ def byol(size: int) -> dict[str, Spec]:
 
 
 def simclr(size: int) -> dict[str, Spec]:
-    """SimCLR on ImageNet, colour strength 1."""
-    return dict(both=_natural(size, jitter=_jitter(0.8, 0.8, 0.8, 0.2), blur=0.5, count=2))
+    """SimCLR on ImageNet, colour strength 1, blur by a sampled Gaussian of a tenth of the side."""
+    return dict(both=_natural(size, jitter=_jitter(0.8, 0.8, 0.8, 0.2), blur=0.5, dialect='gaussian', count=2))
 
 
 def moco_v2(size: int) -> dict[str, Spec]:
@@ -147,4 +165,5 @@ RECIPES = {
     'solo_vicreg': solo_vicreg,
     'solo_w_mse': solo_w_mse,
     'swav': swav,
+    'vicreg': vicreg,
 }
