@@ -44,6 +44,7 @@ def main(arguments: list[str]) -> int:
     cli.prepare()
     from ..engine import initial
     from .folder import write
+    from .weights import resize_for
 
     side = cli.integer('image-size', values['image-size'])
     if values['stem'] not in ('auto', 'imagenet', 'cifar', 'cifar_pad2'):
@@ -62,7 +63,8 @@ def main(arguments: list[str]) -> int:
     )
     count = sum(int(np.prod(a.shape)) for n, a in arrays.items() if not n.endswith('num_batches_tracked'))
     fields = ', '.join(f'{k}={weights.model[k]}' for k in ('stem', 'patch', 'heads', 'positions') if k in weights.model)
-    sides = f'resized to {weights.resize}, cropped to {weights.crop}' if weights.crop else 'at their own size'
+    resize, crop = (resize_for(side), side) if side else (weights.resize, weights.crop)
+    sides = f'resized to {resize}, cropped to {crop}' if crop else 'at their own size'
     print(
         f'{values["to"]}: {weights.model["name"]} ({fields}) of {weights.origin or "selfsup"}, {len(arrays)} arrays of '
         f'{count:,} numbers as {values["names"]} names them; images {sides}, mean {weights.mean}, std {weights.std}'
