@@ -62,7 +62,7 @@ def defaults() -> ConfigDict:
     c.predictor = _head(())  # after the projector, of the methods that have one (BYOL, SimSiam, ...); () for none
 
     c.data = ConfigDict()
-    c.data.source = 'digits'  # digits, tfds:<name>, npz:<file> or folder:<path>
+    c.data.source = 'digits'  # digits, tfds:<name>, npz:<file>, folder:<path> or shards:<folder>
     c.data.dir = ''  # where TFDS keeps its data sets; '' is TFDS's own default
     c.data.batch_size = 256  # global, over all devices
     c.data.holdout = 0.1  # share of train never trained on; diagnostics during training use it
@@ -73,6 +73,10 @@ def defaults() -> ConfigDict:
     c.data.pad = 0  # zero border, in pixels, around every image
     c.data.feed = 'auto'  # 'resident' (all images on the device), 'streaming', or 'auto' by size
     c.data.workers = 0  # processes that decode for the streaming feed; 0 uses threads
+    # Where the views' random crops are taken: on the 'device', from the image at data.image_size, or on
+    # 'reading', from the full image as the papers do (streaming feed; image_size is then evaluation's).
+    c.data.crop = 'device'
+    c.data.on_corrupt = 'stop'  # an image that cannot be decoded: 'stop', or 'skip' to take the next one
 
     c.augment = ConfigDict()
     c.augment.recipe = 'digits'  # a row of selfsup.augment.RECIPES, copied into `views`; '' uses `views` alone
@@ -414,6 +418,8 @@ def validate(config: ConfigDict) -> None:
     _require(config.data.batch_size >= 2, 'data.batch_size must be at least 2: statistics need two examples')
     for field, choices in (
         ('data.feed', ('auto', 'resident', 'streaming')),
+        ('data.crop', ('device', 'reading')),
+        ('data.on_corrupt', ('stop', 'skip')),
         ('data.channels', (0, 1, 3)),
         ('train.precision', ('float32', 'bfloat16')),
         ('train.on_nonfinite', ('stop', 'skip')),
@@ -450,7 +456,7 @@ def validate(config: ConfigDict) -> None:
         except (ValueError, TypeError, IndexError) as error:
             raise UserError(str(error)) from error
     for field in ('temperature', 'teacher_temperature', 'student_temperature', 'epsilon', 'groups', 'prototypes',
-                  'iterations', 'clusterings', 'assign', 'directions', 'block'):  # fmt: skip
+                  'iterations', 'clusterings', 'assign', 'directions', 'block', 'warmup_hold'):  # fmt: skip
         if field in config.method:
             _require(config.method[field] > 0, f'method.{field} must be positive, not {config.method[field]}')
     if 'queue' in config.method:

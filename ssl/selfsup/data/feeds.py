@@ -5,8 +5,9 @@ A feed is called with the first step and the number of steps of a dispatch and r
 `data` holds the dispatch's own images `[steps, batch, …]`.
 """
 
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,10 +16,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..errors import UserError
 from ..parallel import DATA_AXIS, replicated
+from .draws import Crop
 from .order import batch_indices
-from .sources import Source
+from .sources import Source, readable
+from .workers import Processes, Threads, Work
 
-# Below this many bytes a data set is kept on the device; above, it is streamed.
+# Up to this many bytes a data set is kept on the device by default, and whole on each; above, it is streamed.
 RESIDENT_LIMIT = 2 * 1024**3
 
 
@@ -29,14 +32,25 @@ def place(mesh: Mesh, array: np.ndarray, spec: PartitionSpec | None = None) -> j
 
 
 class Resident:
-    """All images on every device as uint8; nothing but indices crosses the bus per step."""
+    """All images on the devices as uint8; nothing but indices crosses the bus per step.
+
+    Every device has them all, unless that takes more than `RESIDENT_LIMIT`: then each has its share, and
+    the step's gather becomes one exchange of a batch's rows.
+    """
 
     resident = True
 
-    def __init__(self, source: Source, *, seed: int, batch_size: int, mesh: Mesh):
+    def __init__(self, source: Source, *, seed: int, batch_size: int, mesh: Mesh, on_corrupt: str = 'stop'):
         self.seed, self.count, self.batch_size, self.mesh = seed, len(source), batch_size, mesh
         self.waited = 0.0
-        self.data = {'image': place(mesh, source.images()), 'label': place(mesh, source.labels)}
+        images, labels, self.skipped = source.arrays(on_corrupt)
+        _tell(source.name, {}, self.skipped)
+        spread = None
+        if images.nbytes > RESIDENT_LIMIT and mesh.size > 1:
+            spread = PartitionSpec(DATA_AXIS)
+            rest = -len(images) % mesh.size  # shares must be equal; the last rows are never asked for
+            images, labels = (np.concatenate([x, x[:rest]]) for x in (images, labels))
+        self.data = {'image': place(mesh, images, spread), 'label': place(mesh, labels, spread)}
 
     def __call__(self, step: int, steps: int) -> tuple[dict[str, jax.Array], jax.Array]:
         indices = batch_indices(self.seed, step, steps, self.count, self.batch_size)
@@ -44,68 +58,92 @@ class Resident:
 
 
 class Streaming:
-    """Images decoded ahead of the step by grain's threads or processes.
+    """Images decoded ahead of the step by threads or by processes that know nothing of jax.
 
     Dispatch is asynchronous: while the device works on one dispatch, the loop is already here for the
     next, so decoding, the copy to the device and the step overlap. The position is the step number,
     and resuming needs no iterator state.
+
+    With `crops` the readers take every view's random crop from the full image, with the boxes that the
+    step would draw; `image` is then `{'crops': one array a view, 'boxes': likewise}`.
     """
 
     resident = False
 
-    def __init__(self, source: Source, *, seed: int, batch_size: int, mesh: Mesh, workers: int = 0):
-        self.source, self.seed, self.count, self.batch_size, self.mesh = source, seed, len(source), batch_size, mesh
-        self.workers = workers
+    def __init__(
+        self,
+        source: Source,
+        *,
+        seed: int,
+        batch_size: int,
+        mesh: Mesh,
+        workers: int = 0,
+        crops: Sequence[Crop] = (),
+        channels: int = 0,
+        on_corrupt: str = 'stop',
+    ):
+        self.source, self.mesh = source, mesh
         self.waited = 0.0
-        self._next = -1
-        self._iterator: Iterator[dict[str, np.ndarray]] = iter(())
         # Each process reads only its own rows of every batch.
         process, processes = jax.process_index(), jax.process_count()
-        self._rows = range(batch_size)[process * batch_size // processes : (process + 1) * batch_size // processes]
+        rows = (process * batch_size // processes, (process + 1) * batch_size // processes)
+        work = Work(source.reader, source.name, len(source), seed, batch_size, rows, crops, channels, on_corrupt)
+        self._read = Processes(work, workers) if workers else Threads(work)
+        self._told: dict[int, str] = {}
+        self._views = len(crops)
 
-    def _start(self, step: int) -> None:
-        import grain
+    @property
+    def skipped(self) -> dict[int, str]:
+        """Corrupt images met so far: number -> what is wrong."""
+        return self._read.skipped
 
-        seed, count, batch_size, rows, source = self.seed, self.count, self.batch_size, self._rows, self.source
-        width = len(rows)
-
-        def fetch(position: int) -> dict[str, Any]:
-            number, row = divmod(int(position), width)
-            index = batch_indices(seed, number, 1, count, batch_size)[0][rows[row]]
-            return {'index': index, **source[int(index)]}
-
-        dataset = grain.MapDataset.range(step * width, 2**62).map(fetch).batch(width, drop_remainder=True)
-        threads = grain.ReadOptions(num_threads=0 if self.workers else 8, prefetch_buffer_size=2 * width)
-        iterable = dataset.to_iter_dataset(threads)
-        if self.workers:
-            iterable = iterable.mp_prefetch(grain.MultiprocessingOptions(num_workers=self.workers))
-        self._iterator = iter(iterable)
-
-    def __call__(self, step: int, steps: int) -> tuple[dict[str, jax.Array], jax.Array]:
+    def __call__(self, step: int, steps: int) -> tuple[dict[str, Any], jax.Array]:
         started = time.perf_counter()
-        if step != self._next:
-            self._start(step)
-        self._next = step + steps
-        try:
-            batches = [next(self._iterator) for _ in range(steps)]
-        except UserError:
-            raise
-        except ValueError as error:
-            raise UserError(
-                f'{self.source.name} cannot be batched: {error}; set data.image_size (and data.channels) '
-                f'to bring its images to one shape'
-            ) from error
-        stacked = {name: np.stack([b[name] for b in batches]) for name in ('image', 'label', 'index')}
+        batches = [self._read(number) for number in range(step, step + steps)]
+        _tell(self.source.name, self._told, self.skipped)
+        self._told = dict(self.skipped)
         sharding = NamedSharding(self.mesh, PartitionSpec(None, DATA_AXIS))
-        put = {k: jax.make_array_from_process_local_data(sharding, v) for k, v in stacked.items()}
+
+        def put(name: str) -> jax.Array:
+            rows = batches[0][name][None] if steps == 1 else np.stack([batch[name] for batch in batches])
+            return jax.make_array_from_process_local_data(sharding, rows)
+
+        for batch in batches:
+            batch['label'] = self.source.labels[batch['used']]
+            if self._views:
+                batch.update({f'box{view}': batch['boxes'][:, view] for view in range(self._views)})
+        image: Any = put('image') if not self._views else {
+            'crops': [put(f'crop{view}') for view in range(self._views)],
+            'boxes': [put(f'box{view}') for view in range(self._views)],
+        }  # fmt: skip
+        found = {'image': image, 'label': put('label')}, put('index')
         self.waited += time.perf_counter() - started
-        return {'image': put['image'], 'label': put['label']}, put['index']
+        return found
+
+    def close(self) -> None:
+        """Ends the readers; they also end with this process."""
+        self._read.close()
+
+
+def _tell(name: str, before: dict[int, str], now: dict[int, str]) -> None:
+    """Names the images that were skipped since `before`."""
+    for number in now.keys() - before.keys():
+        print(f'skipped, {len(now)} of {name} so far: {now[number]}', file=sys.stderr)
 
 
 def make_feed(
-    kind: str, source: Source, *, seed: int, batch_size: int, mesh: Mesh, workers: int = 0
+    kind: str,
+    source: Source,
+    *,
+    seed: int,
+    batch_size: int,
+    mesh: Mesh,
+    workers: int = 0,
+    crops: Sequence[Crop] = (),
+    channels: int = 0,
+    on_corrupt: str = 'stop',
 ) -> Resident | Streaming:
-    """The feed of a config: 'resident', 'streaming', or 'auto' by the size of the set."""
+    """The feed of a config: 'resident', 'streaming', or 'auto' by the size of the set; see the two classes."""
     if len(source) < batch_size:
         raise UserError(
             f'data.batch_size={batch_size} is larger than the {len(source)} images to train on '
@@ -113,8 +151,12 @@ def make_feed(
         )
     if batch_size % mesh.size:
         raise UserError(f'data.batch_size={batch_size} must be a multiple of the {mesh.size} devices')
+    if crops and kind == 'resident':
+        raise UserError('data.crop=reading needs data.feed=streaming: resident images are cropped on the device')
     if kind == 'auto':
-        kind = 'resident' if len(source) * source[0]['image'].nbytes <= RESIDENT_LIMIT else 'streaming'
+        _, first = readable(0, len(source), source.reader.array, on_corrupt, {})
+        kind = 'resident' if not crops and len(source) * first.nbytes <= RESIDENT_LIMIT else 'streaming'
+    common: dict[str, Any] = {'seed': seed, 'batch_size': batch_size, 'mesh': mesh, 'on_corrupt': on_corrupt}
     if kind == 'resident':
-        return Resident(source, seed=seed, batch_size=batch_size, mesh=mesh)
-    return Streaming(source, seed=seed, batch_size=batch_size, mesh=mesh, workers=workers)
+        return Resident(source, **common)
+    return Streaming(source, **common, workers=workers, crops=crops, channels=channels)

@@ -5,18 +5,19 @@ Labels are for probes and evaluation; a source without labels gives −1.
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from ..errors import UserError, nearest
+from . import shards
+from .readers import Arrays, CorruptImage, Files, Fitted, Reader, Selected, Tfds
 
 IMAGE_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm'}
-KINDS = ('digits', 'tfds:<name>', 'npz:<file>', 'folder:<path>')
+KINDS = ('digits', 'tfds:<name>', 'npz:<file>', 'folder:<path>', 'shards:<folder>')
 
 
 class Source:
@@ -24,16 +25,15 @@ class Source:
 
     Attributes:
       name: what it was opened from.
+      reader: what reads the images; it can be sent to another process.
       labels: `[n]` int32, −1 where unknown.
       class_names: one name a class, empty without labels.
       fingerprint: hash of the content; a run belongs to it.
     """
 
-    def __init__(
-        self, name: str, read: Callable[[int], np.ndarray], labels: np.ndarray, class_names: Sequence[str], digest: str
-    ):
+    def __init__(self, name: str, reader: Reader, labels: np.ndarray, class_names: Sequence[str], digest: str):
         self.name = name
-        self._read = read
+        self.reader = reader
         self.labels = np.asarray(labels, np.int32)
         self.class_names = tuple(class_names)
         self.fingerprint = digest
@@ -42,10 +42,7 @@ class Source:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        image = self._read(int(index))
-        if image.ndim == 2:
-            image = image[..., None]
-        return {'image': image, 'label': self.labels[index]}
+        return {'image': self.reader.array(int(index)), 'label': self.labels[index]}
 
     @property
     def num_classes(self) -> int:
@@ -55,28 +52,48 @@ class Source:
         """The sub-sequence at `indices`."""
         indices = np.asarray(indices, np.int64)
         digest = _digest(self.fingerprint.encode(), indices.tobytes())
-        return Source(
-            f'{self.name}[{part}]', lambda i: self[indices[i]]['image'], self.labels[indices], self.class_names, digest
-        )
+        reader = Selected(self.reader, indices)
+        return Source(f'{self.name}[{part}]', reader, self.labels[indices], self.class_names, digest)
 
-    def mapped(self, change: Callable[[np.ndarray], np.ndarray], note: str) -> 'Source':
-        """The same sequence with every image changed; `note` says how and enters the fingerprint."""
-        digest = _digest(self.fingerprint.encode(), note.encode())
-        return Source(self.name, lambda i: change(self[i]['image']), self.labels, self.class_names, digest)
+    def images(self, on_corrupt: str = 'stop') -> np.ndarray:
+        """All images in one uint8 array; they must have one shape. See :func:`readable` for `on_corrupt`."""
+        return self.arrays(on_corrupt)[0]
 
-    def images(self) -> np.ndarray:
-        """All images in one uint8 array; they must have one shape."""
+    def arrays(self, on_corrupt: str = 'stop') -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+        """:meth:`images`, their labels, and what was skipped: number of an image -> why."""
         if len(self) == 0:
             raise UserError(f'{self.name} holds no images')
+        skipped: dict[int, str] = {}
+
+        def read(index: int) -> tuple[int, np.ndarray]:
+            return readable(index, len(self), self.reader.array, on_corrupt, skipped)
+
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            every = list(pool.map(lambda i: self[i]['image'], range(len(self))))
-        for index, image in enumerate(every):
-            if image.shape != every[0].shape:
+            rows = list(pool.map(read, range(len(self))))
+        for index, (_, image) in enumerate(rows):
+            if image.shape != rows[0][1].shape:
                 raise UserError(
-                    f'{self.name} mixes image shapes: number 0 is {list(every[0].shape)} and number {index} is '
+                    f'{self.name} mixes image shapes: number 0 is {list(rows[0][1].shape)} and number {index} is '
                     f'{list(image.shape)}; set data.image_size (and data.channels) to bring them to one'
                 )
-        return np.stack(every)
+        return np.stack([image for _, image in rows]), self.labels[[at for at, _ in rows]], skipped
+
+
+def readable(index: int, count: int, read: Any, on_corrupt: str, skipped: dict[int, str]) -> tuple[int, Any]:
+    """`(index, read(index))`, or, with `on_corrupt='skip'`, the next number whose image can be decoded.
+
+    The replacement is a function of the number alone, so that every data path and every repetition of a
+    run agrees on it. `skipped` gets the number of each corrupt image and what is wrong with it.
+    """
+    for offset in range(count):
+        at = (index + offset) % count
+        try:
+            return at, read(at)
+        except CorruptImage as error:
+            if on_corrupt != 'skip':
+                raise
+            skipped[at] = str(error)
+    raise UserError(f'none of the {count} images can be decoded, number {index} for one: {skipped[index]}')
 
 
 def _digest(*parts: bytes) -> str:
@@ -104,11 +121,11 @@ def from_arrays(name: str, images: np.ndarray, labels: np.ndarray | None, class_
     if len(labels) and not len(class_names) and labels.max() >= 0:
         class_names = [str(c) for c in range(int(labels.max()) + 1)]
     digest = _digest(np.ascontiguousarray(images).tobytes(), labels.astype(np.int32).tobytes())
-    return Source(name, lambda i: images[i], labels, class_names, digest)
+    return Source(name, Arrays(images), labels, class_names, digest)
 
 
 def open_source(spec: str, *, data_dir: str = '', test_fraction: float = 0.2) -> tuple[Source, Source]:
-    """The train and test sources of `digits`, `tfds:<name>`, `npz:<file>` or `folder:<path>`.
+    """The train and test sources of `digits`, `tfds:<name>`, `npz:<file>`, `folder:<path>` or `shards:<folder>`.
 
     Args:
       spec: what to open.
@@ -121,9 +138,11 @@ def open_source(spec: str, *, data_dir: str = '', test_fraction: float = 0.2) ->
     kind, _, rest = spec.partition(':')
     if kind == 'digits' and not rest:
         return _digits()
-    if kind in ('tfds', 'npz', 'folder') and rest:
+    if kind in ('tfds', 'npz', 'folder', 'shards') and rest:
         if kind == 'tfds':
             return _tfds(rest, data_dir)
+        if kind == 'shards':
+            return _shards(rest, 'train'), _shards(rest, 'test')
         return (_npz if kind == 'npz' else _folder)(rest, test_fraction)
     raise UserError(f'data.source={spec!r} is unknown{nearest(spec, KINDS)}')
 
@@ -198,7 +217,8 @@ def _tfds(name: str, data_dir: str) -> tuple[Source, Source]:
         labels = _tfds_labels(rows, labelled)
         names = getattr(info.features['label'], 'names', None) if labelled else ()
         digest = _digest(f'{info.full_name} {part} {len(rows)}'.encode(), labels.tobytes())
-        return Source(f'tfds:{name}[{part}]', lambda i: rows[i]['image'], labels, names or (), digest)
+        reader = Tfds(name, os.path.expanduser(data_dir) or None, part, rows)
+        return Source(f'tfds:{name}[{part}]', reader, labels, names or (), digest)
 
     return one('train'), one(test_name)
 
@@ -281,51 +301,19 @@ def _folder_source(root: Path) -> Source:
     if not files:
         raise UserError(f'{root} holds no images (looked for {", ".join(sorted(IMAGE_SUFFIXES))})')
     listing = '\n'.join(f'{f.relative_to(root)} {f.stat().st_size}' for f in files)
-    return Source(f'folder:{root}', lambda i: read_image(files[i]), np.array(labels), names, _digest(listing.encode()))
+    return Source(f'folder:{root}', Files(files), np.array(labels), names, _digest(listing.encode()))
 
 
-def read_image(file: Path) -> np.ndarray:
-    """An image file as uint8 `[height, width, channels]`, grey or RGB; the EXIF orientation is ignored.
-
-    Raises:
-      UserError: if the file is no image or is cut short, with its path.
-    """
-    try:
-        with Image.open(file) as image:
-            grey = image.mode in ('1', 'L', 'I', 'I;16', 'F', 'LA')
-            array = np.asarray(image.convert('L' if grey else 'RGB'))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise UserError(f'{file} cannot be read: {error.strerror}') from error
-        raise UserError(f'{file} is no image that can be decoded: {error}') from error
-    return array
+def _shards(path: str, part: str) -> Source:
+    packed = shards.open_part(Path(path).expanduser(), part)
+    digest = _digest(packed.fingerprint.encode())
+    return Source(f'shards:{path}[{part}]', packed.reader, packed.labels, packed.class_names, digest)
 
 
 def fitted(source: Source, *, image_size: int = 0, channels: int = 0, pad: int = 0) -> Source:
     """The source with every image brought to one size, channel count and border, where asked."""
     if not (image_size or channels or pad):
         return source
-
-    def change(image: np.ndarray) -> np.ndarray:
-        if image.ndim == 2:
-            image = image[..., None]
-        if channels == 3 and image.shape[-1] == 1:
-            image = np.repeat(image, 3, axis=-1)
-        elif channels == 1 and image.shape[-1] == 3:
-            image = np.asarray(Image.fromarray(image).convert('L'))[..., None]
-        if image_size and image.shape[:2] != (image_size, image_size):
-            image = _resize_and_crop(image, image_size)
-        return np.pad(image, ((pad, pad), (pad, pad), (0, 0))) if pad else image
-
-    return source.mapped(change, f'size {image_size} channels {channels} pad {pad}')
-
-
-def _resize_and_crop(image: np.ndarray, size: int) -> np.ndarray:
-    height, width = image.shape[:2]
-    scale = size / min(height, width)
-    shape = (max(size, round(width * scale)), max(size, round(height * scale)))
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    picture = picture.resize(shape, Image.Resampling.BICUBIC)
-    left, top = (shape[0] - size) // 2, (shape[1] - size) // 2
-    resized = np.asarray(picture.crop((left, top, left + size, top + size)))
-    return resized[..., None] if resized.ndim == 2 else resized
+    digest = _digest(source.fingerprint.encode(), f'size {image_size} channels {channels} pad {pad}'.encode())
+    reader = Fitted(source.reader, image_size, channels, pad)
+    return Source(source.name, reader, source.labels, source.class_names, digest)

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from .. import augment, optim
 from ..config import keywords, takes
-from ..data import feeds, sources
+from ..data import draws, feeds, sources
 from ..errors import UserError
 from ..methods import METHODS, Method
 from ..models import ENCODERS, MLP
@@ -123,4 +123,6 @@ def build_preparation(config: ConfigDict) -> Any:
 def build_feed(config: ConfigDict, source: sources.Source, mesh: Any) -> Any:
     """The feed of the training step."""
     c = config.data
-    return feeds.make_feed(c.feed, source, seed=config.seed, batch_size=c.batch_size, mesh=mesh, workers=c.workers)
+    common = {'seed': config.seed, 'batch_size': c.batch_size, 'mesh': mesh, 'on_corrupt': c.on_corrupt}
+    crops = draws.crops(config.augment.views.to_dict()) if c.crop == 'reading' else ()
+    return feeds.make_feed(c.feed, source, **common, workers=c.workers, crops=crops, channels=c.channels)

@@ -250,7 +250,7 @@ def untrained(run: Run) -> Encoder:
     batches = []
     for number in range(count):
         rows, indices = run.feed(number, 1)
-        batch = rows['image'][indices[0]] if run.feed.resident else rows['image'][0]
+        batch = rows['image'][indices[0]] if run.feed.resident else jax.tree.map(lambda x: x[0], rows['image'])
         batches.append((batch, indices[0]))
     del images
     extra = adapt_statistics(run.method, state.params, state.extra, batches, run.views, seed=run.config.seed)

@@ -209,7 +209,7 @@ def adapt_statistics(method: Method, params: Any, extra: Any, batches: Any, view
     @jax.jit
     def one(extra: Any, images: Array, index: Array, number: Array) -> Any:
         key = jax.random.fold_in(jax.random.key(seed), number)
-        seen, sampled = views(key, images, jnp.arange(images.shape[0]))
+        seen, sampled = views(key, images, jnp.arange(index.shape[0]))
         batch = {'views': seen, 'index': index, 'view_params': sampled}
         return method.embed(params, extra, batch, key)[1]
 

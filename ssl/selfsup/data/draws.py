@@ -1,0 +1,121 @@
+"""The crop boxes that the step's augmentation would draw, without jax, for workers that decode.
+
+jax's random numbers are a counter-based generator (Threefry-2x32, 20 rounds: Salmon et al. 2011), so a
+few lines of NumPy give the same ones, and an example's crop is the same wherever it is taken.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import UserError
+
+# Streams below a step's key, as engine.step, augment.make_views and augment.make_view fold them in.
+_VIEWS, _CROP = 0, 0
+_TRIES = 10
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+Word = np.ndarray | np.uint32
+Key = tuple[Any, Any]  # two words: uint32, or arrays of them
+
+
+def _threefry(key: Key, high: Word, low: Word) -> Key:
+    """Two words of the stream of `key` at the counter (high, low), all uint32 of shapes that broadcast."""
+    words = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
+    x, y = high + words[0], low + words[1]
+    for group in range(5):
+        for rotation in _ROTATIONS[group % 2]:
+            x = x + y
+            y = (y << np.uint32(rotation)) | (y >> np.uint32(32 - rotation))
+            y = y ^ x
+        x = x + words[(group + 1) % 3]
+        y = y + words[(group + 2) % 3] + np.uint32(group + 1)
+    return x, y
+
+
+def _fold_in(key: Key, number: Any) -> Key:
+    """`jax.random.fold_in`."""
+    low = np.asarray(number, np.uint32)
+    return _threefry(key, np.zeros_like(low), low)
+
+
+def _uniform(key: Key, count: int) -> np.ndarray:
+    """`jax.random.uniform(key, (count,))` in float32, along a new last axis."""
+    low = np.arange(count, dtype=np.uint32)
+    x, y = _threefry((key[0][..., None], key[1][..., None]), np.zeros_like(low), low)
+    bits = ((x ^ y) >> np.uint32(9)) | np.uint32(0x3F800000)
+    return bits.view(np.float32) - np.float32(1)
+
+
+class Crop(NamedTuple):
+    """What a worker must know of a view: the fields of its specification's `crop`, and its size."""
+
+    size: int
+    scale: tuple[float, float]
+    ratio: tuple[float, float]
+    method: str
+
+
+class Draws(NamedTuple):
+    """Uniform numbers in [0, 1) for the boxes of some examples: areas and ratios `[n, tries]`, places `[n]`."""
+
+    area: np.ndarray
+    ratio: np.ndarray
+    top: np.ndarray
+    left: np.ndarray
+
+
+def crops(specs: dict[str, dict[str, Any]]) -> list[Crop]:
+    """The crop of every view of a recipe, in the order of the views.
+
+    Raises:
+      UserError: if a view has none.
+    """
+    found = []
+    for name, spec in specs.items():
+        if 'crop' not in spec:
+            raise UserError(f'augment.views.{name} has no crop, and data.crop=reading takes the crop of every view')
+        fields: dict[str, Any] = {'scale': (0.08, 1.0), 'ratio': (3 / 4, 4 / 3), 'method': 'bilinear', **spec['crop']}
+        crop = Crop(spec['size'], tuple(fields['scale']), tuple(fields['ratio']), fields['method'])
+        found += [crop] * spec.get('count', 1)
+    return found
+
+
+def draw(seed: int, step: int, positions: np.ndarray, views: int) -> list[Draws]:
+    """What each view's boxes are made of, for the examples at `positions` of the batch of a step."""
+    with np.errstate(over='ignore'):  # the generator's sums wrap around on purpose
+        root = (np.uint32(0), np.uint32(seed))
+        key = _fold_in(_fold_in(_fold_in(root, step), _VIEWS), np.asarray(positions))
+        found = []
+        for view in range(views):
+            crop = _fold_in(_fold_in(key, view), _CROP)
+            parts = [_threefry(crop, np.uint32(0), np.uint32(i)) for i in range(4)]  # jax.random.split
+            area, ratio = _uniform(parts[0], _TRIES), _uniform(parts[1], _TRIES)
+            found.append(Draws(area, ratio, _uniform(parts[2], 1)[..., 0], _uniform(parts[3], 1)[..., 0]))
+    return found
+
+
+def box(draws: Draws, row: int, height: int, width: int, crop: Crop) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of one example's crop: :func:`selfsup.augment.sample_crop` in NumPy.
+
+    The same up to the last bit of an exponential or a root, which decides a side once in some 100,000 boxes.
+    """
+    one = np.float32
+    low, high = one(math.log(crop.ratio[0])), one(math.log(crop.ratio[1]))
+    share = draws.area[row] * (one(crop.scale[1]) - one(crop.scale[0])) + one(crop.scale[0])
+    area = one(height * width) * np.maximum(share, one(crop.scale[0]))
+    aspect = np.exp(np.maximum(draws.ratio[row] * (high - low) + low, low))
+    w, h = np.round(np.sqrt(area * aspect)), np.round(np.sqrt(area / aspect))
+    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
+    if not fits.any():
+        w, h = width, height
+        if width / height < crop.ratio[0]:
+            h = round(width / crop.ratio[0])
+        elif width / height > crop.ratio[1]:
+            w = round(height * crop.ratio[1])
+        return (height - h) // 2, (width - w) // 2, h, w
+    first = int(np.argmax(fits))
+    h, w = int(h[first]), int(w[first])
+    top = min(int(draws.top[row] * one(height - h + 1)), height - h)
+    left = min(int(draws.left[row] * one(width - w + 1)), width - w)
+    return top, left, h, w

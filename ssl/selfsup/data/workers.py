@@ -1,0 +1,324 @@
+"""Reading the rows of a batch, in threads of this process or in processes of their own, without jax.
+
+Processes are started as `python -m selfsup.data.workers`, not forked (jax has threads) and not spawned
+(that would run the caller's main module, and import jax, in each). Steps are dealt out in turn: worker
+k of n reads steps k, k + n, …, so no queue decides an order and the position of a run is its step.
+Pixels come back through memory that both processes map, the rest through a pipe.
+"""
+
+import contextlib
+import mmap
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import traceback
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..errors import UserError
+from . import draws
+from .order import batch_indices
+from .readers import Reader, as_array, decoded
+from .sources import readable
+
+_METHODS = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}
+_AHEAD = 2  # steps that each worker may be ahead
+Batch = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Everything that decides the rows of a step that one process reads.
+
+    Attributes:
+      reader, name: the images, and what they are called in errors.
+      count: number of images.
+      seed, batch_size: of the run; the batch is global.
+      rows: which rows of every batch, first and one past the last.
+      crops: the crop of each view, taken on reading; empty gives the whole image.
+      channels: 1 or 3 converts, 0 takes what the first image has.
+      on_corrupt: 'stop' or 'skip', see :func:`.sources.readable`.
+    """
+
+    reader: Reader
+    name: str
+    count: int
+    seed: int
+    batch_size: int
+    rows: tuple[int, int]
+    crops: Sequence[draws.Crop] = ()
+    channels: int = 0
+    on_corrupt: str = 'stop'
+
+
+def cut(picture: Image.Image, name: str, boxes: list[tuple], crops: Sequence[draws.Crop], channels: int) -> list:
+    """The boxes of a picture, each resized to its view's size, uint8 `[size, size, channels]`.
+
+    A JPEG is decoded at a half, a quarter or an eighth where every box still has at least as many pixels
+    as its view: the decoder then skips most of its work.
+    """
+    full = picture.size
+    reduction = 1
+    if picture.format == 'JPEG':
+        room = min(min(h, w) / crop.size for (_, _, h, w), crop in zip(boxes, crops, strict=True))
+        reduction = max((r for r in (2, 4, 8) if r <= room), default=1)
+    if reduction > 1:
+        picture.draft(None, (full[0] // reduction, full[1] // reduction))
+    small = decoded(picture, name, channels)
+    views = []
+    for (top, left, height, width), crop in zip(boxes, crops, strict=True):
+        across, down = small.size[0] / full[0], small.size[1] / full[1]
+        box = (left * across, top * down, (left + width) * across, (top + height) * down)
+        whole = (int(box[0]), int(box[1]), -int(-box[2] // 1), -int(-box[3] // 1))
+        part = small.crop(whole)
+        inside = (box[0] - whole[0], box[1] - whole[1], box[2] - whole[0], box[3] - whole[1])
+        views.append(as_array(part.resize((crop.size, crop.size), _METHODS[crop.method], box=inside)))
+    return views
+
+
+class Rows:
+    """The rows of any step of a :class:`Work`, read in this process."""
+
+    def __init__(self, work: Work, threads: int = 0):
+        self.work = work
+        self._pool = ThreadPoolExecutor(threads) if threads else None
+        self.skipped: dict[int, str] = {}
+
+    def _views(self, index: int, row: int, drawn: list[draws.Draws]) -> tuple[list[np.ndarray], np.ndarray]:
+        work = self.work
+        with work.reader.picture(index) as picture:
+            width, height = picture.size
+            boxes = [draws.box(d, row, height, width, c) for d, c in zip(drawn, work.crops, strict=True)]
+            name = getattr(picture, 'filename', '') or f'{work.name} number {index}'
+            views = cut(picture, str(name), boxes, work.crops, work.channels)
+        return views, np.array(boxes, np.float32)
+
+    def __call__(self, step: int) -> Batch:
+        """The arrays of a step's rows.
+
+        Returns:
+          `index` and `used` (the same but where a corrupt image is replaced) `[rows]`; and `image`
+          `[rows, height, width, channels]`, or the views `crop0` … and their `boxes` `[rows, views, 4]`.
+        """
+        work = self.work
+        first, last = work.rows
+        indices = batch_indices(work.seed, step, 1, work.count, work.batch_size)[0][first:last]
+        drawn = draws.draw(work.seed, step, np.arange(first, last), len(work.crops))
+
+        def one(row: int) -> tuple[int, Any]:
+            look = (lambda i: self._views(i, row, drawn)) if work.crops else work.reader.array
+            return readable(int(indices[row]), work.count, look, work.on_corrupt, self.skipped)
+
+        numbers = range(last - first)
+        rows = list(self._pool.map(one, numbers)) if self._pool else [one(row) for row in numbers]
+        batch: Batch = {'index': indices, 'used': np.array([at for at, _ in rows], np.int64)}
+        if not work.crops:
+            return {**batch, 'image': self._stacked([image for _, image in rows], batch['used'])}
+        batch['boxes'] = np.stack([boxes for _, (_, boxes) in rows])
+        for view in range(len(work.crops)):
+            batch[f'crop{view}'] = self._stacked([views[view] for _, (views, _) in rows], batch['used'])
+        return batch
+
+    def _stacked(self, images: list[np.ndarray], used: np.ndarray) -> np.ndarray:
+        for at, image in zip(used, images, strict=True):
+            if image.shape != images[0].shape:
+                raise UserError(
+                    f'{self.work.name} cannot be batched: number {used[0]} is {list(images[0].shape)} and number {at} '
+                    f'is {list(image.shape)}; set data.image_size (and data.channels) to bring its images to one shape'
+                )
+        return np.stack(images)
+
+
+class Threads:
+    """Steps read by threads of this process, one step ahead."""
+
+    def __init__(self, work: Work, threads: int = 8):
+        self._rows = Rows(work, threads)
+        self._ahead = ThreadPoolExecutor(1)
+        self._waiting: dict[int, Future] = {}
+
+    @property
+    def skipped(self) -> dict[int, str]:
+        return self._rows.skipped
+
+    def __call__(self, step: int) -> Batch:
+        future = self._waiting.pop(step, None) or self._ahead.submit(self._rows, step)
+        self._waiting = {step + 1: self._waiting.get(step + 1) or self._ahead.submit(self._rows, step + 1)}
+        return future.result()
+
+    def close(self) -> None:
+        self._ahead.shutdown(wait=False, cancel_futures=True)
+
+
+def layout(work: Work) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and type of every array of a :class:`Work`'s batches, from its first image."""
+    rows = work.rows[1] - work.rows[0]
+    shapes: dict[str, tuple[tuple[int, ...], str]] = {'index': ((rows,), '<i4'), 'used': ((rows,), '<i8')}
+    _, first = readable(0, work.count, work.reader.array, work.on_corrupt, {})
+    if not work.crops:
+        return {**shapes, 'image': ((rows, *first.shape), '|u1')}
+    shapes['boxes'] = ((rows, len(work.crops), 4), '<f4')
+    channels = work.channels or first.shape[-1]
+    for view, crop in enumerate(work.crops):
+        shapes[f'crop{view}'] = ((rows, crop.size, crop.size, channels), '|u1')
+    return shapes
+
+
+def _slots(memory: mmap.mmap, shapes: dict[str, tuple[tuple[int, ...], str]]) -> list[Batch]:
+    """The arrays of each slot of a shared memory."""
+    slots, start = [], 0
+    for _ in range(_AHEAD):
+        slot: Batch = {}
+        for name, (shape, kind) in shapes.items():
+            count = int(np.prod(shape))
+            slot[name] = np.frombuffer(memory, kind, count, start).reshape(shape)
+            start += -(-slot[name].nbytes // 64) * 64
+        slots.append(slot)
+    return slots
+
+
+def _room(shapes: dict[str, tuple[tuple[int, ...], str]]) -> int:
+    return _AHEAD * sum(-(-int(np.prod(shape)) * np.dtype(kind).itemsize // 64) * 64 for shape, kind in shapes.values())
+
+
+class Processes:
+    """Steps read by worker processes, each up to two of its steps ahead."""
+
+    def __init__(self, work: Work, workers: int):
+        self.skipped: dict[int, str] = {}
+        shapes = layout(work)
+        self._workers = [_Process(work, shapes) for _ in range(workers)]
+        self._next = self._expected = -1
+
+    def __call__(self, step: int) -> Batch:
+        if step != self._expected:
+            for worker in self._workers:
+                worker.forget()
+            self._next = step
+        self._expected = step + 1
+        # The slot of the step that was handed out last is free again: it was copied.
+        while self._next < step + _AHEAD * len(self._workers):
+            self._workers[self._next % len(self._workers)].ask(self._next)
+            self._next += 1
+        batch, skipped = self._workers[step % len(self._workers)].answer()
+        self.skipped.update(skipped)
+        return batch
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.close()
+
+
+class _Process:
+    """One worker process, seen from here."""
+
+    def __init__(self, work: Work, shapes: dict[str, tuple[tuple[int, ...], str]]):
+        folder = '/dev/shm' if os.path.isdir('/dev/shm') else None
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.truncate(_room(shapes))
+            self._slots = _slots(mmap.mmap(file.fileno(), _room(shapes)), shapes)
+            root = str(Path(__file__).parents[2])
+            paths = os.pathsep.join([root, *filter(None, [os.environ.get('PYTHONPATH')])])
+            self._process = subprocess.Popen(
+                [sys.executable, '-m', 'selfsup.data.workers', str(file.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=(file.fileno(),),
+                env={**os.environ, 'PYTHONPATH': paths},
+                start_new_session=True,  # Ctrl-C is for the run, which ends its workers by closing their pipe
+            )
+        # Also when nobody closes the feed: a worker must not outlive it.
+        self._end = weakref.finalize(self, _end, self._process)
+        self._asked: list[int] = []
+        self._turn = 0
+        self._send((work, shapes))
+
+    def _send(self, what: Any) -> None:
+        assert self._process.stdin is not None
+        try:
+            pickle.dump(what, self._process.stdin)
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise RuntimeError(f'a worker that reads images ended with code {self._process.wait()}') from error
+
+    def ask(self, step: int) -> None:
+        """Puts a step into the worker's queue."""
+        self._asked.append(self._turn % _AHEAD)
+        self._send((step, self._turn % _AHEAD))
+        self._turn += 1
+
+    def answer(self) -> tuple[Batch, dict[int, str]]:
+        """The batch of the oldest step asked for, copied out of the shared memory; waits for it."""
+        assert self._process.stdout is not None
+        try:
+            outcome, content = pickle.load(self._process.stdout)
+        except EOFError as error:
+            raise RuntimeError(f'a worker that reads images ended with code {self._process.wait()}') from error
+        slot = self._slots[self._asked.pop(0)]
+        if outcome == 'refused':
+            raise UserError(content)
+        if outcome == 'failed':
+            raise RuntimeError(f'a worker that reads images failed:\n{content}')
+        return {name: array.copy() for name, array in slot.items()}, content
+
+    def forget(self) -> None:
+        """Drops what was asked for and not fetched."""
+        while self._asked:
+            with contextlib.suppress(UserError):
+                self.answer()
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._end()
+
+
+def _end(process: subprocess.Popen) -> None:
+    for pipe in (process.stdin, process.stdout):
+        with contextlib.suppress(BrokenPipeError):
+            pipe.close()  # type: ignore[union-attr]
+    process.wait()
+
+
+def main(descriptor: int) -> None:
+    """What a worker process does until its pipe closes."""
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), 'wb')
+    os.dup2(2, 1)  # what a library prints must not end up among the answers
+    work, shapes = pickle.load(requests)
+    slots = _slots(mmap.mmap(descriptor, _room(shapes)), shapes)
+    rows = Rows(work)
+    while True:
+        try:
+            step, slot = pickle.load(requests)
+        except EOFError:
+            return
+        try:
+            for name, array in rows(step).items():
+                if array.shape != slots[slot][name].shape:
+                    raise UserError(
+                        f'{work.name} cannot be batched: images of step {step} are {list(array.shape[1:])}, the first '
+                        f'is {list(slots[slot][name].shape[1:])}; set data.image_size (and data.channels)'
+                    )
+                slots[slot][name][...] = array
+            outcome = ('done', rows.skipped)
+        except UserError as error:
+            outcome = ('refused', str(error))
+        except Exception:
+            outcome = ('failed', traceback.format_exc())
+        try:
+            pickle.dump(outcome, answers)
+            answers.flush()
+        except BrokenPipeError:
+            return
+
+
+if __name__ == '__main__':
+    main(int(sys.argv[1]))

@@ -1,0 +1,282 @@
+"""Feeds: the same batches from memory, threads and processes; crops taken on reading; corrupt images; packing."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+from selfsup import augment, pack, parallel
+from selfsup.config import defaults, with_overrides
+from selfsup.data import draws, feeds, readers, shards, sources, workers
+from selfsup.engine import build
+from selfsup.errors import UserError
+
+VIEWS = {
+    'first': {'size': 16, 'crop': {'scale': (0.2, 1.0), 'method': 'bicubic'}, 'flip': 0.5},
+    'second': {'size': 12, 'crop': {}, 'flip': 0.5},
+}
+
+
+def photograph(rng, height, width):
+    coarse = rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """40 JPEGs of several sizes in two classes, train and test."""
+    root = tmp_path_factory.mktemp('photographs')
+    rng = np.random.default_rng(0)
+    for part, count in (('train', 16), ('test', 4)):
+        for name in ('cat', 'dog'):
+            (root / part / name).mkdir(parents=True)
+            for i in range(count):
+                size = (40 + 8 * (i % 3), 48 + 8 * (i % 2))
+                photograph(rng, *size).save(root / part / name / f'{i:02d}.jpg', quality=95)
+    return root
+
+
+def gathered(feed, step, steps):
+    data, indices = feed(step, steps)
+    image, label = np.asarray(data['image']), np.asarray(data['label'])
+    if feed.resident:
+        image, label = image[np.asarray(indices)], label[np.asarray(indices)]
+    return image, label, np.asarray(indices)
+
+
+@pytest.mark.parametrize('number', [0, 2])
+def test_resident_and_streaming_give_the_same_batches(number):
+    source, _ = sources.open_source('digits')
+    mesh = parallel.data_mesh(2)
+    options = {'seed': 3, 'batch_size': 64, 'mesh': mesh}
+    resident = feeds.make_feed('resident', source, **options)
+    streaming = feeds.make_feed('streaming', source, **options, workers=number)
+    for step, steps in ((0, 1), (1, 2), (20, 3), (23, 1), (0, 1)):  # across epochs, and back
+        for a, b in zip(gathered(resident, step, steps), gathered(streaming, step, steps), strict=True):
+            np.testing.assert_array_equal(a, b)
+    streaming.close()
+
+
+def test_a_large_set_is_spread_over_the_devices(monkeypatch):
+    source, _ = sources.open_source('digits')
+    options = {'seed': 3, 'batch_size': 64, 'mesh': parallel.data_mesh(8)}
+    whole = feeds.make_feed('resident', source, **options)
+    monkeypatch.setattr(feeds, 'RESIDENT_LIMIT', 1000)
+    spread = feeds.make_feed('resident', source, **options)
+    assert spread.data['image'].addressable_shards[0].data.shape[0] == -(-len(source) // 8)
+    gather = jax.jit(lambda data, indices: {name: array[indices] for name, array in data.items()})
+    for a, b in zip(*(jax.tree.leaves(gather(*feed(21, 2))) for feed in (whole, spread)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize('shape', [(375, 500), (40, 200), (33, 32)])
+def test_boxes_are_those_of_the_step(shape):
+    positions, crop = np.arange(50, 82), draws.crops(VIEWS)
+
+    @jax.jit
+    def device(step):
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(11), step), 0)
+        keys = jax.vmap(lambda p: jax.random.fold_in(key, p))(positions)
+        names = [(v, {k: c for k, c in s['crop'].items() if k != 'method'}) for v, s in enumerate(VIEWS.values())]
+
+        def draw(key, view, fields):
+            key = jax.random.fold_in(jax.random.fold_in(key, view), 0)
+            return augment.sample_crop(key, *shape, **fields)
+
+        return [jax.vmap(lambda k, v=v, f=f: draw(k, v, f))(keys) for v, f in names]
+
+    for step in (0, 7, 2**31):
+        ours, theirs = draws.draw(11, step, positions, 2), device(np.uint32(step))
+        for view in range(2):
+            boxes = [draws.box(ours[view], row, *shape, crop[view]) for row in range(32)]
+            np.testing.assert_array_equal(boxes, theirs[view])
+
+
+def open_feed(folder, number=0, **fields):
+    source = sources.fitted(sources.open_source(f'folder:{folder}')[0], image_size=16, channels=3)
+    options = {'seed': 5, 'batch_size': 8, 'mesh': parallel.data_mesh(2), 'crops': draws.crops(VIEWS), 'channels': 3}
+    return source, feeds.make_feed('streaming', source, **options, workers=number, **fields)
+
+
+@pytest.mark.parametrize('number', [0, 3])
+def test_crops_on_reading_are_the_devices_crops(folder, number, tmp_path):
+    for file in (folder / 'train').rglob('*.jpg'):  # another format, since a JPEG may be decoded at a lower scale
+        (tmp_path / file.parent.name).mkdir(exist_ok=True)
+        with Image.open(file) as picture:
+            picture.crop((0, 0, 48, 40)).save(tmp_path / file.parent.name / f'{file.stem}.png')
+    source, feed = open_feed(tmp_path, number)
+    make = jax.jit(augment.make_views(VIEWS, mean=(0.0,), std=(1.0,)))
+    for step in (0, 1, 6):
+        data, indices = feed(step, 1)
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(5), step), 0)
+        views, params = make(key, jax.tree.map(lambda x: x[0], data['image']), jnp.arange(8))
+        full = np.stack([source.reader.inner.array(index) for index in np.asarray(indices)[0]])
+        expected, drawn = make(key, full, jnp.arange(8))
+        # Pillow rounds after each axis, and Pillow 13 cuts the cubic kernel's overshoot in another order.
+        for ours, theirs, a, b, far in zip(views, expected, params, drawn, (6, 1.01), strict=True):
+            jax.tree.map(np.testing.assert_array_equal, a, b)
+            assert np.abs(np.asarray(ours) - np.asarray(theirs)).max() < far / 255
+    feed.close()
+
+
+def test_a_large_jpeg_is_decoded_smaller(tmp_path):
+    picture = photograph(np.random.default_rng(1), 400, 480)
+    picture.save(tmp_path / 'large.jpg', quality=95)
+    crops = draws.crops({'a': VIEWS['second']})
+    with Image.open(tmp_path / 'large.jpg') as opened:
+        (small,) = workers.cut(opened, 'large', [(40, 80, 200, 240)], crops, 3)
+        assert opened.size == (60, 50)  # an eighth: 200 pixels are 25 then, and 12 are needed
+    expected = np.asarray(picture.crop((80, 40, 320, 240)).resize((12, 12), Image.Resampling.BILINEAR), float)
+    assert np.abs(small - expected).mean() < 4
+
+
+def test_workers_do_not_import_jax(folder, tmp_path):
+    code = """
+import pickle, sys
+from selfsup.data import workers
+work = pickle.loads(sys.stdin.buffer.read())
+rows = workers.Rows(work)(0)
+assert rows['crop0'].shape == (8, 16, 16, 3), rows['crop0'].shape
+assert not {'jax', 'tensorflow', 'grain'} & set(sys.modules)
+"""
+    import pickle
+
+    source, _ = sources.open_source(f'folder:{folder}')
+    work = workers.Work(source.reader, source.name, len(source), 0, 8, (0, 8), draws.crops(VIEWS), 3)
+    subprocess.run([sys.executable, '-c', code], input=pickle.dumps(work), check=True)
+
+
+@pytest.fixture
+def broken(folder, tmp_path):
+    """The folder with one file cut short and one that is no image."""
+    for file in folder.rglob('*.jpg'):
+        target = tmp_path / 'broken' / file.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read_bytes())
+    short, other = (tmp_path / 'broken' / 'train' / name for name in ('cat/03.jpg', 'dog/05.jpg'))
+    short.write_bytes(short.read_bytes()[:300])
+    other.write_text('no image')
+    return tmp_path / 'broken'
+
+
+@pytest.mark.parametrize('number', [0, 2])
+def test_corrupt_images_stop_a_run_or_are_named_and_skipped(broken, number, capsys):
+    _, feed = open_feed(broken, number)
+    with pytest.raises(UserError, match=r'(cat/03|dog/05)\.jpg is no image that can be decoded'):
+        for step in range(4):  # an epoch
+            feed(step, 1)
+    feed.close()
+    source, feed = open_feed(broken, number, on_corrupt='skip')
+    rows = [feed(step, 1) for step in range(4)]
+    assert sorted(feed.skipped) == [3, 21]
+    message = capsys.readouterr().err
+    assert '03.jpg is no image' in message and '05.jpg is no image' in message and message.count('skipped') == 2
+    # The next image stands in, label and all; the number of the example stays.
+    for data, indices in rows:
+        for index, label in zip(np.asarray(indices)[0], np.asarray(data['label'])[0], strict=True):
+            assert label == source.labels[{3: 4, 21: 22}.get(index, index)]
+    feed.close()
+    images, _, skipped = source.arrays('skip')
+    assert sorted(skipped) == [3, 21]
+    np.testing.assert_array_equal(images[3], images[4])
+
+
+def test_mixed_channels_are_refused(tmp_path):
+    for i in range(8):
+        Image.fromarray(np.zeros((9, 9) if i == 5 else (9, 9, 3), np.uint8)).save(tmp_path / f'{i}.png')
+    source, _ = sources.open_source(f'folder:{tmp_path}')
+    for number in (0, 1):
+        feed = feeds.make_feed('streaming', source, seed=0, batch_size=4, mesh=parallel.data_mesh(1), workers=number)
+        with pytest.raises(UserError, match=r'cannot be batched.*set data.image_size \(and data.channels\)'):
+            feed(0, 1), feed(1, 1)
+        feed.close()
+
+
+@pytest.mark.parametrize('where', ['device', 'reading'])
+def test_a_config_trains_on_crops_of_the_full_image(folder, where):
+    config = defaults()
+    config.data.source, config.data.image_size, config.data.channels = f'folder:{folder}', 20, 3
+    config.augment.recipe, config.augment.views = '', VIEWS
+    config = with_overrides(config, [f'data.crop={where}', 'data.feed=streaming', 'data.batch_size=8'])
+    data = build.open_data(config)
+    feed = build.build_feed(config, data.train, parallel.data_mesh(2))
+    rows, _ = feed(0, 2)
+    shapes = [x.shape for x in jax.tree.leaves(rows['image'])]
+    whole, parts = [(2, 8, 20, 20, 3)], [(2, 8, 4), (2, 8, 4), (2, 8, 16, 16, 3), (2, 8, 12, 12, 3)]
+    assert shapes == (whole if where == 'device' else parts)
+    feed.close()
+
+
+def test_crops_on_reading_need_a_crop_and_a_stream(folder):
+    with pytest.raises(UserError, match=r'augment.views.a has no crop'):
+        draws.crops({'a': {'flip': 0.5}})
+    with pytest.raises(UserError, match='data.crop=reading needs data.feed=streaming'):
+        source, _ = sources.open_source('digits')
+        feeds.make_feed('resident', source, seed=0, batch_size=8, mesh=parallel.data_mesh(1), crops=draws.crops(VIEWS))
+
+
+def run_pack(*arguments):
+    return pack.main([f'--{a}' for a in arguments])
+
+
+def test_packed_images_are_those_of_the_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(pack, 'SHARD_IMAGES', 10)
+    (tmp_path / 'classes.txt').write_text('dog\n')
+    run_pack(f'data=folder:{folder}', f'out={tmp_path / "packed"}', 'short-side=44')
+    train, test = sources.open_source(f'shards:{tmp_path / "packed"}')
+    whole, _ = sources.open_source(f'folder:{folder}')
+    assert len(list((tmp_path / 'packed').glob('train-*.array_record'))) == 4
+    assert (len(train), len(test)) == (32, 8) and train.class_names == ('cat', 'dog')
+    np.testing.assert_array_equal(train.labels, whole.labels)
+    for i in range(32):
+        full, small = whole[i]['image'], train[i]['image']
+        if min(full.shape[:2]) <= 44:
+            np.testing.assert_array_equal(full, small)
+        else:
+            assert min(small.shape[:2]) == 44
+            resized = Image.fromarray(full).resize(small.shape[1::-1], Image.Resampling.BICUBIC)
+            assert np.abs(np.asarray(resized, float) - small).mean() < 8  # JPEG's loss
+    run_pack(f'data=folder:{folder}', f'out={tmp_path / "dogs"}', f'classes={tmp_path / "classes.txt"}')
+    dogs, _ = sources.open_source(f'shards:{tmp_path / "dogs"}')
+    assert len(dogs) == 16 and dogs.class_names == ('dog',) and set(dogs.labels) == {0}
+    np.testing.assert_array_equal(dogs[0]['image'], whole[16]['image'])
+    # Another process opens them again.
+    feed = feeds.make_feed(
+        'streaming', dogs, seed=0, batch_size=4, mesh=parallel.data_mesh(1), workers=1, crops=draws.crops(VIEWS)
+    )
+    assert feed(0, 1)[0]['image']['crops'][0].shape == (1, 4, 16, 16, 3)
+    feed.close()
+
+
+def test_bad_packing(folder, broken, tmp_path, capsys):
+    for arguments, message in (
+        (('quality=200',), 'quality=200 must lie in'),
+        (('on-corrupt=perhaps',), 'must be stop or skip'),
+        (('classes=/nowhere',), 'there is no such file'),
+        (('config.seed=1',), 'pack has no config'),
+    ):
+        with pytest.raises(UserError, match=message):
+            run_pack(f'data=folder:{folder}', f'out={tmp_path / "out"}', *arguments)
+    with pytest.raises(UserError, match='is not empty'):
+        run_pack(f'data=folder:{folder}', f'out={folder}')
+    with pytest.raises(UserError, match=r'\.jpg is no image that can be decoded'):
+        run_pack(f'data=folder:{broken}', f'out={tmp_path / "stopped"}')
+    with pytest.raises(UserError, match='holds no packed train images'):
+        sources.open_source(f'shards:{tmp_path / "stopped"}')
+    run_pack(f'data=folder:{broken}', f'out={tmp_path / "skipped"}', 'on-corrupt=skip')
+    assert capsys.readouterr().out.count('skipped: ') == 2
+    train, _ = sources.open_source(f'shards:{tmp_path / "skipped"}')
+    assert len(train) == 30
+    meta = json.loads((tmp_path / 'skipped' / shards.META).read_text())
+    (tmp_path / 'skipped' / meta['parts']['test']['files'][0]).unlink()
+    with pytest.raises(UserError, match='is not whole: .* is missing; pack it again'):
+        sources.open_source(f'shards:{tmp_path / "skipped"}')
+
+
+def test_unreadable_files_are_named(tmp_path):
+    with pytest.raises(UserError, match=r'gone\.png cannot be read: No such file'):
+        readers.read_image(tmp_path / 'gone.png')
