@@ -1,123 +1,200 @@
-"""Evaluations against scikit-learn, and exactness under a padded last batch."""
+"""Every evaluation through the same table: exact under padding and over devices, blind to test labels, clear in its errors."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from selfsup import evals
-from selfsup.data.sources import open_source
+import selfsup.evals.features
+from selfsup import evals, parallel
 from selfsup.errors import UserError
-from selfsup.evals.features import check
-from selfsup.evals.knn import predict
-from selfsup.evals.linear import draw_per_class
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
+from selfsup.evals import EVALUATIONS, Features
+
+CLASSES = 4
+# Small settings of each evaluation, all that it is asked for here.
+SETTINGS = {
+    'knn': {'neighbours': (1, 5, 9), 'temperatures': (0.07, 1.0)},
+    'logistic': {'inverse_regularizations': (1e-3, 1e-1)},
+    'sgd': {'learning_rates': (0.01, 0.1), 'epochs': 5, 'batch_size': 16},
+    'low_label': {'label_counts': (2,), 'shares': (0.1,), 'draws': 2},
+    'few_shot': {'ways': 3, 'shots': (2,), 'queries': 3, 'episodes': 10, 'chunk': 6},
+    'clustering': {'restarts': 2, 'iterations': 10},
+    'retrieval': {'ks': (1, 5)},
+    'label_noise': {'rates': (0.0, 0.4), 'draws': 2},
+    'ranks': {},
+}
+# What each says of how many of its predictions hit, where nothing else enters: over all constant labels they sum to 1.
+HITS = {
+    'knn': 'knn', 'logistic': 'linear_logistic', 'sgd': 'linear_sgd', 'low_label': 'low_label_2',
+    'clustering': 'cluster_accuracy', 'label_noise': 'label_noise_0.4',
+}  # fmt: skip
+SHARDED = ('knn', 'logistic', 'sgd', 'few_shot', 'clustering', 'retrieval')
+
+
+def blobs(count, seed, dim=6):
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count) % CLASSES
+    centres = np.random.default_rng(99).normal(size=(CLASSES, dim))
+    rows = 0.8 * centres[labels] + generator.normal(size=(count, dim))
+    return Features(rows.astype(np.float32), labels.astype(np.int32))
 
 
 @pytest.fixture(scope='module')
-def digits():
-    return tuple(
-        evals.Features(s.images().reshape(len(s), -1).astype(np.float32) / 255, s.labels) for s in open_source('digits')
-    )
+def data():
+    return blobs(90, 0), blobs(53, 1)
 
 
-def test_padding_of_the_last_batch_changes_nothing():
+def run(name, train, test, **more):
+    return EVALUATIONS[name](train, test, **{**SETTINGS[name], **more})
+
+
+def relabelled(features, labels):
+    return Features(features.features, np.asarray(labels, np.int32))
+
+
+@pytest.mark.parametrize('name', EVALUATIONS)
+def test_test_labels_choose_nothing(data, name):
+    """With random test labels every choice and every number of train stays, and predictions do not follow them."""
+    train, test = data
+    truth = run(name, train, test)
+    random = relabelled(test, np.random.default_rng(0).integers(0, CLASSES, len(test.labels)))
+    if name not in ('few_shot', 'retrieval'):  # these make queries of classes, so other labels ask other questions
+        other = run(name, train, random)
+        kept = [
+            key for key in truth if key.startswith('chosen_') or key in ('rankme', 'alpha_req', 'held_out_accuracy')
+        ]
+        assert {k: truth[k] for k in kept} == {k: other[k] for k in kept}
+        assert set(truth) == set(other) and all(isinstance(v, float) for v in truth.values())
+    if name in HITS:
+        constant = [run(name, train, relabelled(test, np.full(len(test.labels), c))) for c in range(CLASSES)]
+        np.testing.assert_allclose(sum(c[HITS[name]] for c in constant), 1.0, atol=1e-6)
+    again = run(name, train, test)
+    assert truth == again, 'not a function of its arguments'
+
+
+def test_every_evaluation_is_in_the_tables():
+    assert set(SETTINGS) == set(EVALUATIONS)
+
+
+@pytest.mark.parametrize('name', SHARDED)
+@pytest.mark.parametrize(
+    'devices', [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow), 8]
+)
+def test_devices_change_nothing(data, name, devices):
+    """53 and 90 rows divide by neither 2 nor 8 in all parts, so this is also about the padding of shards."""
+    alone, spread = run(name, *data), run(name, *data, mesh=parallel.data_mesh(devices))
+    assert set(alone) == set(spread)
+    for key in alone:
+        # Sums in another order may move a decision that stands on the edge: at most one of 53, or of an episode's.
+        np.testing.assert_allclose(alone[key], spread[key], atol=1 / 50, err_msg=key)
+
+
+@pytest.mark.parametrize('name, chunks', [('knn', (1024, 7)), ('retrieval', (512, 7)), ('few_shot', (10, 4))])
+def test_the_last_chunk_is_padded_exactly(data, name, chunks):
+    cheap = {'classifier': 'centre'} if name == 'few_shot' else {}
+    whole, parts = (run(name, *data, chunk=chunk, **cheap) for chunk in chunks)
+    assert set(whole) == set(parts)
+    for key in whole:
+        np.testing.assert_allclose(whole[key], parts[key], atol=1e-6, err_msg=key)
+
+
+def test_extraction_is_padded_exactly_and_compiled_once():
     images = np.random.default_rng(0).normal(size=(37, 4, 4, 1)).astype(np.float32)
     encode = jax.jit(lambda x: {'features': x.reshape(len(x), -1) ** 2})
     out = evals.extract(encode, images, batch_size=16)
     np.testing.assert_allclose(out['features'], images.reshape(37, -1) ** 2, rtol=1e-6)
-    traces = encode._cache_size()
-    assert traces == 1
+    assert encode._cache_size() == 1
+    for devices in (1, 2, 8):
+        spread = evals.extract(encode, images, batch_size=13, mesh=parallel.data_mesh(devices))
+        np.testing.assert_array_equal(out['features'], spread['features'])
 
 
-def test_standardisation_uses_train_and_drops_constants(digits):
-    x, x_test = evals.standardized(*digits)
-    deviation = x.std(axis=0)
-    assert set(np.unique(deviation.round(3))) <= {0.0, 1.0} and (deviation == 0).any()
-    assert abs(x_test.mean()) < 0.05 and np.isfinite(x_test).all()
+def broken(part, *, rows=(), value=np.nan, **changes):
+    features = part.features.copy()
+    features[list(rows), 1] = value
+    return Features(**{'features': features, 'labels': part.labels, **changes})
 
 
-def test_knn_equals_scikit_learn(digits):
-    train, test = digits
-
-    def unit(f):
-        return f / np.linalg.norm(f, axis=1, keepdims=True)
-
-    def weights(distance):
-        return np.exp((1 - distance**2 / 2) / 0.07)
-
-    theirs = KNeighborsClassifier(20, weights=weights).fit(unit(train.features), train.labels)
-    ours = predict(train, test.features, k=20, temperature=0.07, chunk=100)
-    assert (ours == theirs.predict(unit(test.features))).mean() > 0.997  # ties
-    accuracy = evals.knn(train, test)['knn']
-    assert accuracy == np.mean(ours == test.labels)
+FAULTS = {
+    'nan': (lambda a, b: (broken(a, rows=(3, 7)), b), 'train: 2 rows of features are not finite, the first is 3'),
+    'infinite': (lambda a, b: (a, broken(b, rows=(5,), value=np.inf)), 'test: 1 rows .* the first is 5'),
+    'widths': (lambda a, b: (a, broken(b, features=b.features[:, :3])), 'train has 6 features a sample and test 3'),
+    'unlabelled': (lambda a, b: (broken(a, labels=a.labels - 1), b), 'train: 23 samples have no label'),
+    'lengths': (lambda a, b: (broken(a, labels=a.labels[:-1]), b), r'features \[90, 6\] and labels \[89\]'),
+    'empty': (lambda a, b: (Features(a.features[:0], a.labels[:0]), b), 'train: there are no features'),
+}
 
 
-@pytest.mark.parametrize('strength', [0.1, 1.0])
-def test_logistic_regression_equals_scikit_learn(digits, strength):
-    train, test = digits
-    x, _ = evals.standardized(train, test)
-    theirs = LogisticRegression(C=strength, tol=1e-10, max_iter=10000).fit(x.astype(np.float64), train.labels)
-    ours = evals.logistic_regression(
-        jnp.asarray(x), jnp.asarray(train.labels), classes=10, inverse_regularization=strength
+@pytest.mark.parametrize('fault', FAULTS)
+@pytest.mark.parametrize('name', EVALUATIONS)
+def test_bad_features_are_named(data, name, fault):
+    if name == 'ranks' and fault not in ('nan', 'lengths', 'empty'):
+        pytest.skip('reads no labels and no test features')
+    change, message = FAULTS[fault]
+    with pytest.raises(UserError, match=message):
+        run(name, *change(*data))
+
+
+@pytest.mark.parametrize(
+    'name, settings, message',
+    [
+        ('knn', {'neighbours': (100,)}, '100 neighbours are more than the'),
+        ('knn', {'temperatures': (0.0,)}, 'positive k and temperatures'),
+        ('low_label', {'label_counts': (1000,)}, 'class 0 has 23 samples, and 1000 labels per class were asked for'),
+        ('few_shot', {'shots': (500,)}, '0 have them'),
+        ('few_shot', {'classifier': 'tree'}, 'classifier must be one of'),
+        ('few_shot', {'episodes': 1}, 'at least two episodes'),
+        ('clustering', {'clusters': 91}, '91 clusters are more than the 90 samples'),
+        ('retrieval', {'ks': (91,)}, 'depths from 1 to the 90 samples'),
+        ('logistic', {'inverse_regularizations': (0.0,)}, 'must be positive'),
+        ('sgd', {'learning_rates': ()}, 'must be positive'),
+        ('label_noise', {'rates': (1.5,)}, r'must lie in \[0, 1\]'),
+    ],
+)
+def test_bad_settings_are_named(data, name, settings, message):
+    with pytest.raises(UserError, match=message):
+        run(name, *data, **settings)
+
+
+def test_one_class(data):
+    """Nothing can be learned from one class; what compares neighbours or clusters has a limit instead."""
+    train, test = (relabelled(part, np.zeros(len(part.labels))) for part in data)
+    for name in ('logistic', 'sgd', 'low_label', 'label_noise', 'few_shot'):
+        with pytest.raises(UserError, match='1 class of labels; this evaluation needs at least'):
+            run(name, train, test)
+    assert run('knn', train, test)['knn'] == 1.0
+    assert run('retrieval', train, test)['mAP'] == pytest.approx(1.0)
+    found = run('clustering', train, test)
+    assert (found['cluster_nmi'], found['cluster_ari'], found['cluster_accuracy']) == (1.0, 1.0, 1.0)
+
+
+def test_constant_features_give_the_share_of_one_class(data):
+    train, test = (Features(np.ones_like(part.features), part.labels) for part in data)
+    share = np.mean(test.labels == np.bincount(train.labels).argmax())
+    assert run('logistic', train, test)['linear_logistic'] == pytest.approx(share)
+    assert run('knn', train, test)['knn'] in [pytest.approx(np.mean(test.labels == c)) for c in range(CLASSES)]
+    assert run('ranks', train, test)['rankme'] == pytest.approx(1.0, abs=1e-4)
+    found = run('clustering', train, test)
+    assert found['cluster_nmi'] == 0.0 and found['cluster_ari'] == 0.0
+
+
+def test_evaluate_joins_and_names_what_it_does_not_know(data):
+    found = evals.evaluate(*data, only=('knn', 'ranks'), settings={'knn': SETTINGS['knn']})
+    assert found == {**run('knn', *data), **run('ranks', *data)}
+    with pytest.raises(UserError, match="'knm' is no evaluation; did you mean knn"):
+        evals.evaluate(*data, only=('knm',))
+
+
+def test_transfer_is_the_mean_over_sets(data):
+    found = evals.transfer(
+        {'a': data, 'b': (data[1], data[0])}, evaluation=evals.knn_grid, number='knn', **SETTINGS['knn']
     )
-    # float32 stops where the gradient drowns in rounding; the objective there is exact to 1e-6.
-    np.testing.assert_allclose(ours.kernel.T, theirs.coef_, atol=3e-3)
-
-    def objective(kernel, bias):
-        logits = x.astype(np.float64) @ kernel + bias
-        top = logits.max(axis=1, keepdims=True)
-        log_sum = top[:, 0] + np.log(np.exp(logits - top).sum(axis=1))
-        return 0.5 * (kernel**2).sum() + strength * (log_sum - logits[np.arange(len(x)), train.labels]).sum()
-
-    best = objective(theirs.coef_.T, theirs.intercept_)
-    assert objective(np.asarray(ours.kernel, np.float64), np.asarray(ours.bias, np.float64)) < best * (1 + 1e-6)
+    assert found['transfer_a'] == run('knn', *data)['knn']
+    assert found['transfer_mean'] == pytest.approx((found['transfer_a'] + found['transfer_b']) / 2)
 
 
-def test_linear_probe_of_separable_features_is_perfect_and_padding_is_free(digits):
-    labels = np.repeat(np.arange(4), 12)
-    features = np.eye(4, dtype=np.float32)[labels] + 0.01 * np.random.default_rng(0).normal(size=(48, 4)).astype(
-        np.float32
-    )
-    data = evals.Features(features, labels.astype(np.int32))
-    scores = evals.linear_probe(data, data)
-    assert scores == {'linear_1': 1.0, 'linear_10': 1.0, 'linear': 1.0}
-    train, test = digits
-    small = evals.Features(train.features[:200, 20:40], train.labels[:200])
-    query = evals.Features(test.features[:, 20:40], test.labels)
-    plain = evals.linear_probe(small, query, label_counts=(1,), draws=2)
-    wide = evals.linear_probe(small, query, label_counts=(1,), draws=2, width=32)
-    for name in plain:
-        np.testing.assert_allclose(plain[name], wide[name], atol=0.006)  # two of 359 decisions
-
-
-def test_draws_are_balanced_and_reproducible(digits):
-    labels = digits[0].labels
-    chosen = draw_per_class(labels, 3, seed=1)
-    assert np.bincount(labels[chosen]).tolist() == [3] * 10
-    np.testing.assert_array_equal(chosen, draw_per_class(labels, 3, seed=1))
-    assert set(chosen) != set(draw_per_class(labels, 3, seed=2))
-
-
-def test_test_labels_choose_nothing(digits):
-    """Random test labels leave every prediction as it was: only the count of hits changes."""
-    train, test = digits
-    shuffled = evals.Features(test.features, np.random.default_rng(0).permutation(test.labels))
-    np.testing.assert_array_equal(predict(train, test.features), predict(train, shuffled.features))
-    assert abs(evals.linear_probe(train, shuffled, label_counts=())['linear'] - 0.1) < 0.06
-
-
-def test_bad_features(digits):
-    train, test = digits
-    broken = train.features.copy()
-    broken[[3, 7], 0] = np.nan
-    with pytest.raises(UserError, match='train: 2 rows of features are not finite, the first is 3'):
-        evals.knn(evals.Features(broken, train.labels), test)
-    with pytest.raises(UserError, match='two classes'):
-        evals.linear_probe(evals.Features(train.features, np.zeros_like(train.labels)), test)
-    with pytest.raises(UserError, match='20 neighbours are more than the 5 samples'):
-        predict(evals.Features(train.features[:5], train.labels[:5]), test.features)
-    with pytest.raises(UserError, match='class 0 has'):
-        draw_per_class(train.labels, 10**6, seed=0)
-    with pytest.raises(UserError, match='do not match'):
-        check(evals.Features(train.features[:5], train.labels[:4]), 'x')
+def test_held_out_part_has_every_class_and_leaves_every_class():
+    labels = np.array([0] * 30 + [1] * 2 + [2])
+    mask = selfsup.evals.features.held_out(labels, share=0.1)
+    assert np.bincount(labels[mask], minlength=3).tolist() == [3, 1, 0]
+    np.testing.assert_array_equal(mask, selfsup.evals.features.held_out(labels, share=0.1))
+    with pytest.raises(UserError, match='every class of train has one sample only'):
+        selfsup.evals.features.held_out(np.arange(5))

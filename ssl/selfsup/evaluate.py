@@ -1,39 +1,203 @@
-"""Repeats the table and the report of a run, for its newest checkpoint or any other; or makes them for an encoder."""
+"""Numbers of a run, of an encoder, or of features in a file; without --only it repeats a run's table and report."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from . import cli
-from .errors import UserError, command
+from .errors import UserError, command, nearest
 
-USAGE = """usage: python -m selfsup.evaluate --workdir=FOLDER [--step=N] [--data=SOURCE]
+USAGE = """usage: python -m selfsup.evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [--only=a,b] [--out=FILE.json]
+       python -m selfsup.evaluate --features TRAIN.npz TEST.npz [--only=a,b] [--out=FILE.json]
 
-  --workdir=FOLDER  a run, or an encoder of selfsup.convert
+  --workdir=FOLDER  a run, or an encoder of selfsup.convert; without --only its table and report
   --step=N          which checkpoint; by default the newest
-  --data=SOURCE     for an encoder: digits, tfds:<name>, npz:<file> or folder:<path>"""
+  --data=SOURCE     digits, tfds:<name>, npz:<file> or folder:<path>; by default the run's own (transfer: another)
+  --features A B    npz files with `features` [n, dim] and `labels` [n]; or one file of selfsup.embed
+  --only=a,b        knn, logistic, sgd, low_label, few_shot, clustering, retrieval, label_noise, ranks, feet; and, of
+                    a --workdir, online, fine_tune; or all. For features: knn,logistic,clustering,ranks
+  --out=FILE.json   also writes the numbers there"""
+
+OF_IMAGES = ('online', 'fine_tune')  # evaluations that pass images through the encoder as they learn
+
+
+def join_files(arguments: list[str]) -> list[str]:
+    """`--features A B` as one option, `--features=A,B`."""
+    out: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word == '--features' or word.startswith('--features='):
+            files = [word.partition('=')[2]] if '=' in word else []
+            while rest and not rest[0].startswith('--'):
+                files.append(rest.pop(0))
+            word = f'--features={",".join(files)}'
+        out.append(word)
+    return out
+
+
+def read_features(files: Sequence[str]) -> tuple[Any, Any]:
+    """Train and test features of two npz files, or of the one that `selfsup.embed` writes."""
+    import zipfile
+
+    import numpy as np
+
+    from .evals import Features
+
+    if len(files) not in (1, 2):
+        raise UserError(
+            f'--features takes a file for train and one for test, or one of selfsup.embed, not {len(files)}'
+        )
+    prefixes = ('', '') if len(files) == 2 else ('train_', 'test_')
+    found = []
+    for file, prefix in zip(files if len(files) == 2 else [*files, *files], prefixes, strict=True):
+        if not Path(file).is_file():
+            raise UserError(f'--features: there is no file {file}')
+        try:
+            arrays = np.load(file, allow_pickle=False)
+            names = list(arrays.files)
+        except (ValueError, OSError, AttributeError, zipfile.BadZipFile) as error:
+            raise UserError(f'--features: {file} is no npz file') from error
+        parts = []
+        for part in (f'{prefix}features', f'{prefix}labels'):
+            if part not in names:
+                raise UserError(f'--features: {file} has no array {part!r}{nearest(part, names)}')
+            parts.append(arrays[part])
+        rows, labels = parts
+        if rows.ndim != 2 or labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+            raise UserError(
+                f'--features: {file} must hold features [n, dim] and whole-number labels [n], not '
+                f'{list(rows.shape)} and {labels.dtype} {list(labels.shape)}'
+            )
+        found.append(Features(np.asarray(rows, np.float32), labels.astype(np.int32)))
+    return found[0], found[1]
+
+
+def chosen(text: str, *, images: bool) -> tuple[str, ...]:
+    """The evaluations of --only."""
+    from .evals.tables import DEFAULT, EVALUATIONS
+
+    known = (*EVALUATIONS, 'feet', *(OF_IMAGES if images else ()))
+    names = known if text == 'all' else DEFAULT if text == 'default' else tuple(text.split(','))
+    for name in names:
+        if name in OF_IMAGES and not images:
+            raise UserError(f'--only={name} passes images through an encoder; it needs --workdir, not --features')
+        if name not in known:
+            raise UserError(f'--only: {name!r} is no evaluation{nearest(name, known)}')
+    return names
+
+
+def of_features(train: Any, test: Any, names: Sequence[str], fine_tuned: float | None = None) -> dict[str, float]:
+    """The numbers that need features alone."""
+    from . import evals
+
+    results: dict[str, float] = {}
+    for name in names:
+        if name == 'feet':
+            results |= evals.feet(train, test, fine_tuned=fine_tuned)
+        elif name not in OF_IMAGES:
+            results |= evals.evaluate(train, test, only=(name,))
+    return results
+
+
+def of_encoder(trained: Any, data: Any, names: Sequence[str]) -> dict[str, float]:
+    """The numbers of an encoder on labelled data: first those that learn from images, then those of its features."""
+    from . import augment, evals
+    from .engine import build
+
+    train, test = ((part.images(), part.labels) for part in (data.labelled, data.test))
+    images = evals.Features(*train), evals.Features(*test)
+    prepare = build.build_preparation(trained.config)
+    side = min(prepare(train[0][:1]).shape[1:3])
+    # The papers' augmentation of linear evaluation: random resized crop and flip, nothing else.
+    crop = {'size': side, 'crop': {'scale': (0.08, 1.0), 'ratio': (3 / 4, 4 / 3), 'method': 'bicubic'}, 'flip': 0.5}
+    views = augment.make_views({'only': crop}, mean=trained.config.augment.mean, std=trained.config.augment.std)
+
+    def encode(params: Any, rows: Any) -> Any:
+        return trained.method.encode(params, trained.extra, rows)['features']
+
+    results: dict[str, float] = {}
+    common = {'augment': views, 'prepare': prepare}
+    if 'online' in names:
+        results |= evals.linear_online(*images, encode=lambda rows: encode(trained.params, rows), **common)
+    if 'fine_tune' in names:
+        results |= evals.fine_tune(*images, encode=encode, params=trained.params, **common)
+    if set(names) - set(OF_IMAGES):
+        ours, theirs = (evals.Features(trained(part.features), part.labels) for part in images)
+        results |= of_features(ours, theirs, names, results.get('fine_tuned'))
+    return results
+
+
+def show(results: dict[str, float]) -> None:
+    """The numbers as a table on the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    out = Table()
+    out.add_column('number')
+    out.add_column('value', justify='right')
+    for name, value in results.items():
+        out.add_row(name, f'{value:.4g}')
+    Console().print(out)
+
+
+def write(results: dict[str, float], file: Path) -> None:
+    """The numbers as JSON."""
+    if not file.parent.is_dir():
+        raise UserError(f'--out={file} lies in a folder that does not exist')
+    file.write_text(json.dumps(results, indent=2) + '\n')
+    print(f'numbers: {file}', flush=True)
 
 
 def main(arguments: list[str]) -> int:
-    values, overrides = cli.parse(arguments, {'workdir': None, 'step': 'newest', 'data': 'own'}, USAGE)
+    options: dict[str, str | None] = {
+        'workdir': ' ', 'features': ' ', 'step': 'newest', 'data': 'own', 'only': ' ', 'out': ' ',
+    }  # fmt: skip
+    values, overrides = cli.parse(join_files(arguments), options, USAGE)
+    values = {name: value.strip() for name, value in values.items()}
     if overrides:
         raise UserError('evaluate takes its config from the workdir; --config fields have no effect here')
+    if bool(values['workdir']) == bool(values['features']):
+        raise UserError('give either --workdir=FOLDER or --features TRAIN.npz TEST.npz')
     cli.prepare()
+    if values['features']:
+        names = chosen(values['only'] or 'default', images=False)
+        results = of_features(*read_features(values['features'].split(',')), names)
+        show(results)
+        if values['out']:
+            write(results, Path(values['out']))
+        return 0
+    return of_workdir(values)
+
+
+def of_workdir(values: dict[str, str]) -> int:
+    """The command for a run or an imported encoder."""
     from . import convert
     from .engine import build, encoder, initial, loop, report
     from .engine.writer import read_jsonl
 
+    root = Path(values['workdir'])
+    names = chosen(values['only'], images=True) if values['only'] else ()
     step = None if values['step'] == 'newest' else cli.integer('step', values['step'])
     trained = encoder.load(values['workdir'], step=step)
+    other = None if values['data'] == 'own' else values['data']
+    if names:
+        results = of_encoder(trained, build.open_data(trained.config, other), names)
+        show(results)
+        write(results, Path(values['out'] or root / 'evaluation.json'))
+        return 0
     if convert.is_encoder(values['workdir']):
-        data = build.open_data(trained.config, None if values['data'] == 'own' else values['data'])
+        data = build.open_data(trained.config, other)
         trained.config.data.source = values['data']
         control = initial.untrained(trained, data.train.images())
-        report.finish(Path(values['workdir']), data, trained, control, [])
+        report.finish(root, data, trained, control, [])
         return 0
-    if values['data'] != 'own':
-        raise UserError('a run is evaluated on its own data; --data is for encoders of selfsup.convert')
+    if other:
+        raise UserError("a run's report is made on its own data; with other data, say which numbers by --only")
     run = loop.Run(trained.config)
-    lines = [line for line in read_jsonl(Path(values['workdir']) / 'metrics.jsonl') if line['step'] <= trained.step]
-    report.finish(Path(values['workdir']), run.data, trained, loop.untrained(run), lines)
+    lines = [line for line in read_jsonl(root / 'metrics.jsonl') if line['step'] <= trained.step]
+    report.finish(root, run.data, trained, loop.untrained(run), lines)
     return 0
 
 

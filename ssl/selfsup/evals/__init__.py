@@ -1,7 +1,46 @@
-"""Evaluation: functions of features and labels to numbers; hyper-parameters never follow the test split."""
+"""Evaluation: functions of features and labels to numbers; hyper-parameters never follow the test split.
 
+Every evaluation is `name(train, test, *, …) -> dict[str, float]`. Keys that start with `chosen_` are
+hyper-parameters, chosen on a held-out part of train.
+"""
+
+from .choosing import Candidate, kendall, ranked, regret
+from .clustering import clustering
 from .features import Features, extract, standardized
-from .knn import knn
-from .linear import linear_probe, logistic_regression
+from .few_shot import few_shot
+from .fine_tune import fine_tune
+from .knn import knn, knn_grid
+from .linear import label_noise, linear_logistic, linear_probe, low_label
+from .logistic import logistic_path, logistic_regression
+from .retrieval import retrieval
+from .sgd import linear_online, linear_sgd
+from .tables import EVALUATIONS, evaluate, feet, ranks, transfer
 
-__all__ = ['Features', 'extract', 'knn', 'linear_probe', 'logistic_regression', 'standardized']
+__all__ = [
+    'EVALUATIONS',
+    'Candidate',
+    'Features',
+    'clustering',
+    'evaluate',
+    'extract',
+    'feet',
+    'few_shot',
+    'fine_tune',
+    'kendall',
+    'knn',
+    'knn_grid',
+    'label_noise',
+    'linear_logistic',
+    'linear_online',
+    'linear_probe',
+    'linear_sgd',
+    'logistic_path',
+    'logistic_regression',
+    'low_label',
+    'ranked',
+    'ranks',
+    'regret',
+    'retrieval',
+    'standardized',
+    'transfer',
+]

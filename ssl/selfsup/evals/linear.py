@@ -1,82 +1,19 @@
-"""Linear probes: L-BFGS logistic regression on standardised features."""
+"""Linear probes by logistic regression on standardised features: with all labels, with few, with wrong ones."""
 
 import functools
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float, Int
+from jax.sharding import Mesh
+from jaxtyping import Array
 
 from ..errors import UserError
-from .features import Features, check, standardized
+from .features import Features, check_both, draw_per_class, first_best, held_out, spread, standardized
+from .logistic import logistic_path, logistic_regression, scores
 
-HIGHEST = jax.lax.Precision.HIGHEST
-PATIENCE = 5  # steps without progress beyond rounding after which L-BFGS stops
-
-
-class Classifier(NamedTuple):
-    """Weights `[dim, classes]` and intercepts `[classes]` of a multinomial logistic regression."""
-
-    kernel: Array
-    bias: Array
-
-
-def logistic_regression(
-    features: Float[Array, 'samples dim'],
-    labels: Int[Array, ' samples'],
-    *,
-    classes: int,
-    inverse_regularization: float | Array = 1.0,
-    tolerance: float = 1e-6,
-    max_steps: int = 1000,
-) -> Classifier:
-    """The minimum of ½‖W‖² + C Σᵢ CE(softmax(xᵢW + b), yᵢ), as scikit-learn's `LogisticRegression`.
-
-    Pure and traceable; `vmap` it over draws or over C. L-BFGS with ten corrections and a line search,
-    until the largest entry of the gradient (of the objective over C·samples) is below `tolerance`, or
-    until the objective has not moved beyond rounding for a few steps.
-
-    Args:
-      features: standardise them first.
-      labels: 0 … classes − 1.
-      classes: number of classes.
-      inverse_regularization: C; the intercept is not penalised.
-      tolerance: stopping threshold.
-      max_steps: at most so many iterations.
-    """
-    samples, dim = features.shape
-    strength = 1.0 / (inverse_regularization * samples)
-    targets = jax.nn.one_hot(labels, classes, dtype=features.dtype)
-
-    def objective(model: Classifier) -> Array:
-        logits = jnp.matmul(features, model.kernel, precision=HIGHEST) + model.bias[None]
-        data = jnp.mean(jax.nn.logsumexp(logits, axis=1) - jnp.sum(logits * targets, axis=1))
-        return data + 0.5 * strength * jnp.sum(model.kernel**2)
-
-    # Backtracking instead of the default zoom: the objective is convex, and it compiles in half the time.
-    search = optax.scale_by_backtracking_linesearch(max_backtracking_steps=30, store_grad=True)
-    solver = optax.lbfgs(memory_size=10, linesearch=search)
-    value_and_grad = optax.value_and_grad_from_state(objective)
-    model = Classifier(jnp.zeros((dim, classes), features.dtype), jnp.zeros((classes,), features.dtype))
-
-    def body(carry: tuple) -> tuple:
-        model, state, number, _, last, idle = carry
-        value, gradient = value_and_grad(model, state=state)
-        updates, state = solver.update(gradient, state, model, value=value, grad=gradient, value_fn=objective)
-        largest = jax.tree.reduce(jnp.maximum, jax.tree.map(lambda g: jnp.max(jnp.abs(g)), gradient))
-        idle = jnp.where(last - value <= resolution * jnp.abs(value), idle + 1, 0)
-        model = Classifier(*jax.tree.map(jnp.add, model, updates))
-        return model, state, number + 1, largest, value, idle
-
-    def unfinished(carry: tuple) -> Array:
-        return (carry[2] < max_steps) & (carry[3] > tolerance) & (carry[5] < PATIENCE)
-
-    zero, infinite = jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf, features.dtype)
-    start = (model, solver.init(model), zero, infinite, infinite, zero)
-    resolution = 2 * jnp.finfo(features.dtype).eps
-    return jax.lax.while_loop(unfinished, body, start)[0]
+INVERSE_REGULARIZATIONS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
 @functools.partial(jax.jit, static_argnames=('classes',))
@@ -85,23 +22,18 @@ def _accuracies(train: Array, labels: Array, test: Array, test_labels: Array, st
 
     def one(x: Array, y: Array) -> Array:
         model = logistic_regression(x, y, classes=classes, inverse_regularization=strength)
-        return jnp.mean(
-            jnp.argmax(jnp.matmul(test, model.kernel, precision=HIGHEST) + model.bias[None], 1) == test_labels
-        )
+        return jnp.mean(jnp.argmax(scores(model, test), axis=1) == test_labels)
 
     return jax.vmap(one)(train, labels)
 
 
-def draw_per_class(labels: np.ndarray, count: int, *, seed: int) -> np.ndarray:
-    """Indices of `count` random samples of each class."""
-    generator = np.random.Generator(np.random.Philox(key=seed))
-    chosen = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        if len(members) < count:
-            raise UserError(f'class {label} has {len(members)} samples, and {count} labels per class were asked for')
-        chosen.append(members[np.argsort(generator.random(len(members)), kind='stable')[:count]])
-    return np.concatenate(chosen)
+@functools.partial(jax.jit, static_argnames=('classes',))
+def _path_predictions(
+    train: Array, labels: Array, weights: Array, query: Array, strengths: Array, *, classes: int
+) -> Array:
+    """Predicted class `[strengths, queries]`, one classifier for each C (and row of labels and weights, if many)."""
+    model = logistic_path(train, labels, strengths, classes=classes, weights=weights)
+    return jax.vmap(lambda m: jnp.argmax(scores(m, query), axis=1))(model)
 
 
 def linear_probe(
@@ -113,7 +45,7 @@ def linear_probe(
     inverse_regularization: float = 1.0,
     width: int = 0,
 ) -> dict[str, float]:
-    """Accuracy of logistic regression on features standardised by train's statistics.
+    """Accuracy of logistic regression with one fixed C on features standardised by train's statistics.
 
     Args:
       train, test: features and labels.
@@ -126,10 +58,7 @@ def linear_probe(
     Returns:
       `linear_<k>` for each k of `label_counts`, and `linear` with all labels.
     """
-    check(train, 'train'), check(test, 'test')
-    classes = int(train.labels.max()) + 1
-    if len(np.unique(train.labels)) < 2:
-        raise UserError('a linear probe needs at least two classes of labels')
+    classes = check_both(train, test)
     x, x_test = standardized(train, test)
     pad = max(width - x.shape[1], 0)
     x, x_test = (np.pad(a, ((0, 0), (0, pad))) for a in (x, x_test))
@@ -140,13 +69,150 @@ def linear_probe(
             draw_per_class(train.labels, count, seed=d) if count else np.arange(len(x))
             for d in range(draws if count else 1)
         ]
-        accuracy = _accuracies(
-            np.stack([x[s] for s in sets]),
-            np.stack([train.labels[s] for s in sets]),
-            x_test,
-            test.labels,
-            jnp.float32(inverse_regularization),
-            classes=classes,
-        )
-        results[f'linear_{count}' if count else 'linear'] = float(np.mean(np.asarray(accuracy)))
+        found = _draw_accuracies(x, train.labels, sets, x_test, test.labels, inverse_regularization, classes)
+        results[f'linear_{count}' if count else 'linear'] = float(np.mean(found))
     return results
+
+
+def _draw_accuracies(
+    x: np.ndarray, y: np.ndarray, sets: list[np.ndarray], x_test: np.ndarray, y_test: np.ndarray, c: float, classes: int
+) -> np.ndarray:
+    """Test accuracy with each of the index sets, which are of one size, as training data."""
+    rows, labels = np.stack([x[s] for s in sets]), np.stack([y[s] for s in sets])
+    return np.asarray(_accuracies(rows, labels, x_test, y_test, jnp.float32(c), classes=classes))
+
+
+def linear_logistic(
+    train: Features,
+    test: Features,
+    *,
+    inverse_regularizations: Sequence[float] = INVERSE_REGULARIZATIONS,
+    share: float = 0.1,
+    seed: int = 0,
+    mesh: Mesh | None = None,
+) -> dict[str, float]:
+    """Logistic regression on standardised features, C chosen on a held-out part of train.
+
+    All C are fitted at once on the rest of train, the best (the smallest of equals) is fitted again on all of it.
+
+    Args:
+      train, test: features and labels.
+      inverse_regularizations: the values of C, in scikit-learn's convention.
+      share, seed: of the held-out part, see :func:`held_out`.
+      mesh: samples are spread over it.
+
+    Returns:
+      `linear_logistic`, the test accuracy, `chosen_C`, and `held_out_accuracy` on the part that chose it.
+    """
+    classes = check_both(train, test)
+    strengths = np.sort(np.asarray(inverse_regularizations, np.float32))
+    if not len(strengths) or strengths[0] <= 0:
+        raise UserError(f'inverse regularisations must be positive, not {tuple(inverse_regularizations)}')
+    mask = held_out(train.labels, share=share, seed=seed)
+    # Statistics of all of train: they hold no labels.
+    x, x_test = standardized(train, test)
+    rows, labels, weights = spread(mesh, x[~mask], train.labels[~mask])
+    inner = _path_predictions(rows, labels, weights, x[mask], strengths, classes=classes)
+    hits = (np.asarray(inner) == train.labels[mask]).mean(axis=1)
+    best = first_best(hits)[0]
+    rows, labels, weights = spread(mesh, x, train.labels)
+    predicted = _path_predictions(rows, labels, weights, x_test, strengths[best : best + 1], classes=classes)[0]
+    return {
+        'linear_logistic': float(np.mean(np.asarray(predicted) == test.labels)),
+        'chosen_C': float(f'{strengths[best]:.6g}'),
+        'held_out_accuracy': float(hits[best]),
+    }
+
+
+def low_label(
+    train: Features,
+    test: Features,
+    *,
+    label_counts: Sequence[int] = (1, 10),
+    shares: Sequence[float] = (0.01, 0.1),
+    draws: int = 5,
+    inverse_regularization: float = 1.0,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Logistic regression on few labels, repeated over random draws.
+
+    Args:
+      train, test: features and labels; standardised by the statistics of all of train, which need no labels.
+      label_counts: labels per class.
+      shares: shares of train, drawn evenly from the classes: round(share·samples / classes) of each.
+      draws: number of draws, with seeds `seed`, `seed` + 1, …
+      inverse_regularization: C, fixed: with a label or two per class there is nothing to choose it on.
+      seed: of the first draw.
+
+    Returns:
+      `low_label_<k>` and `low_label_<share>%`, means over draws, each with `…_std` (ddof 1; 0 for one draw).
+
+    Raises:
+      UserError: where a class has fewer labels than are asked for.
+    """
+    classes = check_both(train, test)
+    x, x_test = standardized(train, test)
+    found = len(np.unique(train.labels))
+    wanted = {f'low_label_{count}': count for count in label_counts}
+    wanted |= {f'low_label_{100 * share:g}%': max(round(share * len(x) / found), 1) for share in shares}
+    results = {}
+    for name, count in wanted.items():
+        sets = [draw_per_class(train.labels, count, seed=seed + d) for d in range(draws)]
+        hits = _draw_accuracies(x, train.labels, sets, x_test, test.labels, inverse_regularization, classes)
+        results[name] = float(hits.mean())
+        results[f'{name}_std'] = float(hits.std(ddof=1)) if draws > 1 else 0.0
+    return results
+
+
+def wrong_labels(labels: np.ndarray, rate: float, *, seed: int) -> np.ndarray:
+    """Labels of which a random share `rate` has been replaced by another class, uniformly."""
+    generator = np.random.Generator(np.random.Philox(key=[seed, 2]))
+    names = np.unique(labels)
+    place = np.searchsorted(names, labels)
+    moved = (place + 1 + np.floor(generator.random(len(labels)) * (len(names) - 1)).astype(int)) % len(names)
+    chosen = np.argsort(generator.random(len(labels)), kind='stable')[: round(rate * len(labels))]
+    out = labels.copy()
+    out[chosen] = names[moved[chosen]]
+    return out
+
+
+def label_noise(
+    train: Features,
+    test: Features,
+    *,
+    rates: Sequence[float] = (0.0, 0.2, 0.4, 0.6),
+    draws: int = 3,
+    inverse_regularization: float = 1e-2,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Robustness of the probe: its accuracy when a share of the training labels is wrong.
+
+    Args:
+      train, test: features and labels; only train's labels are changed.
+      rates: shares of wrong labels, each a uniformly random other class.
+      draws: random draws for each rate.
+      inverse_regularization: C, fixed and small, since an unregularised probe learns the noise by heart.
+      seed: of the first draw.
+
+    Returns:
+      `label_noise_<rate>`, the mean over draws, and `label_noise_kept`, the accuracy at the highest rate as
+      a share of that at the lowest.
+    """
+    classes = check_both(train, test)
+    if not rates or min(rates) < 0 or max(rates) > 1:
+        raise UserError(f'rates of wrong labels must lie in [0, 1], not {tuple(rates)}')
+    x, x_test = standardized(train, test)
+    results = {}
+    everything = jnp.asarray(x)
+    for rate in sorted(rates):
+        noisy = [wrong_labels(train.labels, rate, seed=seed + d) for d in range(draws if rate else 1)]
+        hits = [_fixed(everything, y, x_test, test.labels, inverse_regularization, classes) for y in noisy]
+        results[f'label_noise_{rate:g}'] = float(np.mean(hits))
+    low, high = (results[f'label_noise_{r:g}'] for r in (min(rates), max(rates)))
+    return {**results, 'label_noise_kept': high / low if low else 0.0}
+
+
+def _fixed(x: Array, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray, c: float, classes: int) -> float:
+    strengths = np.asarray([c], np.float32)
+    predicted = _path_predictions(x, y, np.ones(len(y), np.float32), x_test, strengths, classes=classes)[0]
+    return float(np.mean(np.asarray(predicted) == y_test))

@@ -1,0 +1,155 @@
+"""Chooses among runs by one number, without those that the collapse alarm flagged, and says what the choice costs."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import cli
+from .errors import UserError, command, nearest
+
+USAGE = """usage: python -m selfsup.select RUN RUN ... --by=rankme[,lidar,...] [--judge=linear] [--alarm=on|off]
+
+  RUN ...          workdirs; folders that are none are left out
+  --by=a,b         rankme, rankme_features, lidar, alpha_req, nesum, stable_rank, uniformity, correlation, alignment,
+                   deviation, rank, loss, probe_accuracy, or a score of results.json such as knn. What a run has not
+                   recorded is measured on its held-out images from its newest checkpoint
+  --judge=linear   the score of results.json that says what a choice cost
+  --alarm=off      ranks flagged runs too"""
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Folders, and options with their values."""
+    folders, options, rest = [], [], list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith('-'):
+            folders.append(word)
+            continue
+        options.append(word)
+        if '=' not in word and rest and not rest[0].startswith('-'):
+            options.append(rest.pop(0))
+    return folders, options
+
+
+def read_run(folder: Path, judge: str) -> Any:
+    """One run as a candidate; its measures are those of its last measurement, its last loss and its scores."""
+    from .engine import monitor
+    from .engine.encoder import read_config
+    from .engine.writer import read_jsonl
+    from .evals import Candidate
+
+    config = read_config(folder)
+    measures: dict[str, float] = {}
+    for line in read_jsonl(folder / 'metrics.jsonl'):
+        measures |= {name: value for name, value in line.items() if name != 'step'}
+    scores: dict[str, float] = {}
+    if (folder / 'results.json').is_file():
+        try:
+            scores = json.loads((folder / 'results.json').read_text())['scores'].get('trained', {})
+        except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+            raise UserError(f'{folder / "results.json"} is damaged: {type(error).__name__}: {error}') from error
+    alarm = monitor.alarm_of(measures)
+    collapsed = bool(alarm is not None and alarm['collapsed'])
+    return Candidate(str(folder), config.method.name, {**measures, **scores}, collapsed, scores.get(judge, math.nan))
+
+
+def measured(candidate: Any, by: str) -> Any:
+    """The candidate with a measure that its run did not record, from its newest checkpoint."""
+    from .engine import encoder, loop, monitor
+
+    if by not in monitor.MEASURES:
+        raise UserError(
+            f'{candidate.name} has not recorded {by!r}{nearest(by, {*monitor.MEASURES, *candidate.measures})}'
+        )
+    trained = encoder.load(candidate.name)
+    config = trained.config.copy_and_resolve_references()
+    with config.unlocked():
+        config.monitor.measures = (by,)
+    run = loop.Run(config)
+    state = dataclasses.replace(run.start(), params=trained.params, extra=trained.extra)
+    value = float(run.monitor()(state)[by])
+    return candidate._replace(measures={**candidate.measures, by: value})
+
+
+def evidence(candidate: Any) -> str:
+    """What the alarm said of a run."""
+    from .engine import monitor
+
+    return monitor.verdict(candidate.measures) or 'The alarm was not asked.'
+
+
+def show_ranking(candidates: Sequence[Any], by: str, *, alarm: bool, judge: str) -> None:
+    """The ranked runs, best first, and the excluded ones with the evidence."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from .evals import ranked
+
+    order = ranked(candidates, by, alarm=alarm)
+    table = Table(title=f'by {by}, best first')
+    for name in ('run', 'method'):
+        table.add_column(name, overflow='fold')
+    for name in (by, judge):
+        table.add_column(name, justify='right')
+    for run in order:
+        known = '' if math.isnan(run.accuracy) else f'{run.accuracy:.3f}'
+        table.add_row(run.name, run.method, f'{run.measures[by]:.4g}', known)
+    Console().print(table)
+    for run in candidates:
+        if run not in order:
+            print(f'left out: {run.name} ({by} {run.measures[by]:.4g}). {evidence(run)}')
+    if order:
+        print(f'choice: {order[0].name}', flush=True)
+
+
+def costs(candidates: Sequence[Any], by: str, judge: str) -> str:
+    """What choosing by the measure costs, within each method and across all, without and with the alarm."""
+    from .evals import regret
+
+    judged = [c for c in candidates if not math.isnan(c.accuracy)]
+    if len(judged) < len(candidates):
+        unknown = len(candidates) - len(judged)
+        return f'{unknown} of {len(candidates)} runs have no score {judge!r}, so what the choice costs is not known'
+    methods = sorted({c.method for c in candidates})
+    sets = {m: [c for c in judged if c.method == m] for m in methods}
+    if len(methods) > 1:
+        sets['across methods'] = judged
+    lines = [f'cost of choosing by {by}, in points of {judge} below the best of all runs:']
+    for name, runs in sets.items():
+        values = (100 * regret(runs, by, alarm=alarm) for alarm in (False, True))
+        without, with_alarm = ('no run is left' if math.isnan(v) else f'{v:.1f}' for v in values)
+        lines.append(f'  {name} ({len(runs)} runs): {without} without the alarm, {with_alarm} with it')
+    if by == 'loss' and len(methods) > 1:
+        lines.append('  losses of different methods have different units: across methods this ranking means nothing')
+    return '\n'.join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    folders, words = split(arguments)
+    values, overrides = cli.parse(words, {'by': None, 'judge': 'linear', 'alarm': 'on'}, USAGE)
+    if overrides:
+        raise UserError('select reads the config of each run; --config fields have no effect here')
+    if values['alarm'] not in ('on', 'off'):
+        raise UserError(f'--alarm must be on or off, not {values["alarm"]!r}')
+    runs = [Path(folder) for folder in folders if (Path(folder) / 'config.json').is_file()]
+    if len(runs) < 2:
+        raise UserError(
+            f'a choice needs at least two runs; {len(runs)} of the {len(folders)} folders given are workdirs'
+        )
+    cli.prepare()
+    alarm = values['alarm'] == 'on'
+    candidates = [read_run(folder, values['judge']) for folder in runs]
+    for by in values['by'].split(','):
+        candidates = [c if by in c.measures else measured(c, by) for c in candidates]
+        show_ranking(candidates, by, alarm=alarm, judge=values['judge'])
+        if alarm and all(c.collapsed for c in candidates):
+            print('the alarm flagged every run, so none is chosen; --alarm=off ranks them all the same')
+        print(costs(candidates, by, values['judge']), flush=True)
+    return 0
+
+
+if __name__ == '__main__':
+    command(main)()
