@@ -50,7 +50,11 @@ def decoded(picture: Image.Image, name: str, channels: int = 0) -> Image.Image:
     """
     try:
         grey = channels == 1 or (channels == 0 and picture.mode in _GREY_MODES)
-        return picture.convert('L' if grey else 'RGB')
+        mode = 'L' if grey else 'RGB'
+        if picture.mode != mode:
+            return picture.convert(mode)
+        picture.load()
+        return picture  # as it is: `convert` would copy
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _corrupt(name, error) from error
 
