@@ -211,6 +211,19 @@ def test_a_config_trains_on_crops_of_the_full_image(folder, where):
     feed.close()
 
 
+def test_colour_operations_and_normalisation_need_their_channels():
+    source, _ = sources.open_source('digits')
+    for overrides, message in (
+        (
+            ['augment.recipe=simclr'],
+            r'augment.views.both.jitter needs 3 channels, and the images of digits\[train\] have 1',
+        ),
+        (['augment.mean=(0.5, 0.5, 0.5)'], 'augment.mean has 3 entries for images of 1 channels'),
+    ):
+        with pytest.raises(UserError, match=message):
+            build.build_feed(with_overrides(defaults(), overrides), source, parallel.data_mesh(1))
+
+
 def test_crops_on_reading_need_a_crop_and_a_stream(folder):
     with pytest.raises(UserError, match=r'augment.views.a has no crop'):
         draws.crops({'a': {'flip': 0.5}})

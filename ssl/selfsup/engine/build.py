@@ -120,9 +120,27 @@ def build_preparation(config: ConfigDict) -> Any:
     return augment.make_evaluation(resize=c.evaluation_resize, crop=c.evaluation_crop, mean=c.mean, std=c.std)
 
 
+def _check_channels(config: ConfigDict, source: sources.Source) -> None:
+    """Refuses colour operations and normalisations that the images have no channels for."""
+    c = config.augment
+    _, first = sources.readable(0, len(source), source.reader.array, config.data.on_corrupt, {})
+    channels = first.shape[-1]
+    for view, spec in c.views.items():
+        for operation in augment.pipeline.COLOUR:
+            if operation in spec and channels != 3:
+                raise UserError(
+                    f'augment.views.{view}.{operation} needs 3 channels, and the images of {source.name} have '
+                    f'{channels}; set data.channels=3 or take another augment.recipe'
+                )
+    for field in ('mean', 'std'):
+        if len(c[field]) not in (1, channels):
+            raise UserError(f'augment.{field} has {len(c[field])} entries for images of {channels} channels')
+
+
 def build_feed(config: ConfigDict, source: sources.Source, mesh: Any) -> Any:
     """The feed of the training step."""
     c = config.data
+    _check_channels(config, source)
     common = {'seed': config.seed, 'batch_size': c.batch_size, 'mesh': mesh, 'on_corrupt': c.on_corrupt}
     crops = draws.crops(config.augment.views.to_dict()) if c.crop == 'reading' else ()
     return feeds.make_feed(c.feed, source, **common, workers=c.workers, crops=crops, channels=c.channels)
