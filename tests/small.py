@@ -1,5 +1,7 @@
 """Small networks, data and configs that tests share."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,10 +39,19 @@ KEYWORDS = {
 }
 
 
-def make(name, **changes):
+@functools.cache
+def _made(name, changes):
     constructor = methods.METHODS[name]
     networks = [ENCODER, PROJECTOR, PREDICTOR] if config.takes(constructor, 'predictor') else [ENCODER, PROJECTOR]
-    return constructor(*networks, **{**KEYWORDS[name], **changes})
+    return constructor(*networks, **{**KEYWORDS[name], **dict(changes)})
+
+
+def make(name, **changes):
+    """A method of small networks: the same object for the same keywords, so that what is compiled is used again."""
+    try:
+        return _made(name, tuple(sorted(changes.items())))
+    except TypeError:  # arrays and tracers have no hash
+        return _made.__wrapped__(name, tuple(changes.items()))
 
 
 def images(n=BATCH, seed=0):
@@ -68,14 +79,37 @@ def batch(n=BATCH, seed=0):
 
 def started(method, rows):
     """Parameters and state before the first step; with clusters, where a method makes them between epochs."""
-    params, extra = method.init(jax.random.key(0), rows)
+    params, extra = _initial(method, rows)
     if method.refreshes:
-        outputs, extra = method.embed(params, extra, rows, jax.random.key(1))
-        _, (extra, _) = method.criterion(params, outputs, extra, rows, jax.random.key(1))
-        extra = method.refresh(params, extra, jax.random.key(2))
+        _, (extra, _) = _value(method, params, extra, rows, jax.random.key(1))
+        extra = jax.jit(method.refresh)(params, extra, jax.random.key(2))
     return params, extra
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _initial(method, rows):
+    return method.init(jax.random.key(0), rows)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _value(method, params, extra, rows, key):
+    outputs, extra = method.embed(params, extra, rows, key)
+    return method.criterion(params, outputs, extra, rows, key)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def embed(method, params, extra, rows, key):
+    """The network part, compiled."""
+    return method.embed(params, extra, rows, key)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def criterion(method, params, outputs, extra, rows, key):
+    """The batch part, compiled."""
+    return method.criterion(params, outputs, extra, rows, key)
+
+
+@functools.partial(jax.jit, static_argnums=0)
 def loss_and_gradient(method, params, extra, rows, key):
     def loss(p):
         outputs, new = method.embed(p, extra, rows, key)

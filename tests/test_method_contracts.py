@@ -15,8 +15,8 @@ KEY = jax.random.key(3)
 
 
 def one_step(method, rows, params, extra, key=KEY):
-    outputs, extra = method.embed(params, extra, rows, key)
-    value, (new, metrics) = method.criterion(params, outputs, extra, rows, key)
+    outputs, extra = small.embed(method, params, extra, rows, key)
+    value, (new, metrics) = small.criterion(method, params, outputs, extra, rows, key)
     return value, outputs, extra, new, metrics
 
 
@@ -39,11 +39,11 @@ def zero(tree):
 def test_multi_crop_runs_and_every_crop_gets_a_gradient(name):
     rows = multicrop(small.batch())
     method, _, params, extra = begun(name, rows)
-    outputs, extra = method.embed(params, extra, rows, KEY)
+    outputs, extra = small.embed(method, params, extra, rows, KEY)
     assert [z.shape[0] for z in outputs['embeddings']] == [small.BATCH] * 4
 
     def value(embeddings):
-        return method.criterion(params, {**outputs, 'embeddings': embeddings}, extra, rows, KEY)[0]
+        return small.criterion(method, params, {**outputs, 'embeddings': embeddings}, extra, rows, KEY)[0]
 
     gradients = jax.grad(value)(outputs['embeddings'])
     assert all(float(jnp.abs(g).max()) > 1e-8 for g in gradients)
@@ -104,7 +104,7 @@ def test_vibcreg_may_end_in_iterative_normalisation():
     projector = models.MLP(widths=(32, 16), last_norm='iterative')
     method = small.methods.METHODS['vibcreg'](small.ENCODER, projector)
     rows = small.batch()
-    params, extra = method.init(jax.random.key(0), rows)
+    params, extra = small.started(method, rows)
     value, outputs, new, *_ = one_step(method, rows, params, extra)
     assert np.isfinite(value)
     assert np.abs(np.mean(outputs['embeddings'][0], axis=0)).max() < 1e-5
@@ -275,12 +275,12 @@ def test_vicregl_features_are_the_mean_of_its_map():
 
 def test_deepcluster_learns_nothing_before_its_first_clusters_and_remembers_every_image():
     method, rows = small.make('deepcluster_v2', data_size=20), {**small.batch(), 'index': jnp.arange(16)[::-1] + 3}
-    params, extra = method.init(jax.random.key(0), rows)
+    params, extra = small.started(method, rows)
     (value, (new, metrics)), gradients = small.loss_and_gradient(method, params, extra, rows, KEY)
     assert float(value) == 0 and float(metrics['clustered']) == 0 and zero(gradients)
     memory = new['per_example']['memory']
     assert memory.shape == (PIECE, 2, 16)
-    outputs, _ = method.embed(params, extra, rows, KEY)
+    outputs, _ = small.embed(method, params, extra, rows, KEY)
     for crop, z in enumerate(outputs['embeddings']):
         unit = z / jnp.linalg.norm(z, axis=1, keepdims=True)
         np.testing.assert_allclose(memory[rows['index'], crop], unit, rtol=1e-4, atol=1e-6)

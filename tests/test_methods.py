@@ -52,7 +52,7 @@ def test_contract(name):
         assert network or parameter.kind == parameter.KEYWORD_ONLY, parameter
     method = small.make(name)
     rows = small.batch()
-    params, extra = method.init(jax.random.key(0), rows)
+    params, extra = small.started(method, rows)
     assert {'encoder', 'projector'} <= set(params)
     assert 'batch_stats' in extra
     outputs, _ = jax.eval_shape(method.embed, params, extra, rows, jax.random.key(1))
@@ -113,12 +113,12 @@ def one_and_many(name, how, devices, *, double):
     if double:
         params, extra, rows = float64(params), float64(extra), float64(rows)
     key = jax.random.key(5)
-    reference = jax.jit(small.loss_and_gradient, static_argnums=0)(single, params, extra, rows, key)
+    reference = small.loss_and_gradient(single, params, extra, rows, key)
     mesh = parallel.data_mesh(devices)
     if how == 'jit':
         spread = jax.device_put(rows, parallel.sharded(mesh))
         params, extra = jax.device_put((params, extra), parallel.replicated(mesh))
-        return reference, jax.jit(small.loss_and_gradient, static_argnums=0)(many, params, extra, spread, key)
+        return reference, small.loss_and_gradient(many, params, extra, spread, key)
 
     def body(rows):
         (value, (new, metrics)), gradients = small.loss_and_gradient(many, params, extra, rows, key)
@@ -185,18 +185,18 @@ def test_moco_compares_with_the_queue_before_it_enters_it():
     """The current keys are never negatives at their own step, and the key network gets no gradient."""
     method = small.make('moco_v2')
     rows = small.batch()
-    params, extra = method.init(jax.random.key(0), rows)
-    outputs, extra = method.embed(params, extra, rows, jax.random.key(1))
+    params, extra = small.started(method, rows)
+    outputs, extra = small.embed(method, params, extra, rows, jax.random.key(1))
 
     expected = losses.info_nce(outputs['embeddings'][0], outputs['keys'][0], extra['queue'][0], temperature=0.2)
-    value, (new, _) = method.criterion(params, outputs, extra, rows, jax.random.key(1))
+    value, (new, _) = small.criterion(method, params, outputs, extra, rows, jax.random.key(1))
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     np.testing.assert_allclose(new['queue'][0, : small.BATCH], outputs['keys'][0], rtol=1e-6)
 
     def through_keys(target):
         changed = {**extra, 'target': {**extra['target'], 'params': target}}
-        out, after = method.embed(params, changed, rows, jax.random.key(1))
-        return method.criterion(params, out, after, rows, jax.random.key(1))[0]
+        out, after = small.embed(method, params, changed, rows, jax.random.key(1))
+        return small.criterion(method, params, out, after, rows, jax.random.key(1))[0]
 
     gradients = jax.grad(through_keys)(extra['target']['params'])
     assert all(float(jnp.abs(g).max()) == 0 for g in jax.tree.leaves(gradients))
@@ -211,7 +211,7 @@ def test_moco_moves_its_target_before_the_next_key():
         return 0.9
 
     method = small.make('moco_v2', momentum=momentum)
-    params, extra = method.init(jax.random.key(0), small.batch())
+    params, extra = small.started(method, small.batch())
     moved = jax.tree.map(lambda x: x + 1.0, params)
     _, after = method.after(moved, extra, jnp.asarray(4))
     assert seen == [5]
@@ -223,11 +223,11 @@ def test_moco_groups_hide_the_batch_from_the_key():
     """With groups, a query and its key rarely share the examples that normalise them."""
     rows = small.batch()
     grouped = small.make('moco_v2', groups=4)
-    params, extra = grouped.init(jax.random.key(0), rows)
+    params, extra = small.started(grouped, rows)
     same = {**rows, 'views': (rows['views'][0], rows['views'][0])}
 
     def cosine(method):
-        outputs, _ = method.embed(params, extra, same, jax.random.key(2))
+        outputs, _ = small.embed(method, params, extra, same, jax.random.key(2))
         return float(jnp.mean(jnp.sum(outputs['embeddings'][0] * outputs['keys'][0], axis=-1)))
 
     assert cosine(small.make('moco_v2', groups=1)) > 1 - 1e-5  # one batch: equal images, equal outputs
@@ -246,7 +246,7 @@ def value_of(method, params, extra, rows):
 def test_targets_get_no_gradient_and_keep_their_own_statistics(name):
     method = small.make(name)
     rows = small.batch()
-    params, extra = method.init(jax.random.key(0), rows)
+    params, extra = small.started(method, rows)
 
     def through_target(target):
         return value_of(method, params, {**extra, 'target': {**extra['target'], 'params': target}}, rows)[0]
@@ -271,7 +271,7 @@ def test_momentum_is_taken_at_the_right_step(name):
         return 0.9
 
     method = small.make(name, momentum=momentum)
-    params, extra = method.init(jax.random.key(0), small.batch())
+    params, extra = small.started(method, small.batch())
     moved = jax.tree.map(lambda x: x + 1.0, params)
     _, after = method.after(moved, extra, jnp.asarray(4))
     assert seen == [TIMING[name]]
@@ -283,7 +283,7 @@ def test_momentum_is_taken_at_the_right_step(name):
 def test_targets_start_equal_except_byols():
     """BYOL's target has an initialisation of its own; MoCo's and ReSSL's start as copies."""
     for name in TIMING:
-        params, extra = small.make(name).init(jax.random.key(0), small.batch())
+        params, extra = small.started(small.make(name), small.batch())
         distance = small.tree_distance(extra['target']['params'], {k: params[k] for k in ('encoder', 'projector')})
         assert distance > 0.1 if name == 'byol' else distance == 0, name
 
@@ -291,8 +291,8 @@ def test_targets_start_equal_except_byols():
 def test_byol_compares_predictions_with_the_other_views_targets():
     method = small.make('byol')
     rows = small.batch()
-    params, extra = method.init(jax.random.key(0), rows)
-    outputs, _ = method.embed(params, extra, rows, jax.random.key(1))
+    params, extra = small.started(method, rows)
+    outputs, _ = small.embed(method, params, extra, rows, jax.random.key(1))
     (p1, p2), (z1, z2) = outputs['predictions'], outputs['targets']
     cosine = lambda a, b: optax.losses.cosine_similarity(a, b)  # noqa: E731
     expected = jnp.mean(2 - 2 * cosine(p1, z2)) + jnp.mean(2 - 2 * cosine(p2, z1))
@@ -302,8 +302,8 @@ def test_byol_compares_predictions_with_the_other_views_targets():
 def test_moco_v3_sums_both_directions():
     method = small.make('moco_v3')
     rows = small.batch()
-    params, extra = method.init(jax.random.key(0), rows)
-    outputs, _ = method.embed(params, extra, rows, jax.random.key(1))
+    params, extra = small.started(method, rows)
+    outputs, _ = small.embed(method, params, extra, rows, jax.random.key(1))
     expected = 0.0
     for own, other in ((0, 1), (1, 0)):
         logits = (
@@ -319,11 +319,11 @@ def test_simsiam_stops_one_branch_and_no_more():
     """The gradient is that of the predictions with the embeddings of the other view held fixed."""
     method, free = small.make('simsiam'), small.make('simsiam', stop_gradient=False)
     rows = small.batch()
-    params, extra = method.init(jax.random.key(0), rows)
-    fixed = method.embed(params, extra, rows, jax.random.key(1))[0]['embeddings']
+    params, extra = small.started(method, rows)
+    fixed = small.embed(method, params, extra, rows, jax.random.key(1))[0]['embeddings']
 
     def by_hand(p):
-        p1, p2 = method.embed(p, extra, rows, jax.random.key(1))[0]['predictions']
+        p1, p2 = small.embed(method, p, extra, rows, jax.random.key(1))[0]['predictions']
         cosine = optax.losses.cosine_similarity
         return -(jnp.mean(cosine(p1, fixed[1])) + jnp.mean(cosine(p2, fixed[0]))) / 2
 
@@ -337,8 +337,8 @@ def test_simsiam_stops_one_branch_and_no_more():
 def test_nnclr_looks_up_before_the_first_view_enters_its_queue():
     method = small.make('nnclr')
     rows = small.batch()
-    params, extra = method.init(jax.random.key(0), rows)
-    outputs, _ = method.embed(params, extra, rows, jax.random.key(1))
+    params, extra = small.started(method, rows)
+    outputs, _ = small.embed(method, params, extra, rows, jax.random.key(1))
     (z1, z2), (p1, p2) = outputs['embeddings'], outputs['predictions']
     queue = extra['queue']
     expected = sum(losses.nnclr(p, z, queue, temperature=0.2) for p, z in ((p2, z1), (p1, z2))) / 2
@@ -350,7 +350,7 @@ def test_nnclr_looks_up_before_the_first_view_enters_its_queue():
 
     def through_embeddings(z):  # the neighbour and the queue's rows carry no gradient: only predictions learn
         out = {**outputs, 'embeddings': z}
-        loss, (after, _) = method.criterion(params, out, extra, rows, jax.random.key(1))
+        loss, (after, _) = small.criterion(method, params, out, extra, rows, jax.random.key(1))
         return loss + jnp.sum(after['queue'])
 
     assert not any(np.any(g) for g in jax.grad(through_embeddings)((z1, z2)))
@@ -359,8 +359,8 @@ def test_nnclr_looks_up_before_the_first_view_enters_its_queue():
 def test_ressl_compares_relations_with_the_queue_before_it_enters_it():
     method = small.make('ressl')
     rows = small.batch()
-    params, extra = method.init(jax.random.key(0), rows)
-    outputs, _ = method.embed(params, extra, rows, jax.random.key(1))
+    params, extra = small.started(method, rows)
+    outputs, _ = small.embed(method, params, extra, rows, jax.random.key(1))
     assert (
         len(outputs['embeddings']) == len(outputs['keys']) == 1
     )  # the first view is the student's, the second the teacher's
@@ -377,7 +377,7 @@ def test_supcon_is_declared_to_see_labels_and_others_do_not():
         assert small.make(name).uses_labels == (name == 'supcon')
     method = small.make('supcon')
     rows = small.batch()
-    params, extra = method.init(jax.random.key(0), rows)
+    params, extra = small.started(method, rows)
     alone = value_of(method, params, extra, {**rows, 'label': jnp.arange(small.BATCH)})[0]
     np.testing.assert_allclose(alone, value_of(small.make('simclr'), params, extra, rows)[0], rtol=1e-6)
     assert not np.allclose(value_of(method, params, extra, {**rows, 'label': jnp.zeros(small.BATCH, int)})[0], alone)
@@ -386,7 +386,7 @@ def test_supcon_is_declared_to_see_labels_and_others_do_not():
 def test_moco_v1_is_v2_with_its_own_temperature():
     rows = small.batch()
     first, second = small.make('moco_v1'), small.make('moco_v2', temperature=0.07)
-    params, extra = first.init(jax.random.key(0), rows)
+    params, extra = small.started(first, rows)
     np.testing.assert_array_equal(value_of(first, params, extra, rows)[0], value_of(second, params, extra, rows)[0])
 
 
@@ -395,7 +395,7 @@ def test_a_missing_predictor_leaves_the_embeddings_in_its_place():
     rows = small.batch()
     for name in ('byol', 'simsiam', 'moco_v3', 'nnclr'):
         method = methods.METHODS[name](small.ENCODER, small.PROJECTOR, None, **small.KEYWORDS[name])
-        params, extra = method.init(jax.random.key(0), rows)
+        params, extra = small.started(method, rows)
         assert set(params) == {'encoder', 'projector'}
         assert np.isfinite(value_of(method, params, extra, rows)[0])
 
@@ -403,19 +403,19 @@ def test_a_missing_predictor_leaves_the_embeddings_in_its_place():
 def test_views_fused_or_apart_differ_only_by_batch_statistics():
     rows = small.batch()
     apart, fused = small.make('simclr', fuse_views=False), small.make('simclr', fuse_views=True)
-    params, extra = apart.init(jax.random.key(0), rows)
-    a, _ = apart.embed(params, extra, rows, jax.random.key(0))
-    b, _ = fused.embed(params, extra, rows, jax.random.key(0))
+    params, extra = small.started(apart, rows)
+    a, _ = small.embed(apart, params, extra, rows, jax.random.key(0))
+    b, _ = small.embed(fused, params, extra, rows, jax.random.key(0))
     assert not np.allclose(a['embeddings'][0], b['embeddings'][0], atol=1e-4)
     same = {**rows, 'views': (rows['views'][0],) * 2}
-    a, _ = apart.embed(params, extra, same, jax.random.key(0))
-    b, _ = fused.embed(params, extra, same, jax.random.key(0))
+    a, _ = small.embed(apart, params, extra, same, jax.random.key(0))
+    b, _ = small.embed(fused, params, extra, same, jax.random.key(0))
     np.testing.assert_allclose(a['embeddings'][0], b['embeddings'][0], atol=1e-4)
 
 
 def test_hyper_parameters_may_be_traced():
     rows = small.batch()
-    params, extra = small.make('vicreg').init(jax.random.key(0), rows)
+    params, extra = small.started(small.make('vicreg'), rows)
 
     def value(weight):
         method = small.make('vicreg', invariance_weight=weight)
@@ -429,6 +429,6 @@ def test_one_view_is_refused():
     rows = small.batch()
     one = {**rows, 'views': rows['views'][:1]}
     method = small.make('vicreg')
-    params, extra = method.init(jax.random.key(0), rows)
+    params, extra = small.started(method, rows)
     with pytest.raises(ValueError, match='needs 2 views, and the augmentation gives 1'):
         small.loss_and_gradient(method, params, extra, one, jax.random.key(0))
