@@ -136,7 +136,7 @@ class Rows:
         first, last = work.rows
         out = out or {name: np.empty(shape, kind) for name, (shape, kind) in self._shapes.items()}
         out['index'][...] = batch_indices(work.seed, step, 1, work.count, work.batch_size)[0][first:last]
-        drawn = draws.draw(work.seed, step, np.arange(first, last), len(work.crops))
+        drawn = draws.draw(work.seed, step, np.arange(first, last), len(work.crops)) if work.crops else []
 
         def one(row: int) -> None:
             def look(index: int) -> dict[str, np.ndarray]:
