@@ -79,7 +79,7 @@ def batch(n=BATCH, seed=0):
 
 def started(method, rows):
     """Parameters and state before the first step; with clusters, where a method makes them between epochs."""
-    params, extra = _initial(method, rows)
+    params, extra = initial(method, rows)
     if method.refreshes:
         _, (extra, _) = _value(method, params, extra, rows, jax.random.key(1))
         extra = jax.jit(method.refresh)(params, extra, jax.random.key(2))
@@ -87,7 +87,7 @@ def started(method, rows):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _initial(method, rows):
+def initial(method, rows):
     return method.init(jax.random.key(0), rows)
 
 

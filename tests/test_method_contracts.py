@@ -275,7 +275,7 @@ def test_vicregl_features_are_the_mean_of_its_map():
 
 def test_deepcluster_learns_nothing_before_its_first_clusters_and_remembers_every_image():
     method, rows = small.make('deepcluster_v2', data_size=20), {**small.batch(), 'index': jnp.arange(16)[::-1] + 3}
-    params, extra = small.started(method, rows)
+    params, extra = small.initial(method, rows)
     (value, (new, metrics)), gradients = small.loss_and_gradient(method, params, extra, rows, KEY)
     assert float(value) == 0 and float(metrics['clustered']) == 0 and zero(gradients)
     memory = new['per_example']['memory']

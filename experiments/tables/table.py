@@ -54,24 +54,38 @@ def markdown(rows: dict[str, list[dict[str, float]]]) -> str:
     for name, runs in rows.items():
         cells = []
         for column in columns:
-            values = 100 * np.array([run[column] for run in runs])
-            spread = f' ± {values.std(ddof=1):.1f}' if len(values) > 1 else ''
-            cells.append(f'{values.mean():.1f}{spread}')
+            cells.append(cell(100 * np.array([run[column] for run in runs])))
         lines.append(f'| {name} | ' + ' | '.join(cells) + f' | {len(runs)} |')
     return '\n'.join(lines)
 
 
-def verdicts(rows: dict[str, list[dict[str, float]]], methods: list[str], column: str) -> str:
-    """For each method, its lead over the controls with the standard error of the difference."""
-    lines = []
+def cell(values: np.ndarray) -> str:
+    """Mean ± standard deviation (ddof 1); the mean alone for one run."""
+    return f'{values.mean():.1f}' + (f' ± {values.std(ddof=1):.1f}' if len(values) > 1 else '')
+
+
+def lead(ours: np.ndarray, theirs: np.ndarray) -> str:
+    """Difference of means ± its standard error, from the runs of both."""
+    error = np.sqrt(sum(x.var(ddof=1) / len(x) for x in (ours, theirs) if len(x) > 1))
+    return f'{ours.mean() - theirs.mean():+.1f}' + (f' ± {error:.1f}' if error else '')
+
+
+def summary(rows: dict[str, list[dict[str, float]]], methods: list[str], column: str) -> str:
+    """One line a method: its score, those of its controls, and its lead over each with the standard error."""
+    opponents = {'untrained': ', untrained encoder', 'shuffled pairs': ', shuffled pairs'}
+
+    def scores(name: str) -> np.ndarray:
+        return 100 * np.array([run[column] for run in rows.get(name, [])])
+
+    heads = ['method', 'trained', *opponents, *(f'over {name}' for name in (*opponents, 'raw pixels')), 'seeds']
+    lines = ['| ' + ' | '.join(heads) + ' |', '| --- ' * len(heads) + '|']
     for method in methods:
-        for opponent in (f'{method}, untrained encoder', f'{method}, shuffled pairs', 'raw pixels'):
-            if method not in rows or opponent not in rows:
-                continue
-            ours, theirs = (100 * np.array([r[column] for r in rows[name]]) for name in (method, opponent))
-            error = np.sqrt(sum(x.var(ddof=1) / len(x) for x in (ours, theirs) if len(x) > 1))
-            lead = ours.mean() - theirs.mean()
-            lines.append(f'- {method} over {opponent.removeprefix(f"{method}, ")}: {lead:+.1f} ± {error:.1f} points')
+        controls = [scores(method + suffix) for suffix in opponents.values()]
+        if not rows.get(method) or not all(map(len, controls)):
+            continue
+        ours = scores(method)
+        cells = [cell(x) for x in (ours, *controls)] + [lead(ours, x) for x in (*controls, scores('raw pixels'))]
+        lines.append(f'| {method} | ' + ' | '.join(cells) + f' | {len(ours)} |')
     return '\n'.join(lines)
 
 
@@ -93,7 +107,7 @@ def command(folder: str) -> Callable[[], None]:
         run_all(folder, workdir, methods, seeds, overrides)
         rows = collect(workdir, methods)
         column = next((c for c in ('linear_10', 'linear') if c in next(iter(rows.values()))[0]), 'knn')
-        text = f'{markdown(rows)}\n\nLead at {column}, with its standard error:\n\n{verdicts(rows, methods, column)}\n'
+        text = f'{summary(rows, methods, column)}\n\n{markdown(rows)}\n'
         (workdir / 'table.md').write_text(text)
         print(text)
         return 0
