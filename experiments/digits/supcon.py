@@ -2,8 +2,8 @@
 
     python -m selfsup.train --config=experiments/digits/supcon.py --workdir=runs/digits/supcon
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 98.8 % (untrained encoder 88.7;
-one run of seed 0); more seeds and the shuffled-pairs control: not run yet.
+Two CPU cores, one to two minutes. Result with ten labels per class: 98.2 %
+(untrained encoder 87.4, shuffled pairs 87.2; seed 1).
 """
 
 from selfsup.config import defaults

@@ -2,8 +2,8 @@
 
     python -m selfsup.train --config=experiments/digits/tico.py --workdir=runs/digits/tico
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 94.7 % (untrained encoder 88.9;
-one run of seed 0); more seeds and the shuffled-pairs control: not run yet.
+Two CPU cores, one to two minutes. Result with ten labels per class: 94.2 %
+(untrained encoder 87.3, shuffled pairs 84.4; seed 1).
 """
 
 from selfsup.config import defaults

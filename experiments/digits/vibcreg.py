@@ -2,8 +2,8 @@
 
     python -m selfsup.train --config=experiments/digits/vibcreg.py --workdir=runs/digits/vibcreg
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 97.1 % (untrained encoder 87.5;
-one run of seed 0); more seeds and the shuffled-pairs control: not run yet.
+Two CPU cores, one to two minutes. Result with ten labels per class: 96.4 %
+(untrained encoder 87.6, shuffled pairs 85.3; seed 1).
 """
 
 from selfsup.config import defaults

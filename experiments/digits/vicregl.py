@@ -2,8 +2,8 @@
 
     python -m selfsup.train --config=experiments/digits/vicregl.py --workdir=runs/digits/vicregl
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 95.3 % (untrained encoder 87.1;
-one run of seed 0); more seeds and the shuffled-pairs control: not run yet.
+Two CPU cores, one to two minutes. Result with ten labels per class: 95.0 %
+(untrained encoder 87.4, shuffled pairs 89.1; seed 1).
 """
 
 from selfsup.config import defaults

@@ -2,8 +2,8 @@
 
     python -m selfsup.train --config=experiments/digits/w_mse.py --workdir=runs/digits/w_mse
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 94.2 % (untrained encoder 87.5;
-one run of seed 0); more seeds and the shuffled-pairs control: not run yet.
+Two CPU cores, one to two minutes. Result with ten labels per class: 93.8 %
+(untrained encoder 87.6, shuffled pairs 86.8; seed 1).
 """
 
 from selfsup.config import defaults
