@@ -74,9 +74,12 @@ def test_every_evaluation_is_in_the_tables():
     assert set(SETTINGS) == set(EVALUATIONS)
 
 
-@pytest.mark.parametrize('name', SHARDED)
+SPREAD = [(name, devices) for name in SHARDED for devices in (1, 2, 8)]
+QUICK = [('knn', 8), ('clustering', 8), ('retrieval', 2), ('logistic', 2)]
+
+
 @pytest.mark.parametrize(
-    'devices', [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow), 8]
+    'name, devices', [pytest.param(*c, marks=[] if c in QUICK else pytest.mark.slow) for c in SPREAD]
 )
 def test_devices_change_nothing(data, name, devices):
     """53 and 90 rows divide by neither 2 nor 8 in all parts, so this is also about the padding of shards."""

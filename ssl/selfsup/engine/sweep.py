@@ -5,6 +5,7 @@ to rounding, the run that its own config would give alone. What changes the prog
 width, a control) needs a sweep of its own.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from ml_collections import ConfigDict
 
 from ..config import flatten
 from ..errors import UserError, nearest
+from ..methods import Method
 from . import build
 from .loop import Run
 from .step import VIEWS, TrainState, count_views, init_state, make_step, pair_sources
@@ -29,7 +31,7 @@ class Trained(NamedTuple):
 
     Attributes:
       run: the objects that the members share; `run.data` holds the images.
-      members: the fields of each member.
+      members: the swept fields of each member.
       states: final training state of each member.
       encode: `(state, prepared images) -> {'features', 'embeddings'}`, jitted once for all members.
       metrics: name -> `[members, epochs]`, the mean over the steps of an epoch; `finite` below 1 marks a
@@ -38,7 +40,7 @@ class Trained(NamedTuple):
     """
 
     run: Run
-    members: list[dict[str, Any]]
+    members: list[dict[str, float]]
     states: list[TrainState]
     encode: Callable[[TrainState, Array], dict[str, Array]]
     metrics: dict[str, np.ndarray]
@@ -52,21 +54,20 @@ def fields_of(config: ConfigDict) -> list[str]:
     return [*(f'optimizer.{name}' for name in OPTIMIZER_VALUES), 'probe.learning_rate', *method]
 
 
-def _check(config: ConfigDict, members: list[dict[str, Any]]) -> list[str]:
-    """The swept fields, or an error that names what cannot be swept."""
+def _filled(config: ConfigDict, members: Iterable[dict[str, Any]]) -> list[dict[str, float]]:
+    """The members, each with a value for every field that any of them sets; or an error that names the fault."""
+    members = [dict(member) for member in members]
     if not members:
         raise UserError('a sweep needs at least one member')
-    names = list(members[0])
-    allowed = fields_of(config)
+    flat, allowed = flatten(config), fields_of(config)
     for number, member in enumerate(members):
-        if set(member) != set(names):
-            raise UserError(f'member {number} sets {sorted(member)}, and the first one sets {sorted(names)}')
         for name, value in member.items():
             if name not in allowed:
                 raise UserError(f'{name} cannot be swept as a value{nearest(name, allowed)}')
             if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-                raise UserError(f'{name}={value!r} of member {number} is no number')
-    return names
+                raise UserError(f'{name}={value!r} of member {number} is no finite number')
+    names = sorted({name for member in members for name in member})
+    return [{name: float(member.get(name, flat[name])) for name in names} for member in members]
 
 
 def _split(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], Any]:
@@ -75,29 +76,41 @@ def _split(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], Any]
     return of['method'], of['optimizer'], values.get('probe.learning_rate')
 
 
-def train(config: ConfigDict, members: Iterable[dict[str, Any]], *, width: int = 0) -> Trained:
+def train(
+    config: ConfigDict,
+    members: Iterable[dict[str, Any]],
+    *,
+    width: int = 0,
+    devices: int | None = None,
+    change: Callable[[Method], Method] = lambda method: method,
+) -> Trained:
     """Trains one run a member.
 
     Args:
       config: resolved and validated; its `seed` and `control` hold for all members.
-      members: one `{field: number}` each, all with the same fields, out of :func:`fields_of`.
+      members: one `{field: number}` each, fields out of :func:`fields_of`; what a member leaves out has the
+        config's value.
       width: members that one program trains side by side, by `vmap`. More fill an accelerator; on CPU
         they only crowd the cache, so 0 takes 1 there and all of them elsewhere.
+      devices: use only the first so many; the batch is spread over them.
+      change: applied to every member's method, as in :class:`selfsup.engine.loop.Run`.
 
     Raises:
-      UserError: if a field cannot be swept, or members set different ones.
+      UserError: if a field cannot be swept, or the method is refreshed between epochs.
     """
-    members = [dict(member) for member in members]
-    names = _check(config, members)
+    members = _filled(config, members)
+    names = list(members[0])
     width = min(width or (1 if jax.default_backend() == 'cpu' else len(members)), len(members))
-    run = Run(config)
+    run = Run(config, devices=devices, change=change)
+    if run.method.refreshes:
+        raise UserError(f'{config.method.name} is refreshed between epochs, which a sweep does not do')
     size, total = config.data.batch_size, run.total
     view_count = count_views(config.augment.views)
 
     def parts(values: dict[str, Any]) -> tuple:
         of_method, of_optimizer, _ = _split(values)
         method = build.build_method(config, steps=total, data_size=len(run.data.train), **of_method)
-        return method, *build.build_optimizer(config, epoch_steps=run.epoch_steps, **of_optimizer)
+        return change(method), *build.build_optimizer(config, epoch_steps=run.epoch_steps, **of_optimizer)
 
     def start(values: dict[str, Any]) -> TrainState:
         images = jnp.zeros((2, *run.image_shape), jnp.uint8)
@@ -113,13 +126,19 @@ def train(config: ConfigDict, members: Iterable[dict[str, Any]], *, width: int =
         views = run.views(key, rows['image'], jnp.arange(size), pair_sources(config.control, size, view_count))
         return {'image': views, 'label': rows['label'], 'index': indices}
 
+    def drawn(key: Any, images: Any, positions: Any, sources: Any) -> Any:
+        return images
+
     def update(values: dict[str, Any], state: TrainState, rows: dict[str, Any]) -> tuple[TrainState, dict[str, Array]]:
-        rate = _split(values)[2]
+        method, optimizer, learning_rate = parts(values)
+        probe_rate = _split(values)[2]
         step = make_step(
-            *parts(values),
-            lambda key, images, positions, sources: images,
+            method,
+            optimizer,
+            learning_rate,
+            drawn,
             seed=config.seed,
-            probe_rate=config.probe.learning_rate if rate is None else rate,
+            probe_rate=config.probe.learning_rate if probe_rate is None else probe_rate,
             control=config.control,
             view_count=view_count,
             skip_nonfinite=config.train.on_nonfinite == 'skip',
@@ -127,36 +146,45 @@ def train(config: ConfigDict, members: Iterable[dict[str, Any]], *, width: int =
         )
         return step(state, rows)
 
-    axes = TrainState(step=None, params=0, extra=0, opt_state=0, probe=0)
-    begin = jax.jit(jax.vmap(start, out_axes=axes))
-    advance = jax.jit(jax.vmap(update, in_axes=(0, axes, None), out_axes=(axes, 0)), donate_argnums=1)
-    columns = {name: np.array([m[name] for m in members], np.float32) for name in names}
-    padding = -len(members) % width
+    shared: Any = None  # the step counter, so that what branches on it stays scalar
+    axes = TrainState(step=shared, params=0, extra=0, opt_state=0, probe=0)
+    begin = jax.jit(jax.vmap(start, out_axes=axes, axis_size=width))
+    advance = jax.jit(jax.vmap(update, in_axes=(0, axes, None), out_axes=(axes, 0), axis_size=width), donate_argnums=1)
+    padded = members + [members[-1]] * (-len(members) % width)
     groups = [
-        {name: jnp.asarray(part) for name, part in zip(names, parts_, strict=True)}
-        for parts_ in zip(
-            *(np.pad(columns[n], (0, padding), mode='edge').reshape(-1, width) for n in names), strict=True
-        )
+        {name: jnp.asarray([m[name] for m in padded[i : i + width]], jnp.float32) for name in names}
+        for i in range(0, len(padded), width)
     ]
     began = time.monotonic()
     states = [begin(values) for values in groups]
     epochs = []
     for epoch in range(config.train.epochs):
         reports: list[list] = [[] for _ in groups]
-        for step in range(epoch * run.epoch_steps, (epoch + 1) * run.epoch_steps):
-            data, indices = run.feed(step, 1)
-            rows = draw(jnp.asarray(step), data, indices[0])
-            for number, values in enumerate(groups):
-                states[number], report = advance(values, states[number], rows)
-                reports[number].append(report)
+        for number in range(epoch * run.epoch_steps, (epoch + 1) * run.epoch_steps):
+            data, indices = run.feed(number, 1)
+            rows = draw(jnp.asarray(number), data, indices[0])
+            for group, values in enumerate(groups):
+                states[group], report = advance(values, states[group], rows)
+                reports[group].append(report)
             jax.block_until_ready(reports[-1][-1])  # else the views of many steps pile up in memory
-        means = [jax.tree.map(lambda *x: np.mean(x, axis=0), *jax.device_get(report)) for report in reports]
-        epochs.append(jax.tree.map(lambda *x: np.concatenate(x)[: len(members)], *means))
-        if run.method.refreshes and epoch + 1 < config.train.epochs:
-            raise UserError(f'{config.method.name} is refreshed between epochs and cannot be swept')
+        epochs.append(_epoch_means(reports, len(members)))
     seconds = time.monotonic() - began
-    single = [
-        jax.tree.map(lambda x, a=axis, r=row: x if a is None else x[r], state, is_leaf=lambda x: x is None)
-        for state, axis, row in ()
-    ]
-    return Trained(run, members, single, None, {}, seconds)
+    single = [_member(states[i // width], i % width) for i in range(len(members))]
+    method = run.method
+    encode = jax.jit(lambda state, images: method.encode(state.params, state.extra, images))
+    metrics = {name: np.stack([epoch[name] for epoch in epochs], axis=1) for name in epochs[0]}
+    return Trained(run, members, single, encode, metrics, seconds)
+
+
+def _member(state: TrainState, row: int) -> TrainState:
+    """One member of a group's state."""
+    nothing: Any = None
+    own = jax.tree.map(lambda x: x[row], dataclasses.replace(state, step=nothing))
+    return dataclasses.replace(own, step=state.step)
+
+
+def _epoch_means(reports: list[list[dict[str, Array]]], members: int) -> dict[str, np.ndarray]:
+    """Metric -> mean over an epoch's steps `[members]`, from each group's reports of every step."""
+    names = reports[0][0].keys()
+    fetched = jax.device_get(reports)
+    return {n: np.concatenate([np.mean([r[n] for r in group], axis=0) for group in fetched])[:members] for n in names}

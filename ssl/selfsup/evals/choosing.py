@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from ..errors import UserError, nearest
 
@@ -69,10 +68,13 @@ def kendall(
     left = ranked(candidates, by, alarm=alarm)
     merits, accuracies = np.array([merit(c, by) for c in left]), np.array([c.accuracy for c in left])
 
+    # Merits may be −∞, so pairs are compared, not subtracted.
+    signs = [np.sign((v[:, None] > v[None]) * 1.0 - (v[:, None] < v[None])) for v in (merits, accuracies)]
+
     def tau(rows: np.ndarray) -> float:
-        x, y = merits[rows], accuracies[rows]
-        constant = len(rows) < 3 or len(np.unique(x)) < 2 or len(np.unique(y)) < 2
-        return math.nan if constant else float(stats.kendalltau(x, y).statistic)
+        x, y = (sign[rows[:, None], rows[None]] for sign in signs)
+        norm = math.sqrt(np.sum(x * x) * np.sum(y * y))
+        return float(np.sum(x * y) / norm) if norm > 0 and len(rows) > 2 else math.nan
 
     generator = np.random.default_rng(seed)
     found = [tau(generator.integers(0, len(left), len(left))) for _ in range(draws)] if len(left) > 2 else []

@@ -51,7 +51,8 @@ def fine_tune(
     if not len(rates) or rates[0] <= 0:
         raise UserError(f'learning rates must be positive, not {tuple(learning_rates)}')
     first = extract(jax.jit(lambda images: encode(params, prepare(images))), train.features)
-    classes = check_both(Features(first, train.labels), Features(first[:1], test.labels[:1]))
+    unseen = np.zeros((len(test.features), first.shape[1]), np.float32)  # test's are not needed to check its labels
+    classes = check_both(Features(first, train.labels), Features(unseen, test.labels))
     spread = float(max(first.std(), 1e-6))
 
     def logits(weights: dict[str, Any], images: Array) -> Array:

@@ -32,7 +32,7 @@ def search(
     Args:
       query, bank: rows of unit length (:func:`unit_rows`), so that products are cosines.
       k: neighbours, at most the rows of `bank`.
-      chunk: queries at a time; the memory is chunk·rows(bank).
+      chunk: most queries at a time; the memory is chunk·rows(bank).
       mesh: queries are spread over it, and every device holds the bank.
 
     Yields:
@@ -41,7 +41,7 @@ def search(
     """
     if not 1 <= k <= len(bank):
         raise UserError(f'{k} neighbours are more than the {len(bank)} samples to choose from')
-    size = min(chunk, len(query))
+    size = -(-len(query) // -(-len(query) // chunk))  # chunks of one size with the least to fill up
     size += -size % (mesh.size if mesh else 1)
     held = jax.device_put(bank, replicated(mesh)) if mesh else jnp.asarray(bank)
     for start in range(0, len(query), size):

@@ -1,13 +1,14 @@
 """Multinomial logistic regression by L-BFGS, many at once."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int
 
 HIGHEST = jax.lax.Precision.HIGHEST
+MEMORY = 10  # corrections that L-BFGS keeps
 PATIENCE = 50  # steps with neither a lower objective nor a smaller gradient after which rounding has been met
 
 
@@ -63,36 +64,102 @@ def _solve(rotated: _Rotated, targets: Array, weights: Array, c: Array, toleranc
         losses = jax.nn.softplus(jax.nn.logsumexp(jnp.where(targets > 0, -jnp.inf, margins), axis=1))
         return jnp.sum(weights * losses) / total + 0.5 * strength * jnp.sum(kernel**2)
 
-    resolution = 4 * float(jnp.finfo(features.dtype).eps)
-    # Near the optimum the objective drowns in rounding before the gradient does, hence the slack.
-    search = optax.scale_by_backtracking_linesearch(
-        max_backtracking_steps=20, decrease_factor=0.5, rtol=resolution, store_grad=True
-    )
-    solver = optax.lbfgs(memory_size=10, linesearch=search)
-    value_and_grad = optax.value_and_grad_from_state(objective)
-    zero = jnp.zeros((), jnp.int32)
-    model = Classifier(jnp.zeros((features.shape[1], classes), features.dtype), jnp.zeros((classes,), features.dtype))
+    dim = features.shape[1]
 
-    def body(carry: tuple) -> tuple:
-        model, state, number, best, (lowest, least), idle = carry
-        value, gradient = value_and_grad(model, state=state)
-        largest = jax.tree.reduce(jnp.maximum, jax.tree.map(lambda g: jnp.max(jnp.abs(g)), gradient))
-        rounding = resolution * jnp.abs(lowest)
-        lower = ~(value >= lowest - rounding)
-        better = lower | ((value <= lowest + rounding) & (largest < least))
-        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), model, best)
-        record = (jnp.where(lower, value, lowest), jnp.where(better, largest, least))
-        updates, state = solver.update(gradient, state, model, value=value, grad=gradient, value_fn=objective)
-        model = Classifier(*jax.tree.map(jnp.add, model, updates))
-        return model, state, number + 1, best, record, jnp.where(better, 0, idle + 1)
+    def unpack(flat: Array) -> Classifier:
+        return Classifier(flat[: dim * classes].reshape(dim, classes), flat[dim * classes :])
 
-    def unfinished(carry: tuple) -> Array:
-        return (carry[2] < max_steps) & (carry[4][1] > tolerance) & (carry[5] < PATIENCE)
-
-    most = jnp.asarray(jnp.finfo(features.dtype).max, features.dtype)
-    start = (model, solver.init(model), zero, model, (most, most), zero)
-    best = jax.lax.while_loop(unfinished, body, start)[3]
+    start = jnp.zeros((dim * classes + classes,), features.dtype)
+    best = unpack(_minimum(lambda flat: objective(unpack(flat)), start, tolerance=tolerance, max_steps=max_steps))
     return Classifier(scale * best.kernel, best.bias)
+
+
+class _Search(NamedTuple):
+    """Where L-BFGS stands: the accepted point, the direction tried from it, and the corrections, newest last."""
+
+    point: Array
+    value: Array
+    gradient: Array
+    direction: Array
+    length: Array
+    moves: Array
+    changes: Array
+    best: Array
+    lowest: Array
+    least: Array
+    idle: Array
+    number: Array
+
+
+def _direction(gradient: Array, moves: Array, changes: Array) -> Array:
+    """−H·g by the two-loop recursion; rows of zeros in `moves` are corrections not made yet."""
+    curvature = jnp.sum(moves * changes, axis=1)
+    inverse = jnp.where(curvature > 0, 1.0 / jnp.where(curvature > 0, curvature, 1.0), 0.0)
+
+    def back(q: Array, row: tuple) -> tuple[Array, Array]:
+        move, change, rho = row
+        alpha = rho * jnp.sum(move * q)
+        return q - alpha * change, alpha
+
+    def forth(r: Array, row: tuple) -> tuple[Array, None]:
+        move, change, rho, alpha = row
+        return r + move * (alpha - rho * jnp.sum(change * r)), None
+
+    q, alphas = jax.lax.scan(back, gradient, (moves, changes, inverse), reverse=True)
+    norm = jnp.sum(changes[-1] ** 2)
+    q = q * jnp.where(norm > 0, curvature[-1] / jnp.where(norm > 0, norm, 1.0), 1.0)
+    return -jax.lax.scan(forth, q, (moves, changes, inverse, alphas))[0]
+
+
+def _minimum(objective: Callable[[Array], Array], start: Array, *, tolerance: float, max_steps: int) -> Array:
+    """The point of least value that L-BFGS finds, and of least gradient where values are equal to rounding.
+
+    Each step evaluates the objective once and either moves there or halves the length: one loop, so that
+    problems under `vmap` do not wait for each other's line searches.
+    """
+    resolution = 4 * float(jnp.finfo(start.dtype).eps)
+    value, gradient = jax.value_and_grad(objective)(start)
+    empty = jnp.zeros((MEMORY, start.shape[0]), start.dtype)
+    most, zero = jnp.asarray(jnp.finfo(start.dtype).max, start.dtype), jnp.zeros((), jnp.int32)
+    one = jnp.ones((), start.dtype)
+    search = _Search(start, value, gradient, -gradient, one, empty, empty, start, most, most, zero, zero)
+
+    def step(s: _Search) -> _Search:
+        point = s.point + s.length * s.direction
+        value, gradient = jax.value_and_grad(objective)(point)
+        # Near the optimum the objective drowns in rounding before the gradient does, hence the slack.
+        slack = resolution * jnp.abs(s.value)
+        accepted = value <= s.value + 1e-4 * s.length * jnp.sum(s.gradient * s.direction) + slack
+        move, change = point - s.point, gradient - s.gradient
+        kept = accepted & (jnp.sum(move * change) > resolution * jnp.sum(change**2))
+        moves = jnp.where(kept, jnp.concatenate([s.moves[1:], move[None]]), s.moves)
+        changes = jnp.where(kept, jnp.concatenate([s.changes[1:], change[None]]), s.changes)
+        direction = _direction(gradient, moves, changes)
+        direction = jnp.where(jnp.sum(direction * gradient) < 0, direction, -gradient)
+
+        largest = jnp.max(jnp.abs(gradient))
+        rounding = resolution * jnp.abs(s.lowest)
+        lower = value < s.lowest - rounding
+        better = lower | ((value <= s.lowest + rounding) & (largest < s.least))
+        return _Search(
+            jnp.where(accepted, point, s.point),
+            jnp.where(accepted, value, s.value),
+            jnp.where(accepted, gradient, s.gradient),
+            jnp.where(accepted, direction, s.direction),
+            jnp.where(accepted, one, 0.5 * s.length),
+            moves,
+            changes,
+            jnp.where(better, point, s.best),
+            jnp.where(lower, value, s.lowest),
+            jnp.where(better, largest, s.least),
+            jnp.where(better, 0, s.idle + 1),
+            s.number + 1,
+        )
+
+    def unfinished(s: _Search) -> Array:
+        return (s.number < max_steps) & (s.least > tolerance) & (s.idle < PATIENCE)
+
+    return jax.lax.while_loop(unfinished, step, search).best
 
 
 def logistic_path(
@@ -125,7 +192,7 @@ def logistic_regression(
 ) -> Classifier:
     """The minimum of ½‖W‖² + C Σᵢ wᵢ CE(softmax(xᵢW + b), yᵢ), as scikit-learn's `LogisticRegression`.
 
-    Pure and traceable; `vmap` it over draws. L-BFGS with ten corrections and a line search, in the
+    Pure and traceable; `vmap` it over draws. L-BFGS with ten corrections and backtracking, in the
     coordinates of the features' principal axes, each scaled by the curvature there: tens of steps
     where raw coordinates take hundreds.
 

@@ -1,0 +1,80 @@
+"""`python -m selfsup.evaluate` on features in files and on a run, as a user types it."""
+
+import json
+
+import numpy as np
+import pytest
+from selfsup import evaluate, train
+from selfsup.errors import UserError
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('features')
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for name, count in (('train', 60), ('test', 40)):
+        labels = np.arange(count) % 3
+        features = (2.0 * np.eye(3, 13)[labels] + 0.3 * rng.normal(size=(count, 13))).astype(np.float32)
+        np.savez(folder / f'{name}.npz', features=features, labels=labels)
+        arrays |= {f'{name}_features': features, f'{name}_labels': labels}
+    np.savez(folder / 'both.npz', **arrays)
+    np.savez(folder / 'unnamed.npz', feature=features, labels=labels)
+    np.savez(folder / 'flat.npz', features=features.ravel(), labels=labels)
+    np.savez(folder / 'real.npz', features=features, labels=labels + 0.5)
+    (folder / 'text.npz').write_text('no')
+    return folder
+
+
+def test_features_of_two_files_or_one(files, capsys):
+    out = files / 'scores.json'
+    pair = [str(files / 'train.npz'), str(files / 'test.npz')]
+    assert evaluate.main(['--features', *pair, '--only=knn,ranks', f'--out={out}']) == 0
+    scores = json.loads(out.read_text())
+    assert scores['knn'] > 0.95 and {'rankme', 'chosen_knn_k', 'knn_1_0.07'} <= set(scores)
+    printed = capsys.readouterr().out
+    assert 'chosen_knn_k' in printed and str(out) in printed
+    out.unlink()
+    assert evaluate.main([f'--features={files / "both.npz"}', '--only=knn,ranks', f'--out={out}']) == 0
+    assert json.loads(out.read_text()) == scores
+
+
+@pytest.mark.parametrize(
+    'names, options, message',
+    [
+        (('train', 'none'), [], 'there is no file'),
+        (('train', 'text'), [], 'text.npz is no npz file'),
+        (('train', 'unnamed'), [], "has no array 'features'; did you mean feature"),
+        (('train', 'flat'), [], r'must hold features \[n, dim\]'),
+        (('train', 'real'), [], 'whole-number labels'),
+        (('train', 'test', 'both'), [], 'not 3'),
+        (('train', 'test'), ['--only=knm'], "'knm' is no evaluation; did you mean knn"),
+        (('train', 'test'), ['--only=fine_tune'], 'needs --workdir, not --features'),
+        (('train', 'test'), ['--only=ranks', '--out=/nowhere/x.json'], 'a folder that does not exist'),
+        (('train', 'test'), ['--workdir=run'], 'either --workdir'),
+        (('train', 'test'), ['--config.seed=1'], 'takes its config from the workdir'),
+        ((), [], 'either --workdir'),
+    ],
+)
+def test_bad_arguments(files, names, options, message):
+    given = ['--features', *(str(files / f'{name}.npz') for name in names)] if names else []
+    with pytest.raises(UserError, match=message):
+        evaluate.main([*given, *options])
+
+
+@pytest.mark.slow
+def test_a_run_is_evaluated_from_its_images_too(tmp_path):
+    small = [
+        '--config.model.widths=(8, 16)', '--config.projector.widths=(16, 8)', '--config.train.epochs=2',
+        '--config.optimizer.warmup_epochs=1', '--config.evaluate.label_draws=2', '--config.data.per_class=30',
+    ]  # fmt: skip
+    assert train.main(['--config=experiments/digits/vicreg.py', f'--workdir={tmp_path / "run"}', *small]) == 0
+    assert evaluate.main([f'--workdir={tmp_path / "run"}', '--only=knn,online,fine_tune,feet']) == 0
+    scores = json.loads((tmp_path / 'run' / 'evaluation.json').read_text())
+    assert scores['feet_fine_tuned'] == scores['fine_tuned'] and 0.1 < scores['linear_online'] <= 1
+    # The same encoder on other data: transfer.
+    assert (
+        evaluate.main([f'--workdir={tmp_path / "run"}', '--only=knn', '--data=digits', f'--out={tmp_path / "o.json"}'])
+        == 0
+    )
+    assert set(json.loads((tmp_path / 'o.json').read_text())) > {'knn', 'chosen_knn_k'}
