@@ -21,7 +21,7 @@ jax.config.update('jax_disable_most_optimizations', True)
 
 FILE = Path(__file__).parent / 'augmentations.png'
 SIZE = 96
-COLUMNS = 8
+COLUMNS = 6  # a multiple of the kinds of view of every recipe
 
 
 def pictures() -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +62,7 @@ def main() -> None:
             axis.set_xticks([])
             axis.set_yticks([])
             axis.spines[:].set_visible(False)
-    figure.subplots_adjust(left=0.12, right=0.995, top=0.985, bottom=0.005, wspace=0.04, hspace=0.16)
+    figure.subplots_adjust(left=0.2, right=0.995, top=0.985, bottom=0.005, wspace=0.04, hspace=0.16)
     figure.savefig(FILE, dpi=110)
     print(FILE)
 
