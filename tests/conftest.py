@@ -19,14 +19,12 @@ from jaxtyping import install_import_hook  # noqa: E402  the flags above must st
 # Every annotated shape of the array code is checked in every test.
 install_import_hook([f'selfsup.{p}' for p in ('losses', 'diagnostics', 'augment', 'models')], 'beartype.beartype')
 
-import absl.flags  # noqa: E402
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
-absl.flags.FLAGS.mark_as_parsed()  # grain refuses to run with unparsed flags
 
 
 @pytest.fixture

@@ -338,3 +338,15 @@ def test_measurements_do_not_depend_on_the_chunks():
         numbers.append(jax.device_get(prepared.monitor()(prepared.start())))
     for name, value in numbers[0].items():
         np.testing.assert_allclose(numbers[1][name], value, rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    'flag, step_seen, counts',
+    [('flat', 10, False), ('flat', 20, True), ('unaligned', 20, False), ('unaligned', 50, True), ('', 50, False)],
+)
+def test_the_alarm_counts_after_the_warm_up_and_alignment_in_the_second_half(flag, step_seen, counts):
+    flags = dict.fromkeys(('alarm/shrunk', 'alarm/narrow', 'alarm/unaligned', 'alarm/flat', 'alarm/collapsed'), 0.0)
+    line = {'step': step_seen, **flags, **({f'alarm/{flag}': 1.0} if flag else {})}
+    assert monitor.raised(line, warm=20, half=50) == counts
+    assert monitor.collapsed([line, {'step': 55, 'loss': 1.0}, line], warm=20, half=50) == counts
+    assert not monitor.collapsed([line], warm=20, half=50)

@@ -55,6 +55,8 @@ def one_label(method: Method) -> Method:
     return method._replace(criterion=criterion)
 
 
+FLAGS = ('shrunk', 'narrow', 'unaligned', 'flat')
+NONE = Fault('as it should be')
 NO_NEGATIVES = Fault('no negatives: views are only asked to be alike', change=only_alike)
 FAULTS = {
     'barlow_twins': Fault('no redundancy term', ('method.lambd=0.0',)),
@@ -88,29 +90,24 @@ FAULTS = {
 }
 
 
-def measure(file: Path, overrides: list[str], change: Callable[[Method], Method] | None = None) -> dict[str, float]:
-    """The monitor's numbers after training by a config."""
+def measure(resolved: Any, change: Callable[[Method], Method] | None = None) -> dict[str, float]:
+    """The monitor's numbers after training by a resolved config."""
     from selfsup.engine import loop
 
-    run = loop.Run(config.load(str(file), overrides), change=change)
+    run = loop.Run(resolved, devices=1, change=change)
     state, step = run.start(), 0
     while step < run.total:
         count = run.next_chunk(step)
-        state, metrics = run.dispatch(state, *run.feed(step, count))
+        state, _ = run.dispatch(state, *run.feed(step, count))
         step += count
         if run.method.refreshes and step % run.epoch_steps == 0 and step < run.total:
             state = run.refresh(state)
-    numbers = run.monitor()(state)
-    return {
-        'step': step,
-        'loss': float(metrics['loss'][-1]),
-        **{k: float(v) for k, v in jax.device_get(numbers).items()},
-    }
+    return {name: float(value) for name, value in jax.device_get(run.monitor()(state)).items()}
 
 
 def row(name: str, says: str, seen: dict[str, float]) -> str:
     """One line of the table."""
-    flags = [flag for flag in ('shrunk', 'narrow', 'unaligned', 'flat') if seen[f'alarm/{flag}']]
+    flags = [flag for flag in FLAGS if seen[f'alarm/{flag}']]
     numbers = [f'{seen[key]:.2g}' for key in ('deviation', 'deviation_normalized', 'alignment')]
     return ' | '.join(
         [f'| {name}', says, *numbers, f'{seen["rank"]:.0f}', f'{seen["rankme"]:.0f}', ', '.join(flags) or 'silent']
@@ -136,12 +133,10 @@ def main(arguments: list[str]) -> int:
     for name in values['methods'].split(','):
         if name not in FAULTS:
             raise errors.UserError(f'--methods: {name!r} is unknown{errors.nearest(name, FAULTS)}')
-        fault, file = FAULTS[name], FOLDER / f'{name}.py'
-        for says, seen in (
-            ('as it should be', measure(file, overrides)),
-            (fault.says, measure(file, [*overrides, *fault.overrides], fault.change)),
-        ):
-            lines.append(row(name, says, seen))
+        for fault in (NONE, FAULTS[name]):
+            resolved = config.load(str(FOLDER / f'{name}.py'), [*overrides, *fault.overrides])
+            seen = measure(resolved, fault.change)
+            lines.append(row(name, fault.says, seen))
             print(lines[-1], flush=True)
     if values['out'].strip():
         Path(values['out']).write_text('\n'.join(lines) + '\n')

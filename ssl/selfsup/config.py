@@ -125,7 +125,7 @@ def defaults() -> ConfigDict:
     c.monitor.max_samples = 25600  # images used for it
     c.monitor.measures = ('rankme', 'rankme_features')  # besides the alarm's numbers: selfsup.engine.monitor.MEASURES
     c.monitor.lidar_views = 10  # views of each image, where 'lidar' is among them
-    c.monitor.on_collapse = 'warn'  # or 'stop': two measurements in a row past the warm-up raised the alarm
+    c.monitor.on_collapse = 'warn'  # or 'stop': the alarm was raised twice in a row (selfsup.engine.monitor.raised)
     c.monitor.patience = 0  # end the run after so many measurements without a better checkpoint.best; 0 does not
     # Limits of the alarm on held-out embeddings (selfsup.diagnostics.collapse_alarm).
     c.monitor.least_deviation = 1e-3  # standard deviation

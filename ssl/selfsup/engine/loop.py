@@ -24,7 +24,7 @@ from ..methods import Method
 from . import build, initial, report, workdir
 from .checkpoint import Checkpoints, shapes
 from .encoder import Encoder
-from .monitor import collapsed, exhausted, make_monitor, verdict
+from .monitor import collapsed, exhausted, make_monitor, raised, verdict
 from .step import TrainState, adapt_statistics, count_views, init_state, make_dispatch, make_refresh, make_step
 from .writer import Bar, Writer
 
@@ -285,7 +285,7 @@ def _loop(
             if numbers is not None:
                 measured = {k: float(v) for k, v in jax.device_get(numbers).items()}
                 writer.write(start + count, measured)
-                heed(config, writer.lines, bar, warm)
+                heed(writer.lines, bar, stop=config.monitor.on_collapse == 'stop', warm=warm, half=run.total // 2)
             if (start + count) % config.train.log_every < count or start + count == run.total:
                 timing = bar.update(start + count, float(metrics['loss'][-1]), run.feed.waited - last_waited)
                 last_waited = run.feed.waited
@@ -322,14 +322,14 @@ def done(config: ConfigDict, lines: list[dict[str, float]]) -> bool:
     return exhausted(lines, name=config.checkpoint.best, patience=config.monitor.patience)
 
 
-def heed(config: ConfigDict, lines: list[dict[str, float]], bar: Bar, warm: int) -> None:
+def heed(lines: list[dict[str, float]], bar: Bar, *, stop: bool, warm: int, half: int) -> None:
     """Says when the alarm is raised and when it falls silent, and stops the run where the config asks for it."""
-    measured = [line for line in lines if 'alarm/collapsed' in line and line['step'] >= warm]
-    raised = [bool(line['alarm/collapsed']) for line in measured[-2:]]
-    if not raised:
+    measured = [line for line in lines if 'alarm/collapsed' in line][-2:]
+    if not measured:
         return
+    before, now = ([False] + [raised(line, warm=warm, half=half) for line in measured])[-2:]
     sentence = f'step {measured[-1]["step"]}: {verdict(measured[-1])}'
-    if collapsed(lines, since=warm) and config.monitor.on_collapse == 'stop':
+    if stop and collapsed(lines, warm=warm, half=half):
         raise UserError(f"{sentence} monitor.on_collapse='stop' ends the run; the last checkpoint is kept")
-    if raised[-1] != (len(raised) == 2 and raised[0]):
+    if now != before:
         bar.say(sentence)

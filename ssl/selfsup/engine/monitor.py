@@ -169,13 +169,26 @@ def verdict(line: dict[str, float]) -> str:
     return '' if alarm is None else diagnostics.evidence(alarm)
 
 
-def collapsed(lines: list[dict[str, float]], *, since: int) -> bool:
-    """Whether the last two measurements at or after step `since` both raised the alarm.
+def raised(line: dict[str, float], *, warm: int, half: int) -> bool:
+    """Whether a measurement counts as a collapse.
 
-    One may be a passing state of early training, and during the warm-up any state is.
+    During the warm-up any state may pass. Pairs that lie as far apart as strangers count from half of
+    the run on: slow methods (TiCo, LeJEPA) come below the limit late, and leave it for good.
     """
-    flags = [line['alarm/collapsed'] for line in lines if 'alarm/collapsed' in line and line['step'] >= since]
-    return len(flags) >= 2 and all(flags[-2:])
+    if line['step'] < warm:
+        return False
+    return bool(
+        line['alarm/shrunk']
+        or line['alarm/narrow']
+        or line['alarm/flat']
+        or (line['alarm/unaligned'] and line['step'] >= half)
+    )
+
+
+def collapsed(lines: list[dict[str, float]], *, warm: int, half: int) -> bool:
+    """Whether the last two measurements are both :func:`raised`: one may be passing."""
+    measured = [line for line in lines if 'alarm/collapsed' in line][-2:]
+    return len(measured) == 2 and all(raised(line, warm=warm, half=half) for line in measured)
 
 
 def exhausted(lines: list[dict[str, float]], *, name: str, patience: int) -> bool:

@@ -51,7 +51,7 @@ def make(path: str | Path) -> Path:
 
 def versions() -> dict[str, str]:
     """Versions of what decides the numbers, and the devices."""
-    names = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
+    names = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
     found = {name: metadata.version(name) for name in names}
     devices = jax.devices()
     return {**found, 'python': platform.python_version(), 'devices': f'{len(devices)} x {devices[0].device_kind}'}
