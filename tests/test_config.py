@@ -1,5 +1,6 @@
 """Configs: overrides, identity, and one clear sentence for everything that does not fit."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -187,3 +188,9 @@ def test_configs_import_no_jax():
 
 def test_small_configs_are_valid():
     assert small.digits_config('moco_v2').method.queue == 640
+
+
+def test_a_config_saved_before_a_field_existed_gets_its_default():
+    saved = json.loads(config.to_json(config.load(FILE)))
+    del saved['monitor']['patience'], saved['init_from']
+    assert config.identity(config.from_dict(saved)) == config.identity(config.load(FILE))

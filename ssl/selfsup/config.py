@@ -520,8 +520,19 @@ def differences(old: dict[str, Any], config: ConfigDict) -> list[str]:
     ]
 
 
+def _add_missing(config: ConfigDict, reference: ConfigDict) -> None:
+    for name, value in reference.items():
+        if name not in config:
+            config[name] = value
+        elif isinstance(value, ConfigDict) and isinstance(config[name], ConfigDict):
+            _add_missing(config[name], value)
+
+
 def from_dict(saved: dict[str, Any]) -> ConfigDict:
-    """The config that a workdir's config.json holds (lists become tuples)."""
+    """The config that a workdir's config.json holds (lists become tuples).
+
+    Fields that did not exist yet when it was written get their defaults, which do what was done then.
+    """
 
     def restore(value: Any) -> Any:
         if isinstance(value, dict):
@@ -529,6 +540,7 @@ def from_dict(saved: dict[str, Any]) -> ConfigDict:
         return tuple(restore(v) for v in value) if isinstance(value, list) else value
 
     config = ConfigDict(restore(saved))
+    _add_missing(config, defaults())
     fill(config)
     validate(config)
     return config
