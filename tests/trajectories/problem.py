@@ -110,7 +110,7 @@ CASES = {
         'predictor.hidden_bias': False,
         'predictor.last_bias': False,
         'optimizer.name': 'lars',
-        'optimizer.learning_rate': 0.2,
+        'optimizer.learning_rate': 0.1,
         'optimizer.weight_decay': 0.02,
         'optimizer.warmup_epochs': 2.0,
     },
@@ -218,12 +218,10 @@ SEEDS = {
     'barlow_twins_two_devices': 2,
     'vicreg': 4,
     'moco_v2': 2,
-    'moco_v2_two_devices': 2,
-    'moco_v3': 7,
     'simclr': 4,
-    'byol': 1,
+    'byol': 4,
     'simsiam': 2,
-    'nnclr': 6,
+    'nnclr': 4,
 }
 
 
