@@ -1,5 +1,6 @@
 """Settings of every test: eight CPU devices, strict shapes and promotion, a compilation cache."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -25,6 +26,26 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+MOST_MAPS = 20_000  # of the 65,530 that Linux allows a process
+MAPS = Path('/proc/self/maps')
+TESTS = itertools.count()
+
+
+@pytest.fixture(autouse=True, scope='module')
+def forgotten_programs():
+    """Compiled programs are dropped after a module: each holds memory maps, and a process that runs out of them dies."""
+    yield
+    jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def bounded_programs():
+    """Likewise within a module of very many programs."""
+    yield
+    if next(TESTS) % 8 == 0 and MAPS.exists() and MAPS.read_text().count('\n') > MOST_MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture

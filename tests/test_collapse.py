@@ -17,7 +17,7 @@ def test_every_method_states_how_it_collapses():
     assert all(fault.overrides or fault.change for fault in collapse.FAULTS.values())
 
 
-@pytest.mark.parametrize('name', ['simclr', 'simsiam'])
+@pytest.mark.parametrize('name', [pytest.param('simclr', marks=pytest.mark.slow), 'simsiam'])
 def test_the_alarm_sees_the_fault_and_not_the_method(name):
     healthy, broken = measured(name, collapse.NONE), measured(name, collapse.FAULTS[name])
     assert not healthy['alarm/collapsed'], healthy

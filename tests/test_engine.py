@@ -104,7 +104,11 @@ def test_resuming_repeats_the_uninterrupted_run_to_the_bit(finished, tmp_path, n
 
 @pytest.mark.parametrize(
     'method, overrides',
-    [('moco_v2', ()), ('vicreg', ('data.feed=streaming',)), ('deepcluster_v2', ('train.steps_per_call=3',))],
+    [
+        ('moco_v2', ()),
+        ('vicreg', ('data.feed=streaming',)),
+        pytest.param('deepcluster_v2', ('train.steps_per_call=3',), marks=pytest.mark.slow),
+    ],
 )
 def test_resuming_is_exact_for_queues_targets_streams_and_clusters(method, overrides, tmp_path, no_report):
     stop = 'train.stop_after_steps=7'
