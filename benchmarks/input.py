@@ -74,7 +74,8 @@ def opencv(source: sources.Source, numbers: range) -> Callable[[], None] | None:
 
 def reading(source: sources.Source, count: int, crops: Any) -> Callable[[], None]:
     """One step of a feed's worker, in this process."""
-    rows = workers.Rows(workers.Work(source.reader, source.name, len(source), 0, count, (0, count), crops, 3))
+    work = workers.Work(source.reader, source.name, len(source), source.image_shape, 0, count, (0, count), crops, 3)
+    rows = workers.Rows(work)
     step = iter(range(10**9))
     out = rows(0)  # a worker process writes into the same memory again and again
     return lambda: rows(next(step), out) and None

@@ -81,7 +81,8 @@ def started(method, rows):
     """Parameters and state before the first step; with clusters, where a method makes them between epochs."""
     params, extra = initial(method, rows)
     if method.refreshes:
-        _, (extra, _) = _value(method, params, extra, rows, jax.random.key(1))
+        outputs, extra = embed(method, params, extra, rows, jax.random.key(1))
+        _, (extra, _) = criterion(method, params, outputs, extra, rows, jax.random.key(1))
         extra = jax.jit(method.refresh)(params, extra, jax.random.key(2))
     return params, extra
 
@@ -89,12 +90,6 @@ def started(method, rows):
 @functools.partial(jax.jit, static_argnums=0)
 def initial(method, rows):
     return method.init(jax.random.key(0), rows)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _value(method, params, extra, rows, key):
-    outputs, extra = method.embed(params, extra, rows, key)
-    return method.criterion(params, outputs, extra, rows, key)
 
 
 @functools.partial(jax.jit, static_argnums=0)

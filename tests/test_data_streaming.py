@@ -1,6 +1,7 @@
 """Feeds: the same batches from memory, threads and processes; crops taken on reading; corrupt images; packing."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -96,10 +97,10 @@ def test_boxes_are_those_of_the_step(shape):
             np.testing.assert_array_equal(boxes, theirs[view])
 
 
-def open_feed(folder, number=0, **fields):
-    source = sources.fitted(sources.open_source(f'folder:{folder}')[0], image_size=16, channels=3)
+def open_feed(folder, number=0, on_corrupt='stop'):
+    source = sources.fitted(sources.open_source(f'folder:{folder}')[0], image_size=16, channels=3).heeding(on_corrupt)
     options = {'seed': 5, 'batch_size': 8, 'mesh': parallel.data_mesh(2), 'crops': draws.crops(VIEWS), 'channels': 3}
-    return source, feeds.make_feed('streaming', source, **options, workers=number, **fields)
+    return source, feeds.make_feed('streaming', source, **options, workers=number)
 
 
 @pytest.mark.parametrize('number', [0, 3])
@@ -146,7 +147,9 @@ assert not {'jax', 'tensorflow', 'grain'} & set(sys.modules)
     import pickle
 
     source, _ = sources.open_source(f'folder:{folder}')
-    work = workers.Work(source.reader, source.name, len(source), 0, 8, (0, 8), draws.crops(VIEWS), 3)
+    work = workers.Work(
+        source.reader, source.name, len(source), source.image_shape, 0, 8, (0, 8), draws.crops(VIEWS), 3
+    )
     subprocess.run([sys.executable, '-c', code], input=pickle.dumps(work), check=True)
 
 
@@ -170,7 +173,7 @@ def test_corrupt_images_stop_a_run_or_are_named_and_skipped(broken, number, caps
         for step in range(4):  # an epoch
             feed(step, 1)
     feed.close()
-    source, feed = open_feed(broken, number, on_corrupt='skip')
+    source, feed = open_feed(broken, number, 'skip')
     rows = [feed(step, 1) for step in range(4)]
     assert sorted(feed.skipped) == [3, 21]
     message = capsys.readouterr().err
@@ -180,9 +183,26 @@ def test_corrupt_images_stop_a_run_or_are_named_and_skipped(broken, number, caps
         for index, label in zip(np.asarray(indices)[0], np.asarray(data['label'])[0], strict=True):
             assert label == source.labels[{3: 4, 21: 22}.get(index, index)]
     feed.close()
-    images, _, skipped = source.arrays('skip')
+    images, _, skipped = source.arrays()
     assert sorted(skipped) == [3, 21]
     np.testing.assert_array_equal(images[3], images[4])
+
+
+def test_a_corrupt_first_image_can_be_skipped(folder, tmp_path, capsys):
+    """The shape of the batches, the feed and evaluation all look at the first image."""
+    shutil.copytree(folder, tmp_path / 'broken')
+    for part in ('train', 'test'):
+        (tmp_path / 'broken' / part / 'cat/00.jpg').write_text('no image')
+    overrides = [f'data.source=folder:{tmp_path / "broken"}', 'data.image_size=20', 'data.batch_size=8']
+    config = with_overrides(defaults(), [*overrides, 'augment.recipe=solo_symmetric', 'data.holdout=0.1'])
+    with pytest.raises(UserError, match='cat/00.jpg is no image that can be decoded'):
+        build.build_feed(config, build.open_data(config).train, parallel.data_mesh(1))
+    config.data.on_corrupt = 'skip'
+    data = build.open_data(config)
+    feed = build.build_feed(config, data.train, parallel.data_mesh(1))
+    assert feed.resident and sorted(feed.skipped) == [0] and 'cat/00.jpg' in capsys.readouterr().err
+    images, labels, skipped = data.test.arrays()
+    assert images.shape == (8, 20, 20, 3) and len(labels) == 8 and sorted(skipped) == [0]
 
 
 def test_mixed_channels_are_refused(tmp_path):

@@ -1,6 +1,7 @@
 """The command line that all commands share: `--name=value` options and `--config.field=value` overrides."""
 
 import os
+import sys
 
 from .errors import UserError, nearest
 
@@ -72,3 +73,5 @@ def prepare(*, deterministic: bool = False, host_devices: int = 0) -> None:
     cache = os.path.join(os.path.expanduser(os.environ.get('XDG_CACHE_HOME', '~/.cache')), 'selfsup', 'jax')
     os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', cache)
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    if 'jax' in sys.modules:  # it read the environment when it was imported
+        sys.modules['jax'].config.update('jax_compilation_cache_dir', os.environ['JAX_COMPILATION_CACHE_DIR'])

@@ -30,8 +30,8 @@ def main(arguments: list[str]) -> int:
     data = build.open_data(trained.config, None if values['data'] == 'own' else values['data'])
     arrays: dict[str, Any] = {}
     for part, source in (('train', data.labelled), ('test', data.test)):
-        arrays[f'{part}_features'] = trained(source.images())
-        arrays[f'{part}_labels'] = source.labels
+        images, arrays[f'{part}_labels'], _ = source.arrays()
+        arrays[f'{part}_features'] = trained(images)
     arrays['class_names'] = np.array(data.labelled.class_names, dtype=np.str_)
     np.savez(values['out'], **arrays)
     shapes = ', '.join(f'{name} {list(a.shape)}' for name, a in arrays.items())

@@ -1,5 +1,6 @@
 """Numbers of a run, of an encoder, or of features in a file; without --only it repeats a run's table and report."""
 
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,7 +107,7 @@ def of_encoder(trained: Any, data: Any, names: Sequence[str]) -> dict[str, float
     from . import augment, evals
     from .engine import build
 
-    train, test = ((part.images(), part.labels) for part in (data.labelled, data.test))
+    train, test = (part.arrays()[:2] for part in (data.labelled, data.test))
     images = evals.Features(*train), evals.Features(*test)
     prepare = build.build_preparation(trained.config)
     side = min(prepare(train[0][:1]).shape[1:3])
@@ -114,15 +115,14 @@ def of_encoder(trained: Any, data: Any, names: Sequence[str]) -> dict[str, float
     crop = {'size': side, 'crop': {'scale': (0.08, 1.0), 'ratio': (3 / 4, 4 / 3), 'method': 'bicubic'}, 'flip': 0.5}
     views = augment.make_views({'only': crop}, mean=trained.config.augment.mean, std=trained.config.augment.std)
 
-    def encode(params: Any, rows: Any) -> Any:
-        return trained.method.encode(params, trained.extra, rows)['features']
-
     results: dict[str, float] = {}
     common = {'augment': views, 'prepare': prepare}
     if 'online' in names:
-        results |= evals.linear_online(*images, encode=lambda rows: encode(trained.params, rows), **common)
+        results |= evals.linear_online(
+            *images, encode=functools.partial(trained.encode, trained.evaluated['params']), **common
+        )
     if 'fine_tune' in names:
-        results |= evals.fine_tune(*images, encode=encode, params=trained.params, **common)
+        results |= evals.fine_tune(*images, encode=trained.encode, params=trained.evaluated['params'], **common)
     if set(names) - set(OF_IMAGES):
         ours, theirs = (evals.Features(trained(part.features), part.labels) for part in images)
         results |= of_features(ours, theirs, names, results.get('fine_tuned'))

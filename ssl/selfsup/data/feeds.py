@@ -5,6 +5,7 @@ A feed is called with the first step and the number of steps of a dispatch and r
 `data` holds the dispatch's own images `[steps, batch, …]`.
 """
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from ..errors import UserError
 from ..parallel import DATA_AXIS, replicated
 from .draws import Crop
 from .order import batch_indices
-from .sources import Source, readable
+from .sources import Source
 from .workers import Processes, Threads, Work
 
 # Up to this many bytes a data set is kept on the device by default, and whole on each; above, it is streamed.
@@ -40,10 +41,10 @@ class Resident:
 
     resident = True
 
-    def __init__(self, source: Source, *, seed: int, batch_size: int, mesh: Mesh, on_corrupt: str = 'stop'):
+    def __init__(self, source: Source, *, seed: int, batch_size: int, mesh: Mesh):
         self.seed, self.count, self.batch_size, self.mesh = seed, len(source), batch_size, mesh
         self.waited = 0.0
-        images, labels, self.skipped = source.arrays(on_corrupt)
+        images, labels, self.skipped = source.arrays()
         _tell(source.name, {}, self.skipped)
         spread = None
         if images.nbytes > RESIDENT_LIMIT and mesh.size > 1:
@@ -80,14 +81,14 @@ class Streaming:
         workers: int = 0,
         crops: Sequence[Crop] = (),
         channels: int = 0,
-        on_corrupt: str = 'stop',
     ):
         self.source, self.mesh = source, mesh
         self.waited = 0.0
         # Each process reads only its own rows of every batch.
         process, processes = jax.process_index(), jax.process_count()
         rows = (process * batch_size // processes, (process + 1) * batch_size // processes)
-        work = Work(source.reader, source.name, len(source), seed, batch_size, rows, crops, channels, on_corrupt)
+        shape, heed = source.image_shape, source.on_corrupt
+        work = Work(source.reader, source.name, len(source), shape, seed, batch_size, rows, crops, channels, heed)
         self._read = Processes(work, workers) if workers else Threads(work)
         self._told: dict[int, str] = {}
         self._views = len(crops)
@@ -141,7 +142,6 @@ def make_feed(
     workers: int = 0,
     crops: Sequence[Crop] = (),
     channels: int = 0,
-    on_corrupt: str = 'stop',
 ) -> Resident | Streaming:
     """The feed of a config: 'resident', 'streaming', or 'auto' by the size of the set; see the two classes."""
     if len(source) < batch_size:
@@ -154,9 +154,9 @@ def make_feed(
     if crops and kind == 'resident':
         raise UserError('data.crop=reading needs data.feed=streaming: resident images are cropped on the device')
     if kind == 'auto':
-        _, first = readable(0, len(source), source.reader.array, on_corrupt, {})
-        kind = 'resident' if not crops and len(source) * first.nbytes <= RESIDENT_LIMIT else 'streaming'
-    common: dict[str, Any] = {'seed': seed, 'batch_size': batch_size, 'mesh': mesh, 'on_corrupt': on_corrupt}
+        size = len(source) * math.prod(source.image_shape)
+        kind = 'resident' if not crops and size <= RESIDENT_LIMIT else 'streaming'
+    common: dict[str, Any] = {'seed': seed, 'batch_size': batch_size, 'mesh': mesh}
     if kind == 'resident':
         return Resident(source, **common)
     return Streaming(source, **common, workers=workers, crops=crops, channels=channels)

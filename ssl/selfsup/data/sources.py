@@ -29,20 +29,40 @@ class Source:
       labels: `[n]` int32, −1 where unknown.
       class_names: one name a class, empty without labels.
       fingerprint: hash of the content; a run belongs to it.
+      on_corrupt: what an image that cannot be decoded does: 'stop' or 'skip', see :func:`readable`.
     """
 
-    def __init__(self, name: str, reader: Reader, labels: np.ndarray, class_names: Sequence[str], digest: str):
+    def __init__(
+        self,
+        name: str,
+        reader: Reader,
+        labels: np.ndarray,
+        class_names: Sequence[str],
+        digest: str,
+        on_corrupt: str = 'stop',
+    ):
         self.name = name
         self.reader = reader
         self.labels = np.asarray(labels, np.int32)
         self.class_names = tuple(class_names)
         self.fingerprint = digest
+        self.on_corrupt = on_corrupt
+        self._shape: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {'image': self.reader.array(int(index)), 'label': self.labels[index]}
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of the first image, which is decoded once."""
+        if len(self) == 0:
+            raise UserError(f'{self.name} holds no images')
+        if self._shape is None:
+            self._shape = readable(0, len(self), self.reader.array, self.on_corrupt, {})[1].shape
+        return self._shape
 
     @property
     def num_classes(self) -> int:
@@ -53,20 +73,24 @@ class Source:
         indices = np.asarray(indices, np.int64)
         digest = _digest(self.fingerprint.encode(), indices.tobytes())
         reader = Selected(self.reader, indices)
-        return Source(f'{self.name}[{part}]', reader, self.labels[indices], self.class_names, digest)
+        return Source(f'{self.name}[{part}]', reader, self.labels[indices], self.class_names, digest, self.on_corrupt)
 
-    def images(self, on_corrupt: str = 'stop') -> np.ndarray:
-        """All images in one uint8 array; they must have one shape. See :func:`readable` for `on_corrupt`."""
-        return self.arrays(on_corrupt)[0]
+    def heeding(self, on_corrupt: str) -> 'Source':
+        """The same images with another `on_corrupt`."""
+        return Source(self.name, self.reader, self.labels, self.class_names, self.fingerprint, on_corrupt)
 
-    def arrays(self, on_corrupt: str = 'stop') -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+    def images(self) -> np.ndarray:
+        """All images in one uint8 array; they must have one shape."""
+        return self.arrays()[0]
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
         """:meth:`images`, their labels, and what was skipped: number of an image -> why."""
         if len(self) == 0:
             raise UserError(f'{self.name} holds no images')
         skipped: dict[int, str] = {}
 
         def read(index: int) -> tuple[int, np.ndarray]:
-            return readable(index, len(self), self.reader.array, on_corrupt, skipped)
+            return readable(index, len(self), self.reader.array, self.on_corrupt, skipped)
 
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             rows = list(pool.map(read, range(len(self))))
@@ -316,4 +340,4 @@ def fitted(source: Source, *, image_size: int = 0, channels: int = 0, pad: int =
         return source
     digest = _digest(source.fingerprint.encode(), f'size {image_size} channels {channels} pad {pad}'.encode())
     reader = Fitted(source.reader, image_size, channels, pad)
-    return Source(source.name, reader, source.labels, source.class_names, digest)
+    return Source(source.name, reader, source.labels, source.class_names, digest, source.on_corrupt)

@@ -3,7 +3,8 @@
 Processes are started as `python -m selfsup.data.workers`, not forked (jax has threads) and not spawned
 (that would run the caller's main module, and import jax, in each). Steps are dealt out in turn: worker
 k of n reads steps k, k + n, …, so no queue decides an order and the position of a run is its step.
-Pixels come back through memory that both processes map, the rest through a pipe.
+Pixels come back through memory that both processes map, the rest through a pipe, pickled: both ends
+are this program, and nothing read from a file is ever unpickled.
 """
 
 import contextlib
@@ -41,7 +42,7 @@ class Work:
 
     Attributes:
       reader, name: the images, and what they are called in errors.
-      count: number of images.
+      count, shape: number of images, and the shape of the first, which all have unless they are cropped.
       seed, batch_size: of the run; the batch is global.
       rows: which rows of every batch, first and one past the last.
       crops: the crop of each view, taken on reading; empty gives the whole image.
@@ -52,6 +53,7 @@ class Work:
     reader: Reader
     name: str
     count: int
+    shape: tuple[int, ...]
     seed: int
     batch_size: int
     rows: tuple[int, int]
@@ -89,14 +91,13 @@ Layout = dict[str, tuple[tuple[int, ...], str]]
 
 
 def layout(work: Work) -> Layout:
-    """Shape and type of every array of a :class:`Work`'s batches, from its first image."""
+    """Shape and type of every array of a :class:`Work`'s batches, in order."""
     rows = work.rows[1] - work.rows[0]
     shapes: Layout = {'index': ((rows,), '<i4'), 'used': ((rows,), '<i8')}
-    _, first = readable(0, work.count, work.reader.array, work.on_corrupt, {})
     if not work.crops:
-        return {**shapes, 'image': ((rows, *first.shape), '|u1')}
+        return {**shapes, 'image': ((rows, *work.shape), '|u1')}
     shapes['boxes'] = ((rows, len(work.crops), 4), '<f4')
-    channels = work.channels or first.shape[-1]
+    channels = work.channels or work.shape[-1]
     for view, crop in enumerate(work.crops):
         shapes[f'crop{view}'] = ((rows, crop.size, crop.size, channels), '|u1')
     return shapes
@@ -105,11 +106,11 @@ def layout(work: Work) -> Layout:
 class Rows:
     """The rows of any step of a :class:`Work`, read in this process."""
 
-    def __init__(self, work: Work, threads: int = 0, shapes: Layout | None = None):
+    def __init__(self, work: Work, threads: int = 0):
         self.work = work
         self.skipped: dict[int, str] = {}
         self._pool = ThreadPoolExecutor(threads) if threads else None
-        self._shapes = shapes or layout(work)
+        self._shapes = layout(work)
 
     def _views(self, index: int, row: int, drawn: list[draws.Draws]) -> dict[str, np.ndarray]:
         work = self.work
@@ -201,8 +202,7 @@ class Processes:
 
     def __init__(self, work: Work, workers: int):
         self.skipped: dict[int, str] = {}
-        shapes = layout(work)
-        self._workers = [_Process(work, shapes) for _ in range(workers)]
+        self._workers = [_Process(work) for _ in range(workers)]
         self._next = self._expected = -1
 
     def __call__(self, step: int) -> Batch:
@@ -227,7 +227,8 @@ class Processes:
 class _Process:
     """One worker process, seen from here."""
 
-    def __init__(self, work: Work, shapes: Layout):
+    def __init__(self, work: Work):
+        shapes = layout(work)
         folder = '/dev/shm' if os.path.isdir('/dev/shm') else None
         with tempfile.TemporaryFile(dir=folder) as file:
             file.truncate(_room(shapes))
@@ -246,7 +247,7 @@ class _Process:
         self._end = weakref.finalize(self, _end, self._process)
         self._asked: list[int] = []
         self._turn = 0
-        self._send((work, shapes))
+        self._send(work)
 
     def _send(self, what: Any) -> None:
         assert self._process.stdin is not None
@@ -298,9 +299,10 @@ def main(descriptor: int) -> None:
     """What a worker process does until its pipe closes."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), 'wb')
     os.dup2(2, 1)  # what a library prints must not end up among the answers
-    work, shapes = pickle.load(requests)
+    work = pickle.load(requests)
+    shapes = layout(work)
     slots = _slots(mmap.mmap(descriptor, _room(shapes)), shapes)
-    rows = Rows(work, shapes=shapes)
+    rows = Rows(work)
     while True:
         try:
             step, slot = pickle.load(requests)

@@ -42,7 +42,7 @@ def open_data(config: ConfigDict, spec: str | None = None) -> Data:
     if len(whole) < SMALLEST_SET:
         raise UserError(f'{whole.name} holds {len(whole)} images; at least {SMALLEST_SET} are needed to train')
     fit = {'image_size': c.image_size, 'channels': c.channels, 'pad': c.pad}
-    whole, test = sources.fitted(whole, **fit), sources.fitted(test, **fit)
+    whole, test = (sources.fitted(part, **fit).heeding(c.on_corrupt) for part in (whole, test))
     train, holdout = sources.split(whole, c.holdout, seed=1, parts=('train', 'held out'))
     return Data(train, holdout, whole, test)
 
@@ -123,8 +123,7 @@ def build_preparation(config: ConfigDict) -> Any:
 def _check_channels(config: ConfigDict, source: sources.Source) -> None:
     """Refuses colour operations and normalisations that the images have no channels for."""
     c = config.augment
-    _, first = sources.readable(0, len(source), source.reader.array, config.data.on_corrupt, {})
-    channels = first.shape[-1]
+    channels = source.image_shape[-1]
     for view, spec in c.views.items():
         for operation in augment.pipeline.COLOUR:
             if operation in spec and channels != 3:
@@ -141,6 +140,6 @@ def build_feed(config: ConfigDict, source: sources.Source, mesh: Any) -> Any:
     """The feed of the training step."""
     c = config.data
     _check_channels(config, source)
-    common = {'seed': config.seed, 'batch_size': c.batch_size, 'mesh': mesh, 'on_corrupt': c.on_corrupt}
+    common = {'seed': config.seed, 'batch_size': c.batch_size, 'mesh': mesh}
     crops = draws.crops(config.augment.views.to_dict()) if c.crop == 'reading' else ()
     return feeds.make_feed(c.feed, source, **common, workers=c.workers, crops=crops, channels=c.channels)

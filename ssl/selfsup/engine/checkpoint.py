@@ -8,18 +8,9 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from ..errors import UserError
+from ..evals.choosing import goodness
 
 FORMAT = 1  # raised when the layout of the state changes
-
-
-SMALLER_IS_BETTER = ('alignment', 'uniformity', 'correlation')
-
-
-def goodness(metrics: dict[str, float], name: str) -> float:
-    """The number by which checkpoints are compared, larger is better; −∞ where it was not measured."""
-    if name not in metrics:
-        return -float('inf')
-    return -metrics[name] if name in SMALLER_IS_BETTER else metrics[name]
 
 
 class Checkpoints:
@@ -28,7 +19,7 @@ class Checkpoints:
     Args:
       workdir: folder of the run.
       keep: how many of the newest are kept.
-      best: name of the number, given at `save`, whose best value is kept besides; see :func:`goodness`.
+      best: name of the number, given at `save`, whose best value is kept besides, as `evals.choosing.goodness` says.
     """
 
     def __init__(self, workdir: Path, *, keep: int = 2, best: str | None = None):

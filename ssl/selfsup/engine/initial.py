@@ -42,7 +42,7 @@ def of_run(encoder: Encoder, root: Path) -> convert.Weights:
         )
     saved = json.loads((root / 'config.json').read_text())
     channels = saved['image_shape'][-1]
-    holder = _evaluated(encoder, saved['image_shape'])
+    holder = encoder.evaluated
     c = config.augment
     about = {'run': config.method.name, 'step': encoder.step, 'data': config.data.source, 'config': saved['identity']}
     spread = [tuple(v) * (channels if len(v) == 1 else 1) for v in (c.mean, c.std)]
@@ -63,19 +63,6 @@ def of_run(encoder: Encoder, root: Path) -> convert.Weights:
         origin=config.method.name,
         about=about,
     )
-
-
-def _evaluated(encoder: Encoder, image_shape: list[int]) -> dict[str, Any]:
-    """`params` and `batch_stats` of the network that `encode` reads: the trained one, or a target (DINO's teacher)."""
-    prepare = build.build_preparation(encoder.config)
-    images = np.zeros((1, *image_shape), np.float32)
-    traced = jax.make_jaxpr(
-        lambda p: encoder.method.encode({**encoder.params, 'encoder': p}, encoder.extra, prepare(images))['features']
-    )(encoder.params['encoder']).jaxpr
-    read = {id(v) for equation in traced.eqns for v in equation.invars}
-    if any(id(v) in read for v in traced.invars):
-        return {'params': encoder.params, 'batch_stats': encoder.extra['batch_stats']}
-    return encoder.extra['target']
 
 
 def begin(run: Any) -> TrainState:

@@ -24,7 +24,7 @@ from ..methods import Method
 from . import build, initial, report, workdir
 from .checkpoint import Checkpoints, shapes
 from .encoder import Encoder
-from .monitor import collapsed, exhausted, make_monitor, raised, verdict
+from .monitor import collapsed, exhausted, make_monitor, measurements, raised, verdict
 from .step import TrainState, adapt_statistics, count_views, init_state, make_dispatch, make_refresh, make_step
 from .writer import Bar, Writer
 
@@ -57,7 +57,7 @@ class Run:
         self.chunk = config.train.steps_per_call or (1 if jax.default_backend() == 'cpu' else 20)
         self.views = build.build_views(config)
         self.prepare = build.build_preparation(config)
-        self.image_shape = self.data.train[0]['image'].shape
+        self.image_shape = self.data.train.image_shape
         self.classes = self.data.train.num_classes
         try:
             self._build()
@@ -104,8 +104,7 @@ class Run:
             self.method,
             self.views,
             self.prepare,
-            held.images(),
-            held.labels,
+            *held.arrays()[:2],
             state=self.state_shapes,
             mesh=self.mesh,
         )
@@ -245,14 +244,12 @@ def _train(config: ConfigDict, root: Path, stop: Stop, devices: int | None) -> i
 def untrained(run: Run) -> Encoder:
     """The encoder before the first step, with batch statistics adapted on train."""
     state = run.start()
-    images = run.data.train
-    count = min(max(1, run.epoch_steps), 20)
+    count = min(max(1, run.epoch_steps), initial.ADAPTING_BATCHES)
     batches = []
     for number in range(count):
         rows, indices = run.feed(number, 1)
         batch = rows['image'][indices[0]] if run.feed.resident else jax.tree.map(lambda x: x[0], rows['image'])
         batches.append((batch, indices[0]))
-    del images
     extra = adapt_statistics(run.method, state.params, state.extra, batches, run.views, seed=run.config.seed)
     return Encoder(run.config, run.method, state.params, extra, 0)
 
@@ -324,7 +321,7 @@ def done(config: ConfigDict, lines: list[dict[str, float]]) -> bool:
 
 def heed(lines: list[dict[str, float]], bar: Bar, *, stop: bool, warm: int, half: int) -> None:
     """Says when the alarm is raised and when it falls silent, and stops the run where the config asks for it."""
-    measured = [line for line in lines if 'alarm/collapsed' in line][-2:]
+    measured = measurements(lines)[-2:]
     if not measured:
         return
     before, now = ([False] + [raised(line, warm=warm, half=half) for line in measured])[-2:]

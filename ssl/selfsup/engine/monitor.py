@@ -15,8 +15,8 @@ from ml_collections import ConfigDict
 
 from .. import diagnostics, parallel
 from ..errors import UserError
+from ..evals.choosing import goodness
 from ..methods import Method
-from .checkpoint import goodness
 from .step import TrainState, probe_logits
 
 # The held-out views are drawn with keys of their own, the same at every measurement.
@@ -93,7 +93,7 @@ def make_monitor(
     spread = parallel.sharded(mesh) if mesh is not None and mesh.size > 1 and len(rows[0]) % mesh.size == 0 else None
 
     @jax.jit
-    def encode(params: Any, extra: Any, images: Array, positions: Array) -> dict[str, Any]:
+    def encode(params: Any, extra: Any, images: Array) -> dict[str, Any]:
         clean = method.encode(params, extra, prepare(images))
         return {
             name: clean[name].astype(jnp.promote_types(clean[name].dtype, jnp.float32))
@@ -131,8 +131,8 @@ def make_monitor(
     def measure(state: TrainState) -> dict[str, Array]:
         parts = []
         for number, chosen in enumerate(rows):
-            arguments = (state.params, state.extra, put(number), chosen)
-            pairs = [encode_pair(*arguments, np.int32(draw)) for draw in range(draws)]
+            arguments = (state.params, state.extra, put(number))
+            pairs = [encode_pair(*arguments, chosen, np.int32(draw)) for draw in range(draws)]
             parts.append({**encode(*arguments), 'pairs': pairs})
         return numbers(join(parts), state.probe, labels_array)
 
@@ -155,9 +155,14 @@ def limits(config: ConfigDict) -> dict[str, float]:
     }
 
 
+def measurements(lines: Sequence[dict[str, float]]) -> list[dict[str, float]]:
+    """Those lines of metrics on which the alarm was asked."""
+    return [line for line in lines if 'alarm/collapsed' in line]
+
+
 def alarm_of(line: dict[str, float]) -> dict[str, float] | None:
     """What `collapse_alarm` said, from a line of metrics; None where it was not asked."""
-    if 'alarm/collapsed' not in line:
+    if not measurements([line]):
         return None
     alarm = {key.removeprefix('alarm/'): value for key, value in line.items() if key.startswith('alarm/')}
     return alarm | {key: line[name] for key, name in ALARM_NUMBERS.items()}
@@ -187,7 +192,7 @@ def raised(line: dict[str, float], *, warm: int, half: int) -> bool:
 
 def collapsed(lines: list[dict[str, float]], *, warm: int, half: int) -> bool:
     """Whether the last two measurements are both :func:`raised`: one may be passing."""
-    measured = [line for line in lines if 'alarm/collapsed' in line][-2:]
+    measured = measurements(lines)[-2:]
     return len(measured) == 2 and all(raised(line, warm=warm, half=half) for line in measured)
 
 

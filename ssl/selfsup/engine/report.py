@@ -13,7 +13,7 @@ from .. import diagnostics
 from ..evals import Features, knn, linear_probe
 from .build import Data
 from .encoder import Encoder
-from .monitor import verdict
+from .monitor import measurements, verdict
 
 REPRESENTATIONS = {'trained': 'trained encoder', 'untrained': 'untrained encoder', 'pixels': 'raw pixels'}
 
@@ -25,13 +25,14 @@ def pixels(images: np.ndarray) -> np.ndarray:
 
 def representations(data: Data, encoder: Encoder, untrained: Encoder | None) -> dict[str, tuple[Features, Features]]:
     """Train and test features of the encoder, of the untrained encoder and of the raw pixels."""
-    train, test = data.labelled.images(), data.test.images()
+    (train, train_labels, _), (test, test_labels, _) = data.labelled.arrays(), data.test.arrays()
     found = {'trained': (encoder(train), encoder(test))}
     if untrained is not None:
         found['untrained'] = (untrained(train), untrained(test))
     found['pixels'] = (pixels(train), pixels(test))
-    labels = (data.labelled.labels, data.test.labels)
-    return {name: (Features(pair[0], labels[0]), Features(pair[1], labels[1])) for name, pair in found.items()}
+    return {
+        name: (Features(ours, train_labels), Features(theirs, test_labels)) for name, (ours, theirs) in found.items()
+    }
 
 
 def scores(config: ConfigDict, features: dict[str, tuple[Features, Features]]) -> dict[str, dict[str, float]]:
@@ -178,7 +179,7 @@ def finish(
     plot_training(lines, workdir / 'training.png')
     plot_features(embeddings, test, data.test.class_names, workdir / 'features.png')
     c = config.evaluate
-    measured = [line for line in lines if verdict(line)]
+    measured = measurements(lines)
     alarm = f'Last measurement, step {measured[-1]["step"]}. {verdict(measured[-1])}\n\n' if measured else ''
     (workdir / 'report.md').write_text(
         f'# {config.method.name} on {config.data.source}, step {encoder.step}\n\n'

@@ -1,7 +1,7 @@
 """Choosing a run by one number, and what the choice costs where labels can tell."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,14 @@ MERITS: dict[str, Callable[[float], float]] = {
     'loss': lambda value: -value,
     'alignment': lambda value: -value,
     'uniformity': lambda value: -value,
+    'correlation': lambda value: -value,
 }
+
+
+def goodness(measures: Mapping[str, float], by: str) -> float:
+    """How good a measure's value is, more being better; −∞ where it is missing or not finite."""
+    value = MERITS.get(by, lambda x: x)(measures.get(by, math.nan))
+    return value if math.isfinite(value) else -math.inf
 
 
 class Candidate(NamedTuple):
@@ -39,8 +46,7 @@ def merit(candidate: Candidate, by: str) -> float:
     """How good the candidate is by a measure; −∞ where that is not finite."""
     if by not in candidate.measures:
         raise UserError(f'{candidate.name} has no measure {by!r}{nearest(by, candidate.measures)}')
-    value = MERITS.get(by, lambda x: x)(candidate.measures[by])
-    return value if math.isfinite(value) else -math.inf
+    return goodness(candidate.measures, by)
 
 
 def ranked(candidates: Sequence[Candidate], by: str, *, alarm: bool = True) -> list[Candidate]:

@@ -77,6 +77,14 @@ def standardize(z: Float[Array, 'batch dim'], *, eps: float = 1e-5) -> Float[Arr
     return centred * jax.lax.rsqrt(jnp.mean(centred * centred, axis=0, keepdims=True) + eps)
 
 
+def deviation_hinge(
+    centred: Float[Array, 'batch dim'], *, target: jax.typing.ArrayLike, eps: jax.typing.ArrayLike
+) -> Float[Array, '']:
+    """mean_d max(0, γ − √(Var_d + ε)) of centred columns, with the unbiased variance (ddof 1)."""
+    deviation = jnp.sqrt(jnp.sum(centred * centred, axis=0) / (len(centred) - 1) + eps)
+    return jnp.mean(jnp.maximum(target - deviation, 0.0))
+
+
 def off_diagonal_energy(z1: Float[Array, 'batch dim'], z2: Float[Array, 'batch dim']) -> Float[Array, '']:
     """Σ_{i≠j} (Z1ᵀ Z2)²ᵢⱼ by the cheaper of its two forms.
 

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import normalize, off_diagonal_energy, pair
+from ._common import deviation_hinge, normalize, off_diagonal_energy, pair
 
 
 def vibcreg_terms(
@@ -29,12 +29,11 @@ def vibcreg_terms(
       Lee and Aune 2021, https://arxiv.org/abs/2109.00783, section 3.
     """
     z1, z2 = pair(z1, z2, rows=2)
-    batch, dim = z1.shape
+    dim = z1.shape[1]
     hinge, covariance = jnp.zeros((), z1.dtype), jnp.zeros((), z1.dtype)
     for z in (z1, z2):
         centred = z - jnp.mean(z, axis=0, keepdims=True)
-        deviation = jnp.sqrt(jnp.sum(centred * centred, axis=0) / (batch - 1) + eps)
-        hinge += jnp.mean(jnp.maximum(target - deviation, 0.0))
+        hinge += deviation_hinge(centred, target=target, eps=eps)
         columns = normalize(centred.T).T
         covariance += off_diagonal_energy(columns, columns) / dim**2
     return {

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import off_diagonal_energy, pair
+from ._common import deviation_hinge, off_diagonal_energy, pair
 
 
 def vicreg_terms(
@@ -33,8 +33,7 @@ def vicreg_terms(
     hinge, covariance = jnp.zeros((), z1.dtype), jnp.zeros((), z1.dtype)
     for z in (z1, z2):
         centred = z - jnp.mean(z, axis=0, keepdims=True)
-        deviation = jnp.sqrt(jnp.sum(centred * centred, axis=0) / (batch - 1) + eps)
-        hinge += jnp.mean(jnp.maximum(target - deviation, 0.0))
+        hinge += deviation_hinge(centred, target=target, eps=eps)
         covariance += off_diagonal_energy(centred, centred) / ((batch - 1) ** 2 * dim)
     return {
         'invariance': jnp.mean((z1 - z2) ** 2),

@@ -42,6 +42,7 @@ class Method(NamedTuple):
       refresh: `(params, extra, key) -> extra`, by the loop between epochs: clustering.
       uses_labels: whether `batch['label']` is passed in (SupCon); else the step removes it.
       queue: rows of the FIFO queue, which the batch must divide; 0 without one.
+      evaluates_target: whether `encode` reads the target network, `extra['target']`, and not `params`.
     """
 
     init: Callable
@@ -52,6 +53,7 @@ class Method(NamedTuple):
     refresh: Callable = _identity_refresh
     uses_labels: bool = False
     queue: int = 0
+    evaluates_target: bool = False
 
     @property
     def refreshes(self) -> bool:
@@ -138,12 +140,15 @@ def heads(encoder: nn.Module, projector: nn.Module, predictor: nn.Module | None)
 
 
 def encode_with(modules: dict[str, nn.Module]) -> Callable:
-    """The `encode` of a method whose paper evaluates the trained (not the target) encoder."""
-    modules = {name: modules[name] for name in ('encoder', 'projector')}
+    """The `encode` of a method whose paper evaluates the trained (not the target) encoder.
+
+    Without a projector the embeddings are the features.
+    """
+    modules = {name: modules[name] for name in ('encoder', 'projector') if name in modules}
 
     def encode(params: Any, extra: Any, images: Array) -> dict[str, Array]:
         outputs, _ = network(modules, params, extra['batch_stats'], (images,), train=False, fuse=False)
-        return {name: value[0] for name, value in outputs.items()}
+        return {'embeddings': outputs['features'][0], **{name: value[0] for name, value in outputs.items()}}
 
     return encode
 
@@ -163,11 +168,7 @@ def backbone(encoder: nn.Module) -> Method:
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
         raise ValueError('an encoder alone has no loss')
 
-    def encode(params: Any, extra: Any, images: Array) -> dict[str, Array]:
-        outputs, _ = network(modules, params, extra['batch_stats'], (images,), train=False, fuse=False)
-        return {'features': outputs['features'][0], 'embeddings': outputs['features'][0]}
-
-    return Method(init, embed, criterion, encode)
+    return Method(init, embed, criterion, encode_with(modules))
 
 
 def over(axis_name: str | None, *modules: nn.Module) -> tuple[nn.Module, ...]:

@@ -114,13 +114,11 @@ def dino(
         return value, ({**extra, 'centre': centre}, {'positive_cosine': mean_cosine(first, second)})
 
     def encode(params: Any, extra: Any, images: Array) -> dict[str, Array]:
-        target = extra['target']
-        outputs, _ = network(followers, target['params'], target['batch_stats'], (images,), train=False, fuse=False)
-        return {name: value[0] for name, value in outputs.items()}
+        return encode_with(followers)(extra['target']['params'], extra['target'], images)
 
     def after(params: Any, extra: Any, step: Any) -> tuple[Any, Any]:
         params, extra = follow(momentum)(params, extra, step)
         return params, {**extra, 'step': jnp.asarray(step, jnp.int32) + 1} if warmup_steps else extra
 
-    method = Method(init, embed, criterion, encode, after)
+    method = Method(init, embed, criterion, encode, after, evaluates_target=True)
     return parallel.over_axis(method, axis_name)
