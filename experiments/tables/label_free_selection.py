@@ -121,6 +121,11 @@ def run_group(name: str, overrides: list[str]) -> dict[str, Any]:
     return {'runs': runs, 'cpu_seconds': spent, 'device': jax.devices()[0].platform, 'setting': setting}
 
 
+def named(field: str) -> str:
+    """What a run's label calls a field; both the optimiser and BYOL's target have a momentum."""
+    return 'target momentum' if field == 'method.momentum' else field.split('.')[1]
+
+
 def candidates(results: dict[str, Any]) -> list[Candidate]:
     """All runs, with the fault in the name of the broken ones."""
     found = []
@@ -128,7 +133,7 @@ def candidates(results: dict[str, Any]) -> list[Candidate]:
         group = GROUPS[name]
         for run in result['runs']:
             fault = group.fault or ('a term missing' if 0.0 in map(run['given'].get, WEIGHTS) else '')
-            setting = ', '.join(f'{k.split(".")[1]} {v:g}' for k, v in run['given'].items() if 'final' not in k)
+            setting = ', '.join(f'{named(k)} {v:g}' for k, v in run['given'].items() if 'final' not in k)
             label = ', '.join(part for part in (group.method, fault, setting) if part)
             flagged = bool(run['measures']['alarm/collapsed'])
             found.append(Candidate(label, group.method, run['measures'], flagged, run['scores']['linear']))

@@ -112,6 +112,9 @@ def defaults() -> ConfigDict:
     c.train.epochs = 100  # passes over the training part; each drops its last incomplete batch
     c.train.precision = 'float32'  # activations: float32 or bfloat16; parameters and losses stay float32
     c.train.steps_per_call = 0  # steps per dispatch (lax.scan); 0 is 1 on CPU and 20 elsewhere
+    # The network sees the batch in so many pieces, the loss sees it whole: memory of a piece, each encoded twice.
+    c.train.microbatches = 1
+    c.train.batch_norm_groups = 1  # batch-norm in so many groups of the batch, as on so many devices of other code
     c.train.log_every = 20  # steps between lines of metrics.jsonl
     c.train.stop_after_steps = 0  # end this session (not the run) after so many steps; 0 does not
     c.train.stop_after_minutes = 0.0  # likewise by the clock

@@ -62,7 +62,7 @@ def validate(config: ConfigDict) -> None:
     _require(config.control in CONTROLS, f'control={config.control!r} is unknown{nearest(config.control, CONTROLS)}')
     for field in ('data.batch_size', 'train.epochs', 'train.log_every', 'monitor.every_epochs', 'checkpoint.keep',
                   'monitor.max_samples', 'checkpoint.every_epochs', 'evaluate.batch_size', 'evaluate.neighbours',
-                  'evaluate.label_draws'):  # fmt: skip
+                  'evaluate.label_draws', 'train.microbatches', 'train.batch_norm_groups'):  # fmt: skip
         _require(value_at(config, field) >= 1, f'{field} must be at least 1, not {value_at(config, field)}')
     for field in ('data.per_class', 'data.image_size', 'data.pad', 'data.workers', 'optimizer.weight_decay',
                   'optimizer.warmup_epochs', 'optimizer.warmup_start', 'optimizer.final_share',
@@ -161,6 +161,11 @@ def validate(config: ConfigDict) -> None:
         views = sum(spec.get('count', 1) for spec in config.augment.views.values())
         if field in config.method:
             _require(config.method[field] <= views, f'method.{field}={config.method[field]} exceeds the {views} views')
+    pieces, groups = config.train.microbatches, config.train.batch_norm_groups
+    for field, count in (('train.microbatches', pieces), ('train.batch_norm_groups', groups)):
+        _require(
+            config.data.batch_size % count == 0, f'{field}={count} must divide data.batch_size={config.data.batch_size}'
+        )
     if 'groups' in config.method:
         groups, batch = config.method.groups, config.data.batch_size
         _require(

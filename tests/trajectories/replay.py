@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from selfsup import config
 from selfsup.engine import build
-from selfsup.engine.step import EMBED, init_state, make_step
+from selfsup.engine.gradient import EMBED
+from selfsup.engine.step import init_state, make_step
 from trajectories import problem
 
 HERE = Path(__file__).parent

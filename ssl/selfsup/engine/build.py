@@ -49,16 +49,23 @@ def open_data(config: ConfigDict, spec: str | None = None) -> Data:
 
 def build_encoder(config: ConfigDict, **fixed: Any) -> nn.Module:
     """The backbone of `config.model`."""
+    constructor = ENCODERS[config.model.name]
     fields = {k: v for k, v in config.model.items() if k != 'name'}
+    groups: dict[str, Any] = {'groups': norm_groups(config)} if takes(constructor, 'groups') else {}
     dtype = jnp.bfloat16 if config.train.precision == 'bfloat16' else None
-    return ENCODERS[config.model.name](**fields, dtype=dtype, **fixed)
+    return constructor(**fields, **groups, dtype=dtype, **fixed)
 
 
 def build_head(spec: ConfigDict, config: ConfigDict) -> MLP:
     """A projector or predictor from its group of fields."""
     dtype = jnp.bfloat16 if config.train.precision == 'bfloat16' else None
     fields: dict[str, Any] = {**spec.to_dict(), 'widths': tuple(spec.widths)}
-    return MLP(**fields, dtype=dtype)
+    return MLP(**fields, groups=norm_groups(config), dtype=dtype)
+
+
+def norm_groups(config: ConfigDict) -> int:
+    """Batch-norm groups of what the network sees at once, a microbatch."""
+    return max(config.train.batch_norm_groups // config.train.microbatches, 1)
 
 
 def build_method(

@@ -24,6 +24,7 @@ from ..methods import Method
 from . import build, initial, report, workdir
 from .checkpoint import Checkpoints, shapes
 from .encoder import Encoder
+from .gradient import check_microbatches
 from .monitor import collapsed, exhausted, make_monitor, measurements, raised, verdict
 from .step import TrainState, adapt_statistics, count_views, init_state, make_dispatch, make_refresh, make_step
 from .writer import Bar, Writer
@@ -77,6 +78,7 @@ class Run:
             return init_state(self.method, self.optimizer, {'views': views}, seed=config.seed, classes=self.classes)
 
         self.state_shapes = jax.eval_shape(start)
+        check_microbatches(config, self.state_shapes.extra, self.view_shapes, self.mesh.size)
         shardings = parallel.state_sharding(self.mesh, self.state_shapes)
         self.shapes = shapes(self.state_shapes, shardings)
         self.start = jax.jit(start, out_shardings=shardings)
@@ -90,6 +92,7 @@ class Run:
             control=config.control,
             view_count=count_views(config.augment.views),
             skip_nonfinite=config.train.on_nonfinite == 'skip',
+            microbatches=config.train.microbatches,
             mesh=self.mesh,
         )
         self.dispatch = make_dispatch(self.step, resident=self.feed.resident)

@@ -13,9 +13,9 @@ from jaxtyping import Array
 from ..methods import Method
 from ..optim import global_norm
 from ..parallel import constrain_batch
+from .gradient import REFRESH, make_gradient
 
 PROBE_MEMORY = 0.99  # share of the old feature statistics that the probe keeps at each step
-VIEWS, EMBED, CRITERION, REFRESH = range(4)  # streams of a step's key
 
 
 @flax.struct.dataclass
@@ -102,35 +102,29 @@ def make_step(
     control: str = 'none',
     view_count: int = 2,
     skip_nonfinite: bool = False,
+    microbatches: int = 1,
     mesh: Any = None,
 ) -> Callable[[TrainState, dict[str, Array]], tuple[TrainState, dict[str, Array]]]:
     """The function `(state, {'image', 'label', 'index'}) -> (state, metrics)` of one update.
 
-    The state carries everything that changes; the key of step t is `fold_in(key(seed), t)`.
+    The state carries everything that changes; the key of step t is `fold_in(key(seed), t)`. See
+    :func:`make_gradient` for `microbatches`.
     """
+    gradient = make_gradient(method, views, microbatches=microbatches, mesh=mesh)
 
     def step(state: TrainState, rows: dict[str, Array]) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         rows = constrain_batch(rows, mesh)
         size = rows['index'].shape[0]
         sources = pair_sources(control, size, view_count)
-        images, sampled = views(jax.random.fold_in(key, VIEWS), rows['image'], jnp.arange(size), sources)
         own = rows if control == 'none' else strangers(rows, view_count)
-        batch = {'views': constrain_batch(images, mesh), 'index': own['index'], 'view_params': sampled}
+        seen = {'image': rows['image'], 'index': own['index']}
         if method.uses_labels:
-            batch['label'] = own['label']
-
-        def loss(params: Any) -> tuple[Array, tuple]:
-            outputs, extra = method.embed(params, state.extra, batch, jax.random.fold_in(key, EMBED))
-            value, (extra, metrics) = method.criterion(
-                params, outputs, extra, batch, jax.random.fold_in(key, CRITERION)
-            )
-            return value, (extra, metrics, jax.lax.stop_gradient(outputs['features']))
-
-        (value, (extra, metrics, features)), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
+            seen['label'] = own['label']
+        (value, (extra, metrics, features)), gradients = gradient(state.params, state.extra, seen, key, sources)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params, extra = method.after(optax.apply_updates(state.params, updates), extra, state.step)
-        probe, accuracy = update_probe(state.probe, features[0], rows['label'], probe_rate)
+        probe, accuracy = update_probe(state.probe, features, rows['label'], probe_rate)
         norm = global_norm(gradients)
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
         new = TrainState(state.step + 1, params, extra, opt_state, probe)

@@ -20,8 +20,9 @@ from ..config import flatten
 from ..errors import UserError, nearest
 from ..methods import Method
 from . import build
+from .gradient import VIEWS
 from .loop import Run
-from .step import VIEWS, TrainState, count_views, init_state, make_step, pair_sources
+from .step import TrainState, count_views, init_state, make_step, pair_sources
 
 OPTIMIZER_VALUES = ('learning_rate', 'weight_decay', 'momentum', 'beta2', 'trust', 'warmup_start', 'final_share')
 

@@ -38,7 +38,7 @@ class MLP(nn.Module):
         or 'iterative', :class:`IterNorm` in groups of at most 32 channels (VIbCReg).
       hidden_bias, last_bias: whether those linear layers have a bias.
       activation: 'relu' or 'gelu' (exact), after every layer but the last.
-      axis_name: as in :class:`BatchNorm`.
+      groups, axis_name: as in :class:`BatchNorm`; the iterative one knows no groups.
       dtype: compute type; parameters stay float32.
     """
 
@@ -48,6 +48,7 @@ class MLP(nn.Module):
     hidden_bias: bool = True
     last_bias: bool = True
     activation: str = 'relu'
+    groups: int = 1
     axis_name: str | None = None
     dtype: Any = None
 
@@ -61,7 +62,7 @@ class MLP(nn.Module):
         for index, width in enumerate(self.widths[:-1]):
             x = dense(x, width, bias=self.hidden_bias, name=f'linear{index}', dtype=self.dtype)
             if self.hidden_norm:
-                x = BatchNorm(axis_name=self.axis_name, name=f'norm{index}')(x, train)
+                x = BatchNorm(groups=self.groups, axis_name=self.axis_name, name=f'norm{index}')(x, train)
             x = activate(x)
         last = len(self.widths) - 1
         x = dense(x, self.widths[-1], bias=self.last_bias, name=f'linear{last}', dtype=self.dtype)
@@ -72,6 +73,7 @@ class MLP(nn.Module):
             x = BatchNorm(
                 use_scale=self.last_norm != 'plain',
                 use_bias=self.last_norm == 'affine',
+                groups=self.groups,
                 axis_name=self.axis_name,
                 name=f'norm{last}',
             )(x, train)

@@ -71,6 +71,7 @@ class ResNet(nn.Module):
         (3×3 with padding 2, as solo-learn has it: a 32×32 image gives a 34×34 map).
       zero_init_residual: γ of each block's last norm starts at 0.
       maps: give the last feature map `[batch, rows, columns, features]` instead of its mean.
+      remat: keep only the blocks' inputs for the backward pass and run each block twice.
       groups, axis_name: of the batch-norms, see :class:`BatchNorm`.
       dtype: compute type; parameters and batch-norm statistics stay float32.
 
@@ -84,6 +85,7 @@ class ResNet(nn.Module):
     stem: str = 'imagenet'
     zero_init_residual: bool = False
     maps: bool = False
+    remat: bool = False
     groups: int = 1
     axis_name: str | None = None
     dtype: Any = None
@@ -106,9 +108,10 @@ class ResNet(nn.Module):
         x = nn.relu(norm(name='bn1')(x, train, order))
         if self.stem == 'imagenet':
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
         for stage, blocks in enumerate(self.stages):
             for index in range(blocks):
-                x = Block(
+                x = block(
                     width=self.width * 2**stage,
                     stride=2 if stage > 0 and index == 0 else 1,
                     bottleneck=self.bottleneck,

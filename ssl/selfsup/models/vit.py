@@ -60,6 +60,7 @@ class ViT(nn.Module):
       pool: 'token' or 'mean'.
       frozen_patches: no gradient into the patch projection (MoCo v3's trick for stability).
       drop_path: stochastic depth of the last block, rising linearly from 0; needs a 'dropout' key.
+      remat: keep only the blocks' inputs for the backward pass and run each block twice.
       dtype: compute type; parameters stay float32.
 
     References:
@@ -77,6 +78,7 @@ class ViT(nn.Module):
     pool: str = 'token'
     frozen_patches: bool = False
     drop_path: float = 0.0
+    remat: bool = False
     dtype: Any = None
 
     @nn.compact
@@ -101,9 +103,10 @@ class ViT(nn.Module):
         if self.positions == 'learned':
             token = token + self.param('cls_position', truncated, (1, 1, dim))
         x = jnp.concatenate([jnp.broadcast_to(token.astype(x.dtype), (batch, 1, dim)), x], axis=1)
+        block = nn.remat(EncoderBlock, static_argnums=(2,)) if self.remat else EncoderBlock
         for index in range(self.depth):
             drop = self.drop_path * index / max(self.depth - 1, 1)
-            x = EncoderBlock(self.heads, self.mlp_ratio, drop, self.dtype, name=f'block{index}')(x, train)
+            x = block(self.heads, self.mlp_ratio, drop, self.dtype, name=f'block{index}')(x, train)
         x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name='norm')(x)
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         return x[:, 0] if self.pool == 'token' else jnp.mean(x[:, 1:], axis=1)

@@ -1,0 +1,182 @@
+"""Loss and gradient of one batch: in one piece, or with the network run over microbatches.
+
+Most losses of this field need the whole batch, so the gradients of parts of a batch cannot be added up
+as a supervised trainer does. They can be cut at the embeddings, since a method's `embed` works example
+by example and only its `criterion` sees the batch: embed every microbatch without keeping activations,
+differentiate the criterion with respect to all embeddings, then embed each microbatch again and pull
+its share of that gradient back (Gao et al. 2021, https://arxiv.org/abs/2101.06983, section 3).
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array
+from ml_collections import ConfigDict
+
+from ..errors import UserError
+from ..methods import Method
+from ..parallel import DATA_AXIS, constrain_batch
+
+VIEWS, EMBED, CRITERION, REFRESH = range(4)  # streams of a step's key
+Gradient = Callable[..., tuple[tuple[Array, tuple[Any, dict, Array]], Any]]
+
+
+def make_gradient(method: Method, views: Callable, *, microbatches: int = 1, mesh: Any = None) -> Gradient:
+    """The function `(params, extra, rows, key, sources) -> ((loss, (extra, metrics, features)), gradients)`.
+
+    Args:
+      method: whose loss it is.
+      views: see :func:`selfsup.augment.make_views`.
+      microbatches: how many pieces the network sees the batch in; `embed` runs twice if there are several.
+        The result is that of one piece where no example's outputs depend on its neighbours (see
+        :func:`check_microbatches`), but for dropout and stochastic depth, whose masks are drawn anew.
+      mesh: over which the batch, and each of its pieces, is spread.
+
+    `rows` has `image`, `index` and, for methods that see it, `label`; `sources` is, per view, the row it is
+    drawn from or None. `features` are the first view's, without a gradient.
+    """
+    return _whole(method, views, mesh) if microbatches == 1 else _cached(method, views, microbatches, mesh)
+
+
+def _whole(method: Method, views: Callable, mesh: Any) -> Gradient:
+    def gradient(params: Any, extra: Any, rows: dict, key: Array, sources: list) -> tuple:
+        positions = jnp.arange(rows['index'].shape[0])
+        images, sampled = views(jax.random.fold_in(key, VIEWS), rows['image'], positions, sources)
+        batch = {**rows, 'views': constrain_batch(images, mesh), 'view_params': sampled}
+        del batch['image']
+
+        def loss(params: Any) -> tuple[Array, tuple]:
+            outputs, new = method.embed(params, extra, batch, jax.random.fold_in(key, EMBED))
+            value, (new, metrics) = method.criterion(params, outputs, new, batch, jax.random.fold_in(key, CRITERION))
+            return value, (new, metrics, jax.lax.stop_gradient(outputs['features'][0]))
+
+        return jax.value_and_grad(loss, has_aux=True)(params)
+
+    return gradient
+
+
+def _cached(method: Method, views: Callable, microbatches: int, mesh: Any) -> Gradient:
+    spread = None if mesh is None or mesh.size == 1 else NamedSharding(mesh, PartitionSpec(None, DATA_AXIS))
+
+    def cut(tree: Any) -> Any:
+        """Rows as `[microbatches, rows of one, …]`, every microbatch spread over all devices."""
+
+        def one(x: Array) -> Array:
+            x = x.reshape(microbatches, -1, *x.shape[1:])
+            return x if spread is None else jax.lax.with_sharding_constraint(x, spread)
+
+        return jax.tree.map(one, tree)
+
+    def join(tree: Any) -> Any:
+        return constrain_batch(jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree), mesh)
+
+    def gradient(params: Any, extra: Any, rows: dict, key: Array, sources: list) -> tuple:
+        strangers = any(source is not None for source in sources)
+        chunks = cut({**rows, 'position': jnp.arange(rows['index'].shape[0])})
+        chunks['number'] = jnp.arange(microbatches)
+
+        def embed(params: Any, chunk: dict) -> tuple[Any, tuple[Any, Any]]:
+            position, images = chunk['position'], rows['image'] if strangers else chunk['image']
+            drawn = [position if s is None else s[position] for s in sources] if strangers else sources
+            seen, sampled = views(jax.random.fold_in(key, VIEWS), images, position, drawn)
+            batch = {k: v for k, v in chunk.items() if k not in ('image', 'position', 'number')}
+            batch = {**batch, 'views': seen, 'view_params': sampled}
+            own = jax.random.fold_in(jax.random.fold_in(key, EMBED), chunk['number'])
+            outputs, new = method.embed(params, extra, batch, own)
+            return outputs, (_statistics(new, extra), sampled)
+
+        outputs, (statistics, sampled) = jax.lax.map(lambda chunk: embed(params, chunk), chunks)
+        # Every piece moved the same old averages, by amounts that are linear in its own statistics.
+        moved = _with_statistics(extra, [jnp.mean(s, axis=0) for s in statistics])
+        batch = {k: v for k, v in rows.items() if k != 'image'} | {'view_params': join(sampled)}
+
+        def loss(params: Any, outputs: Any) -> tuple[Array, tuple]:
+            return method.criterion(params, outputs, moved, batch, jax.random.fold_in(key, CRITERION))
+
+        whole = join(outputs)
+        (value, (new, metrics)), (direct, ascent) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
+            params, whole
+        )
+
+        def add(total: Any, piece: tuple[dict, Any]) -> tuple[Any, None]:
+            chunk, share = piece
+            _, pull = jax.vjp(lambda p: embed(p, chunk)[0], params)
+            return jax.tree.map(jnp.add, total, pull(share)[0]), None
+
+        gradients, _ = jax.lax.scan(add, direct, (chunks, cut(ascent)))
+        return (value, (new, metrics, jax.lax.stop_gradient(whole['features'][0]))), gradients
+
+    return gradient
+
+
+def _is_statistic(path: tuple) -> bool:
+    return any(getattr(part, 'key', None) == 'batch_stats' for part in path)
+
+
+def _statistics(new: Any, old: Any) -> list[Array]:
+    """The batch statistics of `extra`, which are all that `embed` may have changed in it."""
+    pairs = zip(jax.tree_util.tree_leaves_with_path(new), jax.tree.leaves(old), strict=True)
+    found = []
+    for (path, leaf), before in pairs:
+        if _is_statistic(path):
+            found.append(leaf)
+        elif leaf is not before:
+            raise ValueError(f'embed changes extra{jax.tree_util.keystr(path)}; only its batch statistics may move')
+    return found
+
+
+def _with_statistics(extra: Any, statistics: list[Array]) -> Any:
+    rest = iter(statistics)
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: next(rest) if _is_statistic(path) else leaf, extra)
+
+
+def check_microbatches(config: ConfigDict, extra: Any, view_shapes: list[tuple[int, ...]], devices: int) -> None:
+    """Refuses microbatches that would change what a step computes.
+
+    Args:
+      config: of the run.
+      extra: the method's, or its shapes: batch statistics in it betray batch-norm.
+      view_shapes: shape of each view's images, in order.
+      devices: over which each microbatch is spread.
+
+    Raises:
+      UserError: naming what couples the examples of a batch, and what would help.
+    """
+    parts, size, groups = config.train.microbatches, config.data.batch_size, config.train.batch_norm_groups
+    if parts == 1:
+        return
+    if size % (parts * devices):
+        raise UserError(
+            f'train.microbatches={parts} must cut data.batch_size={size} into equal parts that are spread over '
+            f'{devices} devices; a batch that is a multiple of {parts * devices} does'
+        )
+    leaves = jax.tree_util.tree_leaves_with_path(extra)
+    paths = [[str(getattr(p, 'key', '')) for p in path] for path, _ in leaves if _is_statistic(path)]
+    coupled = sorted({path[path.index('batch_stats') + 1] for path in paths})
+    if not coupled:
+        return
+    # Views of one shape that run as one batch stand behind one another: a group must not reach into the next.
+    runs = [len(list(run)) for _, run in itertools.groupby(view_shapes)]
+    together = runs if config.method.get('fuse_views', False) else [1]
+    needed = [parts * run for run in together]
+    iterative = 'iterative' in (config.projector.last_norm, config.predictor.last_norm)
+    own = set(coupled) - {'encoder', 'projector', 'predictor'}
+    why = ''
+    if 'groups' in config.method and 'encoder' in coupled:
+        why = f'{config.method.name} shuffles the places of its batch-norm groups over the whole batch'
+    elif iterative or own:
+        why = f'the normalisation of {"the projector" if iterative else ", ".join(own)} spans the whole batch'
+    elif any(groups % n for n in needed):
+        why = (
+            f'the batch-norms of {", ".join(coupled)} must work in groups that lie inside a microbatch '
+            f'(train.batch_norm_groups={groups} is no multiple of {max(needed)})'
+        )
+    if why:
+        raise UserError(
+            f'train.microbatches={parts}: {why}; networks without batch-norm need no groups, and '
+            f'model.remat=true saves memory without microbatches'
+        )
