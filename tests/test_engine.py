@@ -159,6 +159,20 @@ def test_a_workdir_belongs_to_one_config(finished, tmp_path, no_report):
     assert (finished / 'metrics.jsonl').read_text() == before
 
 
+def test_a_workdir_of_an_older_version_goes_on_or_says_why_not(tmp_path, no_report):
+    """A field that did not exist when a run began has the default that does what was done then."""
+    assert run(tmp_path, 'simclr', 'train.stop_after_steps=4') == REQUEUE
+    file = tmp_path / 'config.json'
+    saved = json.loads(file.read_text())
+    del saved['config']['train']['microbatches'], saved['config']['monitor']['patience']
+    file.write_text(json.dumps(saved))
+    assert run(tmp_path, 'simclr', 'train.stop_after_steps=4') == REQUEUE
+    saved['config']['train']['gone'] = 1
+    file.write_text(json.dumps(saved))
+    with pytest.raises(UserError, match='is of another version of this code: train.gone is no field of a config'):
+        run(tmp_path, 'simclr')
+
+
 def test_a_workdir_in_use_is_refused(tmp_path):
     lock = workdir.Lock(workdir.make(tmp_path / 'r'))
     with pytest.raises(UserError, match=r'in use by another process \(pid \d+'):
@@ -183,8 +197,10 @@ def test_a_signal_saves_and_leaves(tmp_path, monkeypatch):
 
 def test_numbers_that_go_wrong_stop_the_run_or_are_skipped(tmp_path):
     wild = ('optimizer.learning_rate=1e30', 'optimizer.name=sgd', 'optimizer.warmup_epochs=0')
-    with pytest.raises(UserError, match=r'step \d+: not finite: .*loss.*train.on_nonfinite'):
+    with pytest.raises(UserError, match=r'step \d+: not finite: .*loss.*nonfinite.json.*train.on_nonfinite'):
         run(tmp_path / 'stop', 'vicreg', *wild)
+    found = json.loads((tmp_path / 'stop' / 'nonfinite.json').read_text())
+    assert 'loss' in found['terms'] and len(set(found['indices'])) == 320 and 0 < found['step'] < 12
     assert run(tmp_path / 'skip', 'vicreg', *wild, 'train.on_nonfinite=skip', 'train.stop_after_steps=4') == REQUEUE
     state = final_state(tmp_path / 'skip')[1]
     assert int(state.step) == 4

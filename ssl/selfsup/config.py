@@ -353,9 +353,9 @@ def identity(config: ConfigDict) -> str:
     return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def differences(old: dict[str, Any], config: ConfigDict) -> list[str]:
+def differences(old: ConfigDict, config: ConfigDict) -> list[str]:
     """One 'field: old -> new' line for each field that differs and may not."""
-    before, now = flatten(json.loads(json.dumps(old))), flatten(json.loads(to_json(config)))
+    before, now = (flatten(json.loads(to_json(c))) for c in (old, config))
     return [
         f'{field}: {before.get(field, "absent")!r} -> {now.get(field, "absent")!r}'
         for field in sorted(before.keys() | now.keys())

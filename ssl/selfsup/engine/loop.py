@@ -7,6 +7,7 @@ measurements and stops fall between them, so a resumed run repeats the uninterru
 """
 
 import collections
+import json
 import signal
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from .. import parallel
+from ..data.order import batch_indices
 from ..errors import REQUEUE, UserError
 from ..methods import Method
 from . import build, initial, report, workdir
@@ -157,16 +159,20 @@ class Stop:
             signal.signal(number, handler)
 
 
-def check_finite(steps: np.ndarray, metrics: dict[str, np.ndarray], skip: bool) -> None:
-    """Stops at the first step whose loss or gradient was not finite, naming the terms."""
+def check_finite(run: Run, root: Path, steps: np.ndarray, metrics: dict[str, np.ndarray]) -> None:
+    """Stops at the first step whose loss or gradient was not finite, naming the terms and the images it saw."""
     bad = np.flatnonzero(metrics['finite'] == 0)
-    if len(bad) and not skip:
-        at = bad[0]
-        names = [k for k, v in metrics.items() if k != 'finite' and not np.isfinite(v[at])]
-        raise UserError(
-            f'step {int(steps[at])}: not finite: {", ".join(names)}; the last checkpoint is kept. Lower the learning '
-            f"rate, or set train.on_nonfinite='skip' to leave such steps out"
-        )
+    if not len(bad) or run.config.train.on_nonfinite == 'skip':
+        return
+    step = int(steps[bad[0]])
+    names = [k for k, v in metrics.items() if k != 'finite' and not np.isfinite(v[bad[0]])]
+    seen = batch_indices(run.config.seed, step, 1, len(run.data.train), run.config.data.batch_size)[0].tolist()
+    file = root / 'nonfinite.json'
+    file.write_text(json.dumps({'step': step, 'terms': names, 'indices': seen}) + '\n')
+    raise UserError(
+        f"step {step}: not finite: {', '.join(names)}; the last checkpoint is kept, and the numbers of its batch's "
+        f'images are in {file}. Lower the learning rate, or set train.on_nonfinite=skip to leave such steps out'
+    )
 
 
 def banner(run: Run) -> None:
@@ -225,7 +231,7 @@ def _train(config: ConfigDict, root: Path, stop: Stop, devices: int | None) -> i
     if restored:
         print(f'going on from step {step}', flush=True)
     try:
-        state, step, finished = _loop(run, state, step, writer, checkpoints, stop)
+        state, step, finished = _loop(run, root, state, step, writer, checkpoints, stop)
     finally:
         checkpoints.wait()
         checkpoints.close()
@@ -258,7 +264,7 @@ def untrained(run: Run) -> Encoder:
 
 
 def _loop(
-    run: Run, state: TrainState, step: int, writer: Writer, checkpoints: Checkpoints, stop: Stop
+    run: Run, root: Path, state: TrainState, step: int, writer: Writer, checkpoints: Checkpoints, stop: Stop
 ) -> tuple[TrainState, int, bool]:
     config = run.config
     monitor = run.monitor()
@@ -276,7 +282,7 @@ def _loop(
             start, count, metrics, numbers = pending.popleft()
             metrics = jax.device_get(metrics)
             steps = np.arange(start, start + count)
-            check_finite(steps, metrics, skip)
+            check_finite(run, root, steps, metrics)
             for row in np.flatnonzero((steps + 1) % config.train.log_every == 0):
                 values = {k: float(v[row]) for k, v in metrics.items() if k != 'finite'}
                 if skip and not metrics['finite'][row]:

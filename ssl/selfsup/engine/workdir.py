@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from ..config import differences, identity, to_json
+from ..config import differences, from_dict, identity, to_json
 from ..errors import UserError
 
 
@@ -83,8 +83,10 @@ def claim(workdir: Path, config: ConfigDict, about: dict[str, Any]) -> None:
     if file.exists():
         try:
             saved = json.loads(file.read_text())
-            old, fingerprint = saved['config'], saved['fingerprint']
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            old, fingerprint = from_dict(saved['config']), saved['fingerprint']
+        except UserError as error:
+            raise UserError(f'{file} is of another version of this code: {error}') from error
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f'{file} is damaged ({error}); move it away to start anew') from error
         changed = differences(old, config)
         if changed:
