@@ -72,9 +72,17 @@ def normalize(z: Float[Array, '*batch dim'], *, eps: float = 1e-12) -> Float[Arr
 
 
 def standardize(z: Float[Array, 'batch dim'], *, eps: float = 1e-5) -> Float[Array, 'batch dim']:
-    """Columns to mean 0 and variance 1 (biased variance, ε inside the root), as batch-norm does."""
-    centred = z - jnp.mean(z, axis=0, keepdims=True)
-    return centred * jax.lax.rsqrt(jnp.mean(centred * centred, axis=0, keepdims=True) + eps)
+    """Columns to mean 0 and variance 1 (biased variance, ε inside the root), as batch-norm does.
+
+    The gradient computes it again: a pass over z is cheap beside the products that follow, and half their memory.
+    """
+
+    @jax.checkpoint
+    def standard(z: Array) -> Array:
+        centred = z - jnp.mean(z, axis=0, keepdims=True)
+        return centred * jax.lax.rsqrt(jnp.mean(centred * centred, axis=0, keepdims=True) + eps)
+
+    return standard(z)
 
 
 def deviation_hinge(

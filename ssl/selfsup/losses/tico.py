@@ -36,8 +36,9 @@ def tico(
 
     Convention: C is a second moment about zero, and the term for it is not halved.
 
-    Cost: O(batch·dim²). mean z1ᵀ C z1 = Σ C∘B with B = Z1ᵀZ1 / batch, the product that the update
-    needs anyway, so value and update share one. State: C, kept by the caller.
+    Cost: O(batch·dim²). mean z1ᵀ C z1 = Σ C∘B with B = Z1ᵀZ1 / batch, the product that the update needs
+    anyway; with batch ≤ dim it is β·mean z1ᵀ C_old z1 + (1 − β)·‖Z1Z1ᵀ‖² / batch² instead, whose gradient
+    holds no `dim × dim` array (a seventh of the memory at 256 × 4096). State: C, kept by the caller.
 
     References:
       Zhu et al. 2022, https://arxiv.org/abs/2206.10698, algorithm 1.
@@ -50,7 +51,15 @@ def tico(
     if centred:
         z1, z2 = (z - jnp.mean(z, axis=0, keepdims=True) for z in (z1, z2))
     z1, z2 = normalize(z1), normalize(z2)
-    moment = jnp.matmul(z1.T, z1, precision=HIGHEST) / z1.shape[0]
-    new = beta * jax.lax.stop_gradient(covariance).astype(moment.dtype) + (1.0 - beta) * moment
-    loss = 1.0 - jnp.mean(jnp.sum(z1 * z2, axis=-1)) + rho * jnp.sum(new * moment)
+    batch, dim = z1.shape
+    old = jax.lax.stop_gradient(covariance).astype(z1.dtype)
+    moment = jnp.matmul(z1.T, z1, precision=HIGHEST) / batch
+    new = beta * old + (1.0 - beta) * moment
+    if batch <= dim:
+        gram = jnp.matmul(z1, z1.T, precision=HIGHEST)
+        past = jnp.sum(jnp.matmul(z1, old, precision=HIGHEST) * z1) / batch
+        contrast = beta * past + (1.0 - beta) * jnp.sum(gram * gram) / batch**2
+    else:
+        contrast = jnp.sum(new * moment)
+    loss = 1.0 - jnp.mean(jnp.sum(z1 * z2, axis=-1)) + rho * contrast
     return loss, jax.lax.stop_gradient(new)
