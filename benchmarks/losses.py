@@ -163,12 +163,17 @@ def torch_forms() -> dict[str, Callable]:
         return -torch.linalg.svdvals((F.normalize(a) + F.normalize(b)) / 2).sum()
 
     def timed(loss):
-        def run(z1, z2, rest):
+        def prepare(z1, z2, rest):
             a, b = (torch.tensor(z, requires_grad=True) for z in (z1, z2))
-            loss(a, b, {name: torch.tensor(x) for name, x in rest.items()}).backward()
-            return float(a.grad.sum())
+            others = {name: torch.tensor(x) for name, x in rest.items()}
 
-        return run
+            def run():
+                a.grad = b.grad = None
+                loss(a, b, others).backward()
+
+            return run
+
+        return prepare
 
     forms = (barlow_twins, vicreg, tico, ntxent, info_nce, moco_v3, simsiam, mmcr)
     return {form.__name__: timed(form) for form in forms}
@@ -199,7 +204,7 @@ def measure(shape: tuple[int, int], names: list[str], repeats: int) -> None:
             k: (lambda f=f, x=placed: jax.block_until_ready(f(*x))) for k, f in compiled.items()
         }
         if name in outside:
-            runs['torch'] = lambda name=name: outside[name](z1, z2, rest)
+            runs['torch'] = outside[name](z1, z2, rest)
         times: dict[str, list[float]] = {k: [] for k in runs}
         for number in range(repeats + 1):
             for key, run in runs.items():
