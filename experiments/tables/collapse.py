@@ -28,10 +28,11 @@ class Fault(NamedTuple):
 
 
 def only_alike(method: Method) -> Method:
-    """The method with nothing in its loss but that the first two views' embeddings be alike."""
+    """The method with nothing in its loss but that two views be alike: the embeddings, or a query and its key."""
 
     def criterion(params: Any, outputs: Any, extra: Any, batch: Any, key: Any) -> tuple:
-        first, second = (z / (jnp.linalg.norm(z, axis=1, keepdims=True) + 1e-6) for z in outputs['embeddings'][:2])
+        seen = (*outputs['embeddings'], *outputs.get('keys', ()))
+        first, second = (z / (jnp.linalg.norm(z, axis=1, keepdims=True) + 1e-6) for z in seen[:2])
         return jnp.mean(jnp.sum((first - second) ** 2, axis=1)), (extra, {})
 
     return method._replace(criterion=criterion)
@@ -58,6 +59,11 @@ def one_label(method: Method) -> Method:
 FLAGS = ('shrunk', 'narrow', 'unaligned', 'flat')
 NONE = Fault('as it should be')
 NO_NEGATIVES = Fault('no negatives: views are only asked to be alike', change=only_alike)
+NO_QUEUE = Fault(
+    'no negatives, and a target that is the encoder itself',
+    ('method.momentum=0.0', 'method.momentum_final=0.0'),
+    only_alike,
+)
 FAULTS = {
     'barlow_twins': Fault('no redundancy term', ('method.lambd=0.0',)),
     'byol': Fault(
@@ -67,14 +73,12 @@ FAULTS = {
     ),
     'debiased': NO_NEGATIVES,
     'decoupled': NO_NEGATIVES,
-    'deepcluster_v2': Fault('two clusters', ('method.prototypes=2', 'method.clusterings=1')),
-    'dino': Fault(
-        'a teacher that is not sharpened', ('method.teacher_temperature=10.0', 'method.first_temperature=10.0')
-    ),
+    'deepcluster_v2': Fault('one cluster, the trivial solution', ('method.prototypes=1',)),
+    'dino': Fault('no prototypes, centring or sharpening: views are only asked to be alike', change=only_alike),
     'lejepa': Fault('no SIGReg', ('method.lambd=0.0',)),
     'mmcr': Fault('no global nuclear norm: views are only asked to be alike', change=only_alike),
-    'moco_v1': NO_NEGATIVES,
-    'moco_v2': NO_NEGATIVES,
+    'moco_v1': NO_QUEUE,
+    'moco_v2': NO_QUEUE,
     'moco_v3': NO_NEGATIVES,
     'nnclr': NO_NEGATIVES,
     'ressl': Fault('a teacher that is not sharpened', ('method.teacher_temperature=10.0',)),
