@@ -49,8 +49,7 @@ def main() -> None:
     parser.add_argument('--precision', default='float32')
     options = parser.parse_args()
     common = [f'data.batch_size={options.batch_size}', f'train.precision={options.precision}']
-    # Two views run as one batch, so the groups of a piece are two at least.
-    cut = [f'train.microbatches={options.pieces}', f'train.batch_norm_groups={2 * options.pieces}']
+    cut = [f'train.microbatches={options.pieces}', f'train.batch_norm_groups={options.pieces}']
     rows = {
         'whole batch': [],
         'whole batch, model.remat': ['model.remat=true'],

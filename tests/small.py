@@ -121,8 +121,8 @@ def tree_distance(a, b):
     return np.linalg.norm(a - b) / (np.linalg.norm(b) or 1.0)
 
 
-def digits_config(method='simclr', *overrides):
-    """A run of 12 steps on digits that takes seconds."""
+def digits_fields(method='simclr'):
+    """Fields of a run of 12 steps on digits that takes seconds."""
     fields = [
         'model.widths=(8, 16)', 'projector.widths=(32, 16)', 'train.epochs=3', 'data.batch_size=320',
         'optimizer.warmup_epochs=1', 'train.log_every=2', 'monitor.every_epochs=1', 'checkpoint.every_epochs=1',
@@ -132,4 +132,9 @@ def digits_config(method='simclr', *overrides):
     smaller = [f'method.{k}={v}' for k, v in (('queue', 640), ('groups', 4), ('block', 160)) if k in known]
     if config.takes(methods.METHODS[method], 'predictor'):
         smaller.append('predictor.widths=(32, 16)')
-    return config.load(f'experiments/digits/{method}.py', [*fields, *smaller, *overrides])
+    return [*fields, *smaller]
+
+
+def digits_config(method='simclr', *overrides):
+    """The config of that run."""
+    return config.load(f'experiments/digits/{method}.py', [*digits_fields(method), *overrides])

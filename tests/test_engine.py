@@ -195,6 +195,30 @@ def test_a_signal_saves_and_leaves(tmp_path, monkeypatch):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_a_signal_during_the_report_leaves_it_for_the_next_time(tmp_path, monkeypatch):
+    def slow(*arguments):
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError('the report went on')
+
+    monkeypatch.setattr(loop.report, 'finish', slow)
+    assert run(tmp_path / 'r') == REQUEUE
+    assert final_state(tmp_path / 'r')[0] == 12
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finished = []
+    monkeypatch.setattr(loop.report, 'finish', lambda *arguments: finished.append(arguments))
+    assert run(tmp_path / 'r') == 0 and len(finished) == 1
+
+
+def test_a_second_signal_ends_at_once(tmp_path, monkeypatch):
+    def twice(self, number):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(loop.Run, 'next_chunk', twice)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / 'r')
+
+
 def test_numbers_that_go_wrong_stop_the_run_or_are_skipped(tmp_path):
     wild = ('optimizer.learning_rate=1e30', 'optimizer.name=sgd', 'optimizer.warmup_epochs=0')
     with pytest.raises(UserError, match=r'step \d+: not finite: .*loss.*nonfinite.json.*train.on_nonfinite'):

@@ -76,7 +76,7 @@ def test_microbatches_are_exact_for_every_method(name, x64):
     assert all(np.abs(x).max() > 0 for x in jax.tree.leaves(wanted[1]['projector']))
 
 
-@pytest.mark.parametrize('name, groups', [('barlow_twins', 4), ('simclr', 8)])
+@pytest.mark.parametrize('name, groups', [('barlow_twins', 4), ('simclr', 4)])
 def test_groups_of_batch_norm_may_lie_inside_microbatches(name, groups, x64):
     """One view at a time, and two of them as one batch; statistics included."""
 
@@ -107,7 +107,7 @@ def test_a_run_by_microbatches_on_two_devices_is_the_run(control):
     [
         ('simclr', ('train.microbatches=3',), 'train.microbatches=3 must divide data.batch_size=320'),
         ('simclr', ('train.batch_norm_groups=3',), 'train.batch_norm_groups=3 must divide data.batch_size=320'),
-        ('simclr', ('train.microbatches=2',), 'encoder, projector must work in groups .* no multiple of 4'),
+        ('simclr', ('train.microbatches=2',), 'encoder, projector must work in groups .* no multiple of 2'),
         (
             'barlow_twins',
             ('train.microbatches=4', 'train.batch_norm_groups=2'),

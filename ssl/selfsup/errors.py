@@ -36,6 +36,20 @@ def is_full_disk(error: BaseException | None) -> bool:
     return False
 
 
+def outcome(error: BaseException) -> int | None:
+    """The exit code for an error that a user can put right, after one line that says it; None for any other error."""
+    if isinstance(error, UserError):
+        print(f'error: {error}', file=sys.stderr)
+        return BAD_INPUT
+    if isinstance(error, KeyboardInterrupt):
+        print('interrupted', file=sys.stderr)
+        return 130
+    if is_full_disk(error):
+        print('error: the disk is full; what was saved before is whole, free some room and run again', file=sys.stderr)
+        return BAD_INPUT
+    return None
+
+
 def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
     """Turns `main(arguments) -> exit code` into a command: user errors become one line and exit code 2."""
 
@@ -43,19 +57,11 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
     def run() -> None:
         try:
             code = main(sys.argv[1:]) or 0
-        except UserError as error:
-            print(f'error: {error}', file=sys.stderr)
-            code = BAD_INPUT
-        except KeyboardInterrupt:
-            print('interrupted', file=sys.stderr)
-            code = 130
-        except Exception as error:
-            if not is_full_disk(error):
+        except (Exception, KeyboardInterrupt) as error:
+            told = outcome(error)
+            if told is None:
                 raise
-            print(
-                'error: the disk is full; what was saved before is whole, free some room and run again', file=sys.stderr
-            )
-            code = BAD_INPUT
+            code = told
         sys.exit(code)
 
     return run

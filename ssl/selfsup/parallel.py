@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
@@ -22,7 +23,13 @@ def data_mesh(devices: int | None = None) -> Mesh:
     """A one-axis mesh over all devices of all processes, or over the first `devices`."""
     chosen = jax.devices()[:devices]
     # Explicit axes, the default, refuse z @ z.T on a batch-sharded z; Auto lets XLA decide.
-    return jax.make_mesh((len(chosen),), (DATA_AXIS,), axis_types=(AxisType.Auto,), devices=chosen)
+    auto = (AxisType.Auto,)
+    if jax.process_count() == 1:
+        return jax.make_mesh((len(chosen),), (DATA_AXIS,), axis_types=auto, devices=chosen)
+    # Each process feeds consecutive rows of the batch, so its devices must stand together; on a pod `make_mesh` and
+    # the devices' numbers follow the wiring.
+    chosen.sort(key=lambda device: (device.process_index, device.id))
+    return Mesh(np.asarray(chosen), (DATA_AXIS,), axis_types=auto)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -5,6 +5,7 @@ A feed is called with the first step and the number of steps of a dispatch and r
 `data` holds the dispatch's own images `[steps, batch, …]`.
 """
 
+import collections
 import math
 import sys
 import time
@@ -150,7 +151,16 @@ def make_feed(
             f'({source.name}); lower it to at most {len(source)}'
         )
     if batch_size % mesh.size:
-        raise UserError(f'data.batch_size={batch_size} must be a multiple of the {mesh.size} devices')
+        raise UserError(
+            f'data.batch_size={batch_size} must be a multiple of the {mesh.size} devices'
+            + (f' of the {jax.process_count()} processes' if jax.process_count() > 1 else '')
+        )
+    shares = collections.Counter(device.process_index for device in mesh.devices.flat)
+    if len(set(shares.values())) > 1:
+        raise UserError(
+            'every process must have as many devices as the others, and they have '
+            + ', '.join(str(shares[number]) for number in sorted(shares))
+        )
     if crops and kind == 'resident':
         raise UserError('data.crop=reading needs data.feed=streaming: resident images are cropped on the device')
     if kind == 'auto':

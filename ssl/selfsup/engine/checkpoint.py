@@ -6,9 +6,11 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
+from etils import epath
 
 from ..errors import UserError
 from ..evals.choosing import goodness
+from . import together
 
 FORMAT = 1  # raised when the layout of the state changes
 
@@ -35,7 +37,8 @@ class Checkpoints:
             enable_async_checkpointing=True,
             cleanup_tmp_directories=True,
         )
-        self._manager = ocp.CheckpointManager(Path(workdir).absolute() / 'checkpoints', options=options)
+        self._folder = Path(workdir).absolute() / 'checkpoints'
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def steps(self) -> list[int]:
         """Steps that can be restored, oldest first."""
@@ -68,31 +71,39 @@ class Checkpoints:
         Raises:
           UserError: when `step` is absent or damaged, or no checkpoint can be read.
         """
-        available = self.steps()
+        available = together.from_first(self.steps)
         if step is not None and step not in available:
             raise UserError(f'there is no checkpoint of step {step}; there are {available or "none"}')
         failures = []
         for candidate in [step] if step is not None else reversed(available):
+            state, text = None, 'another process cannot read it'
             try:
-                json = ocp.args.Composite(about=ocp.args.JsonRestore())
-                about = self._manager.restore(candidate, args=json)['about']
-                if about.get('format') != FORMAT:
-                    raise ValueError(f'its format is {about.get("format")}, and this version reads {FORMAT}')
-                restored = self._manager.restore(
-                    candidate, args=ocp.args.Composite(state=ocp.args.StandardRestore(like))
-                )
-                return candidate, restored['state']
+                state = self._read(candidate, like)
             except Exception as error:
-                text = str(error).strip().split('\n')[0][:200]
-                failures.append(f'step {candidate} ({type(error).__name__}: {text})')
-                print(f'warning: the checkpoint of {failures[-1]} cannot be read', flush=True)
+                text = f'{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else ""}'
+            if together.everywhere(state is not None):
+                return candidate, state
+            failures.append(f'step {candidate} ({text})')
+            print(f'warning: the checkpoint of {failures[-1]} cannot be read', flush=True)
         if failures:
             raise UserError(f'no checkpoint can be read: {"; ".join(failures)}')
         return None
 
+    def _read(self, step: int, like: Any) -> Any:
+        """The state of one checkpoint.
+
+        Not by the manager, whose processes wait for one another after reading: where one of them fails,
+        the others would wait for it.
+        """
+        folder = epath.Path(self._folder / str(step))
+        about = ocp.JsonCheckpointHandler().restore(folder / 'about', args=ocp.args.JsonRestore())
+        if about.get('format') != FORMAT:
+            raise ValueError(f'its format is {about.get("format")}, and this version reads {FORMAT}')
+        return ocp.StandardCheckpointHandler().restore(folder / 'state', args=ocp.args.StandardRestore(like))
+
     def delete_after(self, step: int) -> None:
         """Removes checkpoints of later steps: damaged ones, before the run writes those steps again."""
-        for later in [s for s in self.steps() if s > step]:
+        for later in together.from_first(lambda: [s for s in self.steps() if s > step]):
             self._manager.delete(later)
 
     def close(self) -> None:

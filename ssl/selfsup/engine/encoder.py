@@ -123,7 +123,7 @@ def load(workdir: str, *, step: int | None = None) -> Encoder:
         lambda: init_state(method, optimizer, {'views': (prepare(images),)}, seed=config.seed, classes=classes)
     )
     checkpoints = Checkpoints(root, keep=config.checkpoint.keep, best=config.checkpoint.best)
-    single = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    single = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     found = checkpoints.restore(shapes(like, jax.tree.map(lambda _: single, like)), step)
     checkpoints.close()
     if found is None:

@@ -7,7 +7,6 @@ differentiate the criterion with respect to all embeddings, then embed each micr
 its share of that gradient back (Gao et al. 2021, https://arxiv.org/abs/2101.06983, section 3).
 """
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -134,13 +133,12 @@ def _with_statistics(extra: Any, statistics: list[Array]) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, leaf: next(rest) if _is_statistic(path) else leaf, extra)
 
 
-def check_microbatches(config: ConfigDict, extra: Any, view_shapes: list[tuple[int, ...]], devices: int) -> None:
+def check_microbatches(config: ConfigDict, extra: Any, devices: int) -> None:
     """Refuses microbatches that would change what a step computes.
 
     Args:
       config: of the run.
       extra: the method's, or its shapes: batch statistics in it betray batch-norm.
-      view_shapes: shape of each view's images, in order.
       devices: over which each microbatch is spread.
 
     Raises:
@@ -159,10 +157,6 @@ def check_microbatches(config: ConfigDict, extra: Any, view_shapes: list[tuple[i
     coupled = sorted({path[path.index('batch_stats') + 1] for path in paths})
     if not coupled:
         return
-    # Views of one shape that run as one batch stand behind one another: a group must not reach into the next.
-    runs = [len(list(run)) for _, run in itertools.groupby(view_shapes)]
-    together = runs if config.method.get('fuse_views', False) else [1]
-    needed = [parts * run for run in together]
     iterative = 'iterative' in (config.projector.last_norm, config.predictor.last_norm)
     own = set(coupled) - {'encoder', 'projector', 'predictor'}
     why = ''
@@ -170,10 +164,10 @@ def check_microbatches(config: ConfigDict, extra: Any, view_shapes: list[tuple[i
         why = f'{config.method.name} shuffles the places of its batch-norm groups over the whole batch'
     elif iterative or own:
         why = f'the normalisation of {"the projector" if iterative else ", ".join(own)} spans the whole batch'
-    elif any(groups % n for n in needed):
+    elif groups % parts:
         why = (
             f'the batch-norms of {", ".join(coupled)} must work in groups that lie inside a microbatch '
-            f'(train.batch_norm_groups={groups} is no multiple of {max(needed)})'
+            f'(train.batch_norm_groups={groups} is no multiple of {parts})'
         )
     if why:
         raise UserError(

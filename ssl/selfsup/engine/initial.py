@@ -126,7 +126,12 @@ def _placed(old: Any, new: Any, flat: dict[str, Any]) -> Any:
         if 'positions' in found and found['positions'] != wanted.get('positions'):
             hint = f'; model.grid={round(found["positions"][0] ** 0.5)} keeps its positions and interpolates them'
         raise UserError(f'init_from does not fit the encoder of this run: {"; ".join(faults[:3])}{hint}')
-    return jax.tree.map(lambda o, n: jax.device_put(np.asarray(n, o.dtype), o.sharding), old, new)
+
+    def put(o: jax.Array, n: Any) -> jax.Array:
+        array = np.asarray(n, o.dtype)
+        return jax.make_array_from_callback(array.shape, o.sharding, lambda index: array[index])
+
+    return jax.tree.map(put, old, new)
 
 
 def untrained(encoder: Encoder, images: np.ndarray) -> Encoder:

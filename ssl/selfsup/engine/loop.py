@@ -8,7 +8,6 @@ measurements and stops fall between them, so a resumed run repeats the uninterru
 
 import collections
 import json
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,16 +19,17 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from .. import parallel
+from ..config import to_json
 from ..data.order import batch_indices
 from ..errors import REQUEUE, UserError
 from ..methods import Method
-from . import build, initial, report, workdir
+from . import build, initial, report, together, workdir
 from .checkpoint import Checkpoints, shapes
 from .encoder import Encoder
 from .gradient import check_microbatches
 from .monitor import collapsed, exhausted, make_monitor, measurements, raised, verdict
 from .step import TrainState, adapt_statistics, count_views, init_state, make_dispatch, make_refresh, make_step
-from .writer import Bar, Writer
+from .writer import Bar, Memory, Writer
 
 IN_FLIGHT = 2  # dispatches that may be under way before the host waits for the oldest
 
@@ -80,7 +80,7 @@ class Run:
             return init_state(self.method, self.optimizer, {'views': views}, seed=config.seed, classes=self.classes)
 
         self.state_shapes = jax.eval_shape(start)
-        check_microbatches(config, self.state_shapes.extra, self.view_shapes, self.mesh.size)
+        check_microbatches(config, self.state_shapes.extra, self.mesh.size)
         shardings = parallel.state_sharding(self.mesh, self.state_shapes)
         self.shapes = shapes(self.state_shapes, shardings)
         self.start = jax.jit(start, out_shardings=shardings)
@@ -136,29 +136,6 @@ class Run:
         return step // every > self._begun(step) // every or step == self.total
 
 
-class Stop:
-    """A signal that asks the run to save and leave; a second one ends it at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._old = {}
-        for number in (signal.SIGTERM, signal.SIGINT):
-            try:
-                self._old[number] = signal.signal(number, self._ask)
-            except ValueError:  # not in the main thread: the caller handles signals
-                break
-
-    def _ask(self, number: int, frame: Any) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        print(f'received {signal.Signals(number).name}; saving', flush=True)
-
-    def restore(self) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-
-
 def check_finite(run: Run, root: Path, steps: np.ndarray, metrics: dict[str, np.ndarray]) -> None:
     """Stops at the first step whose loss or gradient was not finite, naming the terms and the images it saw."""
     bad = np.flatnonzero(metrics['finite'] == 0)
@@ -168,7 +145,8 @@ def check_finite(run: Run, root: Path, steps: np.ndarray, metrics: dict[str, np.
     names = [k for k, v in metrics.items() if k != 'finite' and not np.isfinite(v[bad[0]])]
     seen = batch_indices(run.config.seed, step, 1, len(run.data.train), run.config.data.batch_size)[0].tolist()
     file = root / 'nonfinite.json'
-    file.write_text(json.dumps({'step': step, 'terms': names, 'indices': seen}) + '\n')
+    if together.is_first():
+        file.write_text(json.dumps({'step': step, 'terms': names, 'indices': seen}) + '\n')
     raise UserError(
         f"step {step}: not finite: {', '.join(names)}; the last checkpoint is kept, and the numbers of its batch's "
         f'images are in {file}. Lower the learning rate, or set train.on_nonfinite=skip to leave such steps out'
@@ -199,17 +177,17 @@ def train(config: ConfigDict, path: str, *, devices: int | None = None) -> int:
     Returns:
       The exit code: 0 when finished, 75 when stopped by a signal or a budget after saving.
     """
-    root = workdir.make(path)
-    lock = workdir.Lock(root)
-    stop = Stop()
+    root, lock = workdir.hold(path)
+    stop = together.Stop()
     try:
         return _train(config, root, stop, devices)
     finally:
         stop.restore()
-        lock.release()
+        if lock is not None:
+            lock.release()
 
 
-def _train(config: ConfigDict, root: Path, stop: Stop, devices: int | None) -> int:
+def _train(config: ConfigDict, root: Path, stop: together.Stop, devices: int | None) -> int:
     run = Run(config, devices=devices)
     about = {
         'fingerprint': run.data.fingerprint,
@@ -219,14 +197,17 @@ def _train(config: ConfigDict, root: Path, stop: Stop, devices: int | None) -> i
         'total_steps': run.total,
         'data_size': len(run.data.train),
     }
+    together.check_same({'config': to_json(config), 'data': run.data.fingerprint})
     # Initial weights that do not fit are refused before the workdir belongs to this config.
-    begun = None if (root / 'config.json').exists() else initial.begin(run)
-    workdir.claim(root, config, about)
+    begun = None if together.from_first((root / 'config.json').exists) else initial.begin(run)
+    together.from_first(lambda: workdir.claim(root, config, about))
     checkpoints = Checkpoints(root, keep=config.checkpoint.keep, best=config.checkpoint.best)
     restored = checkpoints.restore(run.shapes)
     step, state = restored or (0, begun or initial.begin(run))
     checkpoints.delete_after(step)
-    writer = Writer(root, step=step)
+    written = Writer(root, step=step) if together.is_first() else None
+    lines = together.from_first(lambda: written.lines if written else [])
+    writer = written or Memory(lines)
     banner(run)
     if restored:
         print(f'going on from step {step}', flush=True)
@@ -236,7 +217,7 @@ def _train(config: ConfigDict, root: Path, stop: Stop, devices: int | None) -> i
         checkpoints.wait()
         checkpoints.close()
         writer.close()
-    if not finished:
+    if not finished or stop.heard or (stop.asked and not together.several()):
         print(f'stopped at step {step} of {run.total}; run the same command to go on', flush=True)
         return REQUEUE
     if step < run.total:
@@ -245,9 +226,23 @@ def _train(config: ConfigDict, root: Path, stop: Stop, devices: int | None) -> i
             f'{config.monitor.patience} measurements (monitor.patience)',
             flush=True,
         )
-    encoder = Encoder(config, run.method, state.params, state.extra, step)
-    report.finish(root, run.data, encoder, untrained(run), writer.lines)
-    return 0
+    trained = Encoder(config, run.method, state.params, state.extra, step)
+    trained, control = _alone(trained, run.mesh), _alone(untrained(run), run.mesh)
+
+    def finish() -> None:
+        report.finish(root, run.data, trained, control, writer.lines)
+
+    together.first_works(lambda: stop.during(finish), stop, run.mesh)
+    return REQUEUE if stop.asked or stop.heard else 0
+
+
+def _alone(encoder: Encoder, mesh: Any) -> Encoder:
+    """The encoder for one process of several, without what it keeps for each image, which is spread over them."""
+    if not together.several():
+        return encoder
+    extra = {name: value for name, value in encoder.extra.items() if name != 'per_example'}
+    params, extra = together.local((encoder.params, extra), mesh)
+    return Encoder(encoder.config, encoder.method, params, extra, encoder.step)
 
 
 def untrained(run: Run) -> Encoder:
@@ -264,7 +259,13 @@ def untrained(run: Run) -> Encoder:
 
 
 def _loop(
-    run: Run, root: Path, state: TrainState, step: int, writer: Writer, checkpoints: Checkpoints, stop: Stop
+    run: Run,
+    root: Path,
+    state: TrainState,
+    step: int,
+    writer: Writer | Memory,
+    checkpoints: Checkpoints,
+    stop: together.Stop,
 ) -> tuple[TrainState, int, bool]:
     config = run.config
     monitor = run.monitor()
@@ -274,12 +275,14 @@ def _loop(
     begun, first, measured = time.monotonic(), step, {}
     skip = config.train.on_nonfinite == 'skip'
     last_waited = run.feed.waited
+    ballot = together.Ballot(run.mesh, 2) if together.several() else None
+    late = False
 
     def settle(limit: int) -> None:
         """Writes what the device has finished, until at most `limit` dispatches are outstanding."""
-        nonlocal last_waited, measured
+        nonlocal last_waited, measured, late
         while len(pending) > limit:
-            start, count, metrics, numbers = pending.popleft()
+            start, count, metrics, numbers, vote = pending.popleft()
             metrics = jax.device_get(metrics)
             steps = np.arange(start, start + count)
             check_finite(run, root, steps, metrics)
@@ -296,6 +299,9 @@ def _loop(
                 timing = bar.update(start + count, float(metrics['loss'][-1]), run.feed.waited - last_waited)
                 last_waited = run.feed.waited
                 writer.time(start + count, **timing)
+            if vote is not None:
+                asked, over = jax.device_get(vote)
+                stop.heard, late = stop.heard or bool(asked), late or bool(over)
 
     try:
         while step < run.total and not done(config, writer.lines):
@@ -305,15 +311,18 @@ def _loop(
             if run.method.refreshes and step % run.epoch_steps == 0 and step < run.total:
                 state = run.refresh(state)
             numbers = monitor(state) if run.is_border(step, config.monitor.every_epochs) else None
-            pending.append((step - count, count, metrics, numbers))
             budget = config.train.stop_after_steps and step - first >= config.train.stop_after_steps
             minutes = config.train.stop_after_minutes
-            late = minutes and time.monotonic() - begun >= 60 * minutes
+            over = bool(minutes) and time.monotonic() - begun >= 60 * minutes
             border = run.is_border(step, config.checkpoint.every_epochs)
-            ending = stop.asked or budget or late
+            # Several processes end where all of them read the same votes.
+            vote = ballot(stop.asked, over) if ballot else None
+            pending.append((step - count, count, metrics, numbers, vote))
+            ending = budget or (vote is None and (stop.asked or over))
             settle(0 if ending or border else IN_FLIGHT)
-            ending = ending or (step < run.total and done(config, writer.lines))
+            ending = ending or stop.heard or late or (step < run.total and done(config, writer.lines))
             if ending or border:
+                settle(0)
                 checkpoints.save(step, state, measured)
             if ending:
                 break

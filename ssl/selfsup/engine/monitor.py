@@ -10,10 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from .. import diagnostics, parallel
+from ..data.feeds import place
 from ..errors import UserError
 from ..evals.choosing import goodness
 from ..methods import Method
@@ -90,7 +92,7 @@ def make_monitor(
     count = len(images)
     rows = chunks(count, config.evaluate.batch_size)
     draws = -(-c.lidar_views // 2) if 'lidar' in c.measures else 1
-    spread = parallel.sharded(mesh) if mesh is not None and mesh.size > 1 and len(rows[0]) % mesh.size == 0 else None
+    divides = mesh is not None and len(rows[0]) % mesh.size == 0
 
     @jax.jit
     def encode(params: Any, extra: Any, images: Array) -> dict[str, Any]:
@@ -119,11 +121,15 @@ def make_monitor(
             out['probe_accuracy'] = jnp.mean(jnp.argmax(probe_logits(probe, seen['features']), axis=1) == labels)
         return {name: jnp.asarray(value, jnp.float32) for name, value in out.items()}
 
-    whole = [jax.device_put(images[r], spread) for r in rows] if images.nbytes < RESIDENT_BYTES else None
-    labels_array = jnp.asarray(labels)
+    def load(chosen: np.ndarray) -> Array:
+        if mesh is None or mesh.size == 1:
+            return jax.device_put(images[chosen])
+        return place(mesh, images[chosen], PartitionSpec(parallel.DATA_AXIS) if divides else None)
+
+    whole = [load(chosen) for chosen in rows] if images.nbytes < RESIDENT_BYTES else None
 
     def put(number: int) -> Array:
-        return whole[number] if whole is not None else jax.device_put(images[rows[number]], spread)
+        return whole[number] if whole is not None else load(rows[number])
 
     def join(parts: Sequence[Any]) -> Any:
         return jax.tree.map(lambda *x: jnp.concatenate(x)[:count], *parts)
@@ -134,7 +140,7 @@ def make_monitor(
             arguments = (state.params, state.extra, put(number))
             pairs = [encode_pair(*arguments, chosen, np.int32(draw)) for draw in range(draws)]
             parts.append({**encode(*arguments), 'pairs': pairs})
-        return numbers(join(parts), state.probe, labels_array)
+        return numbers(join(parts), state.probe, labels)
 
     if state is not None:
         try:

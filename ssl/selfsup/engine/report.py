@@ -173,9 +173,6 @@ def finish(
         'rankme of test embeddings': float(diagnostics.rankme(embeddings)),
         'rankme of test features': float(diagnostics.rankme(test.features)),
     }
-    (workdir / 'results.json').write_text(
-        json.dumps({'step': encoder.step, 'scores': table, 'ranks': ranks}, indent=2) + '\n'
-    )
     plot_training(lines, workdir / 'training.png')
     plot_features(embeddings, test, data.test.class_names, workdir / 'features.png')
     c = config.evaluate
@@ -194,6 +191,10 @@ def finish(
         + f'\n- control: {config.control}; seed: {config.seed}\n\n'
         '![loss, RankMe and probe over training](training.png)\n\n![spectrum and projection](features.png)\n'
     )
+    # Last and whole: tables take a run with this file for finished.
+    results = workdir / 'results.json.new'
+    results.write_text(json.dumps({'step': encoder.step, 'scores': table, 'ranks': ranks}, indent=2) + '\n')
+    results.replace(workdir / 'results.json')
     if table:
         print_table(table)
     print(f'report: {workdir / "report.md"}', flush=True)

@@ -7,6 +7,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array
 
@@ -201,12 +202,12 @@ def adapt_statistics(method: Method, params: Any, extra: Any, batches: Any, view
     """
 
     @jax.jit
-    def one(extra: Any, images: Array, index: Array, number: Array) -> Any:
+    def one(params: Any, extra: Any, images: Array, index: Array, number: Array) -> Any:
         key = jax.random.fold_in(jax.random.key(seed), number)
         seen, sampled = views(key, images, jnp.arange(index.shape[0]))
         batch = {'views': seen, 'index': index, 'view_params': sampled}
         return method.embed(params, extra, batch, key)[1]
 
     for number, (images, index) in enumerate(batches):
-        extra = one(extra, images, index, jnp.asarray(number))
+        extra = one(params, extra, images, index, np.int32(number))
     return extra

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from ..config import differences, from_dict, identity, to_json
 from ..errors import UserError
+from . import together
 
 
 class Lock:
@@ -28,12 +29,38 @@ class Lock:
             owner = self._file.read().strip() or 'unknown'
             self._file.close()
             raise UserError(f'{workdir} is in use by another process ({owner})') from None
+        self.owner = f'pid {os.getpid()} on {platform.node()}'
         self._file.truncate(0)
-        self._file.write(f'pid {os.getpid()} on {platform.node()}')
+        self._file.write(self.owner)
         self._file.flush()
 
     def release(self) -> None:
         self._file.close()
+
+
+def hold(path: str | Path) -> tuple[Path, Lock | None]:
+    """The folder of a run and its lock, which process 0 makes and holds for all processes.
+
+    Raises:
+      UserError: everywhere, if process 0 cannot have it; at a process that sees another folder than process 0.
+    """
+    lock: Lock | None = None
+
+    def take() -> str:
+        nonlocal lock
+        lock = Lock(make(path))
+        return lock.owner
+
+    owner = together.from_first(take)
+    root = Path(path).expanduser()
+    if lock is None:
+        file = root / '.lock'
+        if not file.is_file() or file.read_text() != owner:
+            raise UserError(
+                f'--workdir={path} is another folder at process {jax.process_index()} than at process 0: it must '
+                f'lie on storage that all processes share'
+            )
+    return root, lock
 
 
 def make(path: str | Path) -> Path:

@@ -96,8 +96,9 @@ def through(apply: Callable[[Array, Any], tuple[Array, Any]], views: tuple, stat
         while fuse and stop < len(views) and views[stop].shape == views[start].shape:
             stop += 1
         group = views[start:stop]
-        y, state = apply(group[0] if len(group) == 1 else jnp.concatenate(group), state)
-        outputs.extend(jnp.split(y, len(group)))
+        # An image's views stand side by side: one after the other, half of the batch would change its device.
+        y, state = apply(jnp.stack(group, axis=1).reshape(-1, *group[0].shape[1:]), state)
+        outputs.extend(jnp.moveaxis(y.reshape(-1, len(group), *y.shape[1:]), 1, 0))
         start = stop
     return tuple(outputs), state
 
