@@ -36,6 +36,27 @@ def is_full_disk(error: BaseException | None) -> bool:
     return False
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that the host's or the device's memory does not suffice."""
+    return isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in str(error)
+
+
+def _sentence(error: Exception) -> str:
+    """What the user is told of an error that he can put right, on one line; '' for any other."""
+    if isinstance(error, UserError):
+        return ' '.join(str(error).split())
+    if is_full_disk(error):
+        return 'the disk is full; what was saved before is whole, free some room and run again'
+    if is_out_of_memory(error):
+        return (
+            'there is not enough memory; lower data.batch_size, or the sizes of model, projector and views '
+            '(train --dry-run shows what a config takes)'
+        )
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f'{error.filename} cannot be used: {error.strerror}'
+    return ''
+
+
 def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
     """Turns `main(arguments) -> exit code` into a command: user errors become one line and exit code 2."""
 
@@ -43,18 +64,14 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
     def run() -> None:
         try:
             code = main(sys.argv[1:]) or 0
-        except UserError as error:
-            print(f'error: {error}', file=sys.stderr)
-            code = BAD_INPUT
         except KeyboardInterrupt:
             print('interrupted', file=sys.stderr)
             code = 130
         except Exception as error:
-            if not is_full_disk(error):
+            sentence = _sentence(error)
+            if not sentence:
                 raise
-            print(
-                'error: the disk is full; what was saved before is whole, free some room and run again', file=sys.stderr
-            )
+            print(f'error: {sentence}', file=sys.stderr)
             code = BAD_INPUT
         sys.exit(code)
 

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from ..config import differences, identity, to_json
 from ..errors import UserError
+from ..files import expanded, read_json
 
 
 class Lock:
@@ -38,7 +39,7 @@ class Lock:
 
 def make(path: str | Path) -> Path:
     """The folder of a run, made if it is not there."""
-    workdir = Path(path).expanduser()
+    workdir = expanded(path)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         probe = workdir / '.writable'
@@ -81,11 +82,10 @@ def claim(workdir: Path, config: ConfigDict, about: dict[str, Any]) -> None:
     """
     file = workdir / 'config.json'
     if file.exists():
-        try:
-            saved = json.loads(file.read_text())
-            old, fingerprint = saved['config'], saved['fingerprint']
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise UserError(f'{file} is damaged ({error}); move it away to start anew') from error
+        saved = read_json(file)
+        old, fingerprint = saved.get('config'), saved.get('fingerprint')
+        if not isinstance(old, dict) or not isinstance(fingerprint, str):
+            raise UserError(f'{file} is damaged: it lacks the config or the fingerprint; move it away to start anew')
         changed = differences(old, config)
         if changed:
             raise UserError(
