@@ -90,11 +90,11 @@ BAD = {
         lambda w: train.main(
             ['--config=experiments/digits/vicreg.py', f'--workdir={w}/v', '--config.augment.evaluation_crop=100']
         ),
-        'the config cannot be built: a centre crop of 100 does not fit into images of 12x12',
+        'augment.evaluation_resize=0 with evaluation_crop=100: a centre crop of 100 does not fit into images of 12x12',
     ),
     'patches': (
         lambda w: train.main(['--config=experiments/digits/vicreg.py', f'--workdir={w}/p', '--config.model.name=vit_ti']),
-        'the config cannot be built: patches of 16 do not tile images of 12x12',
+        "model.name='vit_ti' cannot be built: patches of 16 do not tile images of 12x12",
     ),
 }  # fmt: skip
 

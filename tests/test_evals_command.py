@@ -42,15 +42,15 @@ def test_features_of_two_files_or_one(files, capsys):
 @pytest.mark.parametrize(
     'names, options, message',
     [
-        (('train', 'none'), [], 'there is no file'),
-        (('train', 'text'), [], 'text.npz is no npz file'),
+        (('train', 'none'), [], 'there is no such file'),
+        (('train', 'text'), [], 'text.npz is no readable npz file'),
         (('train', 'unnamed'), [], "has no array 'features'; did you mean feature"),
         (('train', 'flat'), [], r'must hold features \[n, dim\]'),
         (('train', 'real'), [], 'whole-number labels'),
         (('train', 'test', 'both'), [], 'not 3'),
         (('train', 'test'), ['--only=knm'], "'knm' is no evaluation; did you mean knn"),
         (('train', 'test'), ['--only=fine_tune'], 'needs --workdir, not --features'),
-        (('train', 'test'), ['--only=ranks', '--out=/nowhere/x.json'], 'a folder that does not exist'),
+        (('train', 'test'), ['--only=ranks', '--out=/nowhere/x.json'], 'in a folder that exists'),
         (('train', 'test'), ['--workdir=run'], 'either --workdir'),
         (('train', 'test'), ['--config.seed=1'], 'takes its config from the workdir'),
         ((), [], 'either --workdir'),

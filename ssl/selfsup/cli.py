@@ -2,22 +2,29 @@
 
 import os
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from .errors import UserError, nearest
 
+MOST_HOST_DEVICES = 1024  # the CPU as more devices than this ends XLA, not the command
+Options = Mapping[str, str | list[str] | None]
 
-def parse(arguments: list[str], options: dict[str, str | None], usage: str) -> tuple[dict[str, str], list[str]]:
+
+def parse(arguments: list[str], options: Options, usage: str) -> tuple[dict[str, Any], list[str]]:
     """Splits arguments into options and config overrides.
 
     Args:
       arguments: what follows the command; `--name=value`, `--name value`, or `--name` for flags.
-      options: name -> default; None makes it required, 'false' makes it a flag.
+      options: name -> default; None makes it required, 'false' makes it a flag, and with a list it takes every word
+        up to the next option. The name '' has the words that belong to no option.
       usage: printed for --help.
 
     Returns:
-      (options, overrides): overrides are 'field=value' strings without `--config.`.
+      (options, overrides): text for each option, a list of texts where the default is one; overrides are
+      'field=value' strings without `--config.`.
     """
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {name: [] for name, default in options.items() if isinstance(default, list)}
     overrides: list[str] = []
     rest = list(arguments)
     while rest:
@@ -25,7 +32,10 @@ def parse(arguments: list[str], options: dict[str, str | None], usage: str) -> t
         if word in ('-h', '--help'):
             print(usage)
             raise SystemExit(0)
-        if not word.startswith('--'):
+        if '' in options and not word.startswith('-'):
+            values[''].append(word)
+            continue
+        if not word.startswith('--') or word.startswith('--=') or word == '--':
             raise UserError(f'{word!r} is no option; options look like --name=value')
         name, equals, value = word[2:].partition('=')
         if name.startswith('config.'):
@@ -36,11 +46,15 @@ def parse(arguments: list[str], options: dict[str, str | None], usage: str) -> t
             overrides.append(f'{name.removeprefix("config.")}={value}')
             continue
         if name not in options:
-            raise UserError(f'--{name} is no option{nearest(name, [*options, "config."])}')
+            raise UserError(f'--{name} is no option{nearest(name, filter(None, [*options, "config."]))}')
         if options[name] == 'false':
             values[name] = value if equals else 'true'
             if values[name] not in ('true', 'false'):
                 raise UserError(f'--{name} is a flag: true or false, not {value!r}')
+        elif isinstance(options[name], list):
+            values[name] += [value] if equals else []
+            while rest and not rest[0].startswith('--'):
+                values[name].append(rest.pop(0))
         elif equals:
             values[name] = value
         elif rest and not rest[0].startswith('--'):
@@ -56,14 +70,16 @@ def parse(arguments: list[str], options: dict[str, str | None], usage: str) -> t
 
 
 def integer(name: str, text: str) -> int:
-    """A non-negative whole number given as an option."""
-    if not text.isdigit():
-        raise UserError(f'--{name} must be a whole number, not {text!r}')
+    """A non-negative whole number below 10^9 given as an option."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        raise UserError(f'--{name} must be a whole number of at most nine digits, not {text!r}')
     return int(text)
 
 
 def prepare(*, deterministic: bool = False, host_devices: int = 0) -> None:
     """Settings that must stand before jax starts: compilation cache, deterministic kernels, host devices."""
+    if host_devices > MOST_HOST_DEVICES:
+        raise UserError(f'--host-devices={host_devices} is more than {MOST_HOST_DEVICES}')
     flags = os.environ.get('XLA_FLAGS', '')
     if deterministic:
         flags += ' --xla_gpu_exclude_nondeterministic_ops=true'

@@ -161,16 +161,17 @@ def load(path: str, overrides: list[str] = ()) -> ConfigDict:  # type: ignore[as
     """
     file = Path(path)
     if not file.is_file():
-        raise UserError(f'no config file {path}{nearest(file.name, [p.name for p in _siblings(file)])}')
+        raise UserError(f'there is no config file {path}{nearest(file.name, [p.name for p in _siblings(file)])}')
+    # SystemExit too: a file that ends the program would look like a run that went well.
     try:
         namespace = runpy.run_path(str(file))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f'{path} cannot be run as a config: {type(error).__name__}: {error}') from error
     if not callable(namespace.get('get_config')):
         raise UserError(f'{path} has no function get_config()')
     try:
         config = namespace['get_config']()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f'get_config() of {path} failed: {type(error).__name__}: {error}') from error
     if not isinstance(config, ConfigDict):
         raise UserError(f'get_config() of {path} must return the ConfigDict of selfsup.config.defaults()')
@@ -231,6 +232,7 @@ def fill(config: ConfigDict) -> None:
         for field, value in known.items():
             if field not in config[section]:
                 config[section][field] = value
+            conform(config, f'{section}.{field}', value)
     if config.augment.recipe:
         if config.augment.recipe not in RECIPES:
             hint = nearest(str(config.augment.recipe), RECIPES)
@@ -332,6 +334,16 @@ def typed(field: str, value: Any, old: Any) -> Any:
     if type(value) is not type(old):
         raise UserError(f'{field} must be {_article(type(old).__name__)}, as {old!r} is, not {value!r}')
     return value
+
+
+def conform(config: ConfigDict, field: str, old: Any) -> None:
+    """Brings a dotted field to the type of `old`, or refuses it: see :func:`typed`."""
+    *path, leaf = field.split('.')
+    node = value_at(config, '.'.join(path)) if path else config
+    value = typed(field, node[leaf], old)
+    if value is not node[leaf]:
+        with node.ignore_type():
+            node[leaf] = value
 
 
 def _number_for(value: Any, example: Any) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from . import cli
 from .errors import UserError, command
+from .files import expanded
 
 USAGE = """usage: python -m selfsup.embed --workdir=FOLDER --out=FILE.npz [--data=SOURCE] [--step=N]
 
@@ -28,12 +29,20 @@ def main(arguments: list[str]) -> int:
     step = None if values['step'] == 'newest' else cli.integer('step', values['step'])
     trained = encoder.load(values['workdir'], step=step)
     data = build.open_data(trained.config, None if values['data'] == 'own' else values['data'])
+    source = trained.config.data.source if values['data'] == 'own' else values['data']
+    if source.startswith('npz:') and expanded(source.removeprefix('npz:')).resolve() == Path(values['out']).resolve():
+        raise UserError(f'--out={values["out"]} is where the images come from; name another file')
     arrays: dict[str, Any] = {}
     for part, source in (('train', data.labelled), ('test', data.test)):
         images, arrays[f'{part}_labels'], _ = source.arrays()
         arrays[f'{part}_features'] = trained(images)
     arrays['class_names'] = np.array(data.labelled.class_names, dtype=np.str_)
-    np.savez(values['out'], **arrays)
+    # Into place when it is whole: a file of that name may be there already.
+    out = Path(values['out'])
+    temporary = out.with_name(f'.{out.name}.new')
+    with temporary.open('wb') as file:
+        np.savez(file, **arrays)
+    temporary.replace(out)
     shapes = ', '.join(f'{name} {list(a.shape)}' for name, a in arrays.items())
     print(f'{values["out"]}: {shapes}')
     return 0

@@ -36,18 +36,36 @@ def is_full_disk(error: BaseException | None) -> bool:
     return False
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the host's or the device's memory does not suffice."""
+    return isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in str(error)
+
+
+def _sentence(error: BaseException) -> str:
+    """What the user is told of an error that he can put right, on one line; '' for any other."""
+    if isinstance(error, UserError):
+        return ' '.join(str(error).split())
+    if is_full_disk(error):
+        return 'the disk is full; what was saved before is whole, free some room and run again'
+    if is_out_of_memory(error):
+        return (
+            'there is not enough memory; lower data.batch_size, or the sizes of model, projector and views '
+            '(train --dry-run shows what a config takes)'
+        )
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f'{error.filename} cannot be used: {error.strerror}'
+    return ''
+
+
 def outcome(error: BaseException) -> int | None:
     """The exit code for an error that a user can put right, after one line that says it; None for any other error."""
-    if isinstance(error, UserError):
-        print(f'error: {error}', file=sys.stderr)
-        return BAD_INPUT
     if isinstance(error, KeyboardInterrupt):
         print('interrupted', file=sys.stderr)
         return 130
-    if is_full_disk(error):
-        print('error: the disk is full; what was saved before is whole, free some room and run again', file=sys.stderr)
-        return BAD_INPUT
-    return None
+    sentence = _sentence(error)
+    if sentence:
+        print(f'error: {sentence}', file=sys.stderr)
+    return BAD_INPUT if sentence else None
 
 
 def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:

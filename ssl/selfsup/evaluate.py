@@ -8,6 +8,7 @@ from typing import Any
 
 from . import cli
 from .errors import UserError, command, nearest
+from .files import read_arrays, read_jsonl
 
 USAGE = """usage: python -m selfsup.evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [--only=a,b] [--out=FILE.json]
        python -m selfsup.evaluate --features TRAIN.npz TEST.npz [--only=a,b] [--out=FILE.json]
@@ -23,27 +24,11 @@ USAGE = """usage: python -m selfsup.evaluate --workdir=FOLDER [--step=N] [--data
 OF_IMAGES = ('online', 'fine_tune')  # evaluations that pass images through the encoder as they learn
 
 
-def join_files(arguments: list[str]) -> list[str]:
-    """`--features A B` as one option, `--features=A,B`."""
-    out: list[str] = []
-    rest = list(arguments)
-    while rest:
-        word = rest.pop(0)
-        if word == '--features' or word.startswith('--features='):
-            files = [word.partition('=')[2]] if '=' in word else []
-            while rest and not rest[0].startswith('--'):
-                files.append(rest.pop(0))
-            word = f'--features={",".join(files)}'
-        out.append(word)
-    return out
-
-
 def read_features(files: Sequence[str]) -> tuple[Any, Any]:
     """Train and test features of two npz files, or of the one that `selfsup.embed` writes."""
-    import zipfile
-
     import numpy as np
 
+    from .data.sources import check_labels
     from .evals import Features
 
     if len(files) not in (1, 2):
@@ -53,24 +38,20 @@ def read_features(files: Sequence[str]) -> tuple[Any, Any]:
     prefixes = ('', '') if len(files) == 2 else ('train_', 'test_')
     found = []
     for file, prefix in zip(files if len(files) == 2 else [*files, *files], prefixes, strict=True):
-        if not Path(file).is_file():
-            raise UserError(f'--features: there is no file {file}')
-        try:
-            arrays = np.load(file, allow_pickle=False)
-            names = list(arrays.files)
-        except (ValueError, OSError, AttributeError, zipfile.BadZipFile) as error:
-            raise UserError(f'--features: {file} is no npz file') from error
+        arrays = read_arrays(Path(file), f'--features: {file}')
         parts = []
         for part in (f'{prefix}features', f'{prefix}labels'):
-            if part not in names:
-                raise UserError(f'--features: {file} has no array {part!r}{nearest(part, names)}')
+            if part not in arrays:
+                raise UserError(f'--features: {file} has no array {part!r}{nearest(part, arrays)}')
             parts.append(arrays[part])
         rows, labels = parts
-        if rows.ndim != 2 or labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        plain = np.issubdtype(rows.dtype, np.floating) and np.issubdtype(labels.dtype, np.integer)
+        if not plain or rows.ndim != 2 or labels.ndim != 1:
             raise UserError(
                 f'--features: {file} must hold features [n, dim] and whole-number labels [n], not '
-                f'{list(rows.shape)} and {labels.dtype} {list(labels.shape)}'
+                f'{rows.dtype} {list(rows.shape)} and {labels.dtype} {list(labels.shape)}'
             )
+        check_labels(labels, f'--features: {file}')
         found.append(Features(np.asarray(rows, np.float32), labels.astype(np.int32)))
     return found[0], found[1]
 
@@ -144,26 +125,29 @@ def show(results: dict[str, float]) -> None:
 
 def write(results: dict[str, float], file: Path) -> None:
     """The numbers as JSON."""
-    if not file.parent.is_dir():
-        raise UserError(f'--out={file} lies in a folder that does not exist')
     file.write_text(json.dumps(results, indent=2) + '\n')
     print(f'numbers: {file}', flush=True)
 
 
 def main(arguments: list[str]) -> int:
-    options: dict[str, str | None] = {
-        'workdir': ' ', 'features': ' ', 'step': 'newest', 'data': 'own', 'only': ' ', 'out': ' ',
-    }  # fmt: skip
-    values, overrides = cli.parse(join_files(arguments), options, USAGE)
-    values = {name: value.strip() for name, value in values.items()}
+    options: cli.Options = {'workdir': '', 'features': [], 'step': 'newest', 'data': 'own', 'only': '', 'out': ''}
+    values, overrides = cli.parse(arguments, options, USAGE)
+    files = [file for word in values['features'] for file in word.split(',')]
     if overrides:
         raise UserError('evaluate takes its config from the workdir; --config fields have no effect here')
-    if bool(values['workdir']) == bool(values['features']):
+    if bool(values['workdir']) == bool(files):
         raise UserError('give either --workdir=FOLDER or --features TRAIN.npz TEST.npz')
+    out = values['out']
+    if out and not (out.endswith('.json') and Path(out).parent.is_dir()):
+        raise UserError(f'--out={out} must be a file ending in .json in a folder that exists')
     cli.prepare()
-    if values['features']:
+    if files:
         names = chosen(values['only'] or 'default', images=False)
-        results = of_features(*read_features(values['features'].split(',')), names)
+        sets = read_features(files)
+        try:
+            results = of_features(*sets, names)
+        except UserError as error:
+            raise UserError(f'--features {" ".join(files)}: {error}') from error
         show(results)
         if values['out']:
             write(results, Path(values['out']))
@@ -175,7 +159,6 @@ def of_workdir(values: dict[str, str]) -> int:
     """The command for a run or an imported encoder."""
     from . import convert
     from .engine import build, encoder, initial, loop, report
-    from .engine.writer import read_jsonl
 
     root = Path(values['workdir'])
     names = chosen(values['only'], images=True) if values['only'] else ()

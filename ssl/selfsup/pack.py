@@ -10,6 +10,7 @@ from typing import Any
 
 from . import cli
 from .errors import UserError, command
+from .files import expanded, read_text
 
 USAGE = """usage: python -m selfsup.pack --data=SOURCE --out=FOLDER [--short-side=256] [--quality=90] ...
 
@@ -137,15 +138,13 @@ def main(arguments: list[str]) -> int:
         raise UserError(f'--on-corrupt={values["on-corrupt"]} must be stop or skip')
     from .data import shards, sources
 
-    out = Path(values['out']).expanduser()
+    out = expanded(values['out'])
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f'--out={out} is not empty; name another folder or empty it')
     parts = sources.open_source(values['data'], data_dir=values['data-dir'])
     if values['classes']:
         listing = Path(values['classes'])
-        if not listing.is_file():
-            raise UserError(f'--classes={listing}: there is no such file')
-        names = listing.read_text().split()
+        names = read_text(listing).split()
         parts = tuple(keep_classes(part, names, str(listing)) for part in parts)
     out.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {'short_side': short_side, 'quality': quality, 'on_corrupt': values['on-corrupt']}

@@ -1,7 +1,6 @@
 """Chooses among runs by one number, without those that the collapse alarm flagged, and says what the choice costs."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from . import cli
 from .errors import UserError, command, nearest
+from .files import read_jsonl, read_results
 
 USAGE = """usage: python -m selfsup.select RUN RUN ... --by=rankme[,lidar,...] [--judge=linear] [--alarm=on|off]
 
@@ -20,37 +20,18 @@ USAGE = """usage: python -m selfsup.select RUN RUN ... --by=rankme[,lidar,...] [
   --alarm=off      ranks flagged runs too"""
 
 
-def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Folders, and options with their values."""
-    folders, options, rest = [], [], list(arguments)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith('-'):
-            folders.append(word)
-            continue
-        options.append(word)
-        if '=' not in word and rest and not rest[0].startswith('-'):
-            options.append(rest.pop(0))
-    return folders, options
-
-
 def read_run(folder: Path, judge: str) -> Any:
     """One run as a candidate; its measures are those of its last measurement, its last loss and its scores."""
-    from .engine import monitor
-    from .engine.encoder import read_config
-    from .engine.writer import read_jsonl
+    from .engine import encoder, monitor
     from .evals import Candidate
 
-    config = read_config(folder)
+    config = encoder.read_config(folder)
     measures: dict[str, float] = {}
     for line in read_jsonl(folder / 'metrics.jsonl'):
         measures |= {name: value for name, value in line.items() if name != 'step'}
     scores: dict[str, float] = {}
     if (folder / 'results.json').is_file():
-        try:
-            scores = json.loads((folder / 'results.json').read_text())['scores'].get('trained', {})
-        except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
-            raise UserError(f'{folder / "results.json"} is damaged: {type(error).__name__}: {error}') from error
+        scores = read_results(folder / 'results.json')[1].get('trained', {})
     alarm = monitor.alarm_of(measures)
     collapsed = bool(alarm is not None and alarm['collapsed'])
     return Candidate(str(folder), config.method.name, {**measures, **scores}, collapsed, scores.get(judge, math.nan))
@@ -128,8 +109,8 @@ def costs(candidates: Sequence[Any], by: str, judge: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    folders, words = split(arguments)
-    values, overrides = cli.parse(words, {'by': None, 'judge': 'linear', 'alarm': 'on'}, USAGE)
+    values, overrides = cli.parse(arguments, {'': [], 'by': None, 'judge': 'linear', 'alarm': 'on'}, USAGE)
+    folders = values['']
     if overrides:
         raise UserError('select reads the config of each run; --config fields have no effect here')
     if values['alarm'] not in ('on', 'off'):

@@ -1,26 +1,53 @@
 """Refuses configs that cannot run, before anything is built: each fault names its field and what would be right."""
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
-from .config import CONTROLS, defaults, flatten, keywords, takes, typed, value_at
+from .config import CONTROLS, conform, defaults, fill, flatten, keywords, takes, value_at
 from .errors import UserError, nearest
+
+# What JSON keeps and a 32-bit number on the device holds.
+LARGEST_INTEGER, LARGEST_FLOAT = 2**31 - 1, 3.4e38
+# Above these a program would not fit, or not end being built; no published setting is near them.
+MOST = {
+    'augment.evaluation_crop': 8192,
+    'augment.evaluation_resize': 8192,
+    'augment.size': 8192,
+    'data.image_size': 8192,
+    'data.pad': 8192,
+    'data.workers': 256,
+    'method.clusterings': 100,
+    'method.iterations': 1000,
+    'method.knots': 10_000,
+    'model.depth': 1000,
+    'monitor.lidar_views': 1000,
+    'train.epochs': 1_000_000,
+    'train.steps_per_call': 10_000,
+}
+# Keywords of methods and models that must be above 0.
+POSITIVE = (
+    'assign', 'block', 'clusterings', 'depth', 'dim', 'directions', 'epsilon', 'first_stride', 'first_temperature',
+    'groups', 'heads', 'iterations', 'knots', 'mlp_ratio', 'patch', 'prototypes', 'student_temperature',
+    'teacher_temperature', 'teacher_views', 'temperature', 'warmup_hold', 'width',
+)  # fmt: skip
 
 
 def check_known(config: ConfigDict) -> None:
     """Refuses fields that no part of the code reads, and wrong types, naming the nearest."""
     reference = flatten(defaults())
     open_groups = ('method.', 'model.', 'augment.views.', 'optimizer.groups.')
-    if not isinstance(config.get('method'), ConfigDict) or not isinstance(config.get('model'), ConfigDict):
-        raise UserError('method and model must be groups with a name, as in method.name')
+    for group in ('method', 'model'):
+        if not isinstance(config.get(group), ConfigDict) or 'name' not in config[group]:
+            raise UserError(f'{group} must be a group of fields with a name, {group}.name')
+    for group in ('augment', 'augment.views', 'optimizer', 'optimizer.groups'):
+        if not isinstance(_get(config, group), ConfigDict):
+            raise UserError(f'{group} must be a group of fields, not {_get(config, group)!r}')
     flat = flatten(config)
     for field, value in flat.items():
+        check_plain(field, value)
         if field in reference:
-            converted = typed(field, value, reference[field])
-            if converted is not value:
-                *path, leaf = field.split('.')
-                node = value_at(config, '.'.join(path)) if path else config
-                with node.ignore_type():
-                    node[leaf] = converted
+            conform(config, field, reference[field])
         elif not field.startswith(open_groups):
             raise UserError(f'{field} is no field of a config{nearest(field, reference)}')
     for field in reference:
@@ -28,9 +55,93 @@ def check_known(config: ConfigDict) -> None:
             raise UserError(f'{field} is missing from the config; start from selfsup.config.defaults()')
 
 
+def _get(config: ConfigDict, field: str) -> Any:
+    """The value of a dotted field; None where there is none."""
+    node: Any = config
+    for part in field.split('.'):
+        node = node.get(part) if isinstance(node, ConfigDict) else None
+    return node
+
+
+def check_plain(field: str, value: Any) -> None:
+    """Refuses a value that is no word, number or tuple of them, or a number that 32 bits cannot hold."""
+    if isinstance(value, (tuple, list)):
+        for entry in value:
+            check_plain(field, entry)
+    elif isinstance(value, int):
+        most = 2**32 - 1 if field == 'seed' else LARGEST_INTEGER
+        _require(abs(value) <= most, f'{field} must be below 2**{most.bit_length()}, not {value}')
+    elif isinstance(value, float):
+        _require(abs(value) <= LARGEST_FLOAT, f'{field} must be a finite 32-bit number, not {value!r}')
+    else:
+        known = value is None or isinstance(value, str)
+        _require(known, f'{field} must be a word, a number or a tuple of them, not {value!r:.80}')
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise UserError(message)
+
+
+def _require_sizes(field: str, sizes: Any) -> None:
+    """Refuses what is no tuple of positive integers."""
+    good = isinstance(sizes, tuple) and len(sizes) > 0 and all(type(n) is int and n > 0 for n in sizes)
+    _require(good, f'{field} must hold positive integers, not {sizes!r}')
+
+
+def _validate_networks(config: ConfigDict) -> None:
+    """Refuses sizes of networks and of methods' states that nothing can be built with."""
+    for group in ('method', 'model'):
+        fields = config[group]
+        for name in ('stages', 'widths', 'local_widths', 'matches'):
+            if name in fields:
+                _require_sizes(f'{group}.{name}', fields[name])
+        for name in POSITIVE:
+            if name in fields:
+                _require(fields[name] > 0, f'{group}.{name} must be positive, not {fields[name]}')
+        for name in ('warmup_steps', 'queue_start', 'centres', 'grid', 'concentration', 'drop_path', 'eps'):
+            if name in fields:
+                _require(fields[name] >= 0, f'{group}.{name} must not be negative, and is {fields[name]}')
+        for name in ('sigma', 'lambd'):
+            value = fields.get(name)
+            number = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+            _require(number, f'{group}.{name} must be a number, not {value!r}')
+    for field, most in MOST.items():
+        value = _get(config, field)
+        _require(value is None or value <= most, f'{field} must be at most {most}, not {value}')
+    model = config.model
+    _require(model.get('drop_path', 0.0) < 1, f'model.drop_path must lie in [0, 1), not {model.get("drop_path")}')
+    _require(
+        sum(model.get('stages', ())) <= MOST['model.depth'],
+        f'model.stages={model.get("stages")!r} are more than {MOST["model.depth"]} blocks',
+    )
+    if 'heads' in model:
+        _require(model.dim % model.heads == 0, f'model.heads={model.heads} must divide model.dim={model.dim}')
+
+
+def validate_model(fields: dict[str, Any]) -> None:
+    """Refuses fields of `config.model` that are unknown, of a wrong type, or that nothing can be built with."""
+    config = defaults()
+    config.model = ConfigDict(fields)
+    fill(config)
+    _validate_networks(config)
+
+
+def _validate_groups(config: ConfigDict) -> None:
+    """Refuses parameter groups with other fields than :class:`selfsup.optim.Group` has."""
+    from .optim import Group
+
+    known = Group()._asdict()
+    for name, group in config.optimizer.groups.items():
+        where = f'optimizer.groups.{name}'
+        _require(isinstance(group, ConfigDict), f'{where} must be a group of fields, not {group!r}')
+        for field in list(group):
+            _require(field in known, f'{where}.{field} is no field of a parameter group{nearest(field, known)}')
+            conform(config, f'{where}.{field}', known[field])
+            if field == 'schedule':
+                _require(group.schedule in ('base', 'constant'), f'{where}.schedule must be base or constant')
+            else:
+                _require(group[field] >= 0, f'{where}.{field} must not be negative, and is {group[field]}')
 
 
 def _validate_predictor(config: ConfigDict) -> None:
@@ -42,10 +153,7 @@ def _validate_predictor(config: ConfigDict) -> None:
         _require(not widths, f'predictor.widths={widths!r}, and {name} has no predictor; leave it at ()')
         return
     _require(len(widths) > 0, f'predictor.widths is empty, and {name} needs a predictor; widths must end in {output}')
-    _require(
-        all(isinstance(w, int) and w > 0 for w in widths),
-        f'predictor.widths must hold positive integers, not {widths!r}',
-    )
+    _require_sizes('predictor.widths', widths)
     _require(
         widths[-1] == output,
         f'predictor.widths={widths!r} must end in {output}, as projector.widths={config.projector.widths!r} does',
@@ -84,7 +192,6 @@ def validate(config: ConfigDict) -> None:
     )
     for name in config.monitor.measures:
         _require(name in MEASURES, f'monitor.measures: {name!r} is unknown{nearest(str(name), MEASURES)}')
-    _require(config.seed < 2**32, f'seed must be below 2**32, not {config.seed}')
     _require(config.data.batch_size >= 2, 'data.batch_size must be at least 2: statistics need two examples')
     for field, choices in (
         ('data.feed', ('auto', 'resident', 'streaming')),
@@ -109,11 +216,13 @@ def validate(config: ConfigDict) -> None:
         _require(0 < value_at(config, field) < 1, f'{field} is a share between 0 and 1, not {value_at(config, field)}')
     for field in ('optimizer.momentum', 'optimizer.beta2'):
         _require(0 <= value_at(config, field) < 1, f'{field} must lie in [0, 1), not {value_at(config, field)}')
-    _require(
-        len(config.projector.widths) > 0 and all(isinstance(w, int) and w > 0 for w in config.projector.widths),
-        f'projector.widths must hold positive integers, not {config.projector.widths!r}',
-    )
+    _require_sizes('projector.widths', config.projector.widths)
     _validate_predictor(config)
+    _validate_networks(config)
+    _validate_groups(config)
+    if config.evaluate.label_counts:
+        _require_sizes('evaluate.label_counts', config.evaluate.label_counts)
+    _require(min(config.augment.std, default=1.0) > 0, f'augment.std must be positive, not {config.augment.std!r}')
     _require(
         config.optimizer.warmup_epochs <= config.train.epochs,
         f'optimizer.warmup_epochs={config.optimizer.warmup_epochs} is longer than train.epochs={config.train.epochs}',
@@ -123,12 +232,8 @@ def validate(config: ConfigDict) -> None:
         _require(isinstance(spec, ConfigDict), f'augment.views.{name} must be a group of operations, not {spec!r}')
         try:
             check_spec(f'augment.views.{name}', spec.to_dict())
-        except (ValueError, TypeError, IndexError) as error:
+        except ValueError as error:
             raise UserError(str(error)) from error
-    for field in ('temperature', 'teacher_temperature', 'student_temperature', 'epsilon', 'groups', 'prototypes',
-                  'iterations', 'clusterings', 'assign', 'directions', 'block', 'warmup_hold'):  # fmt: skip
-        if field in config.method:
-            _require(config.method[field] > 0, f'method.{field} must be positive, not {config.method[field]}')
     if 'queue' in config.method:
         least = min(keywords(METHODS[config.method.name])['queue'], 1)  # a method without one by default may do without
         _require(config.method.queue >= least, f'method.queue must be at least {least}, not {config.method.queue}')
@@ -136,9 +241,6 @@ def validate(config: ConfigDict) -> None:
     _require(m.get('sigma') is None or m.sigma > 0, f'method.sigma must be positive or None, not {m.get("sigma")}')
     _require(
         0 <= m.get('positive_prior', 0) < 1, f'method.positive_prior must lie in [0, 1), not {m.get("positive_prior")}'
-    )
-    _require(
-        m.get('concentration', 0) >= 0, f'method.concentration must not be negative, and is {m.get("concentration")}'
     )
     for field in ('momentum', 'momentum_final'):
         if field in config.method:

@@ -78,37 +78,65 @@ _WORDS = {
 }
 
 
+_RANGES = ('scale', 'ratio', 'sigma')
+_COUNTS = ('regions', 'grid', 'side', 'operations', 'bits')
+_MOST = {'size': 8192, 'count': 64, 'operations': 64, 'bits': 8}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _check_count(where: str, field: str, value: Any) -> None:
+    if type(value) is not int or not 1 <= value <= _MOST.get(field, 2**31 - 1):
+        most = f' of at most {_MOST[field]}' if field in _MOST else ''
+        raise ValueError(f'{where} must be a positive integer{most}, not {value!r}')
+
+
 def _check_field(where: str, field: str, entry: Any) -> None:
     """Refuses a value that cannot be meant; the operations check what is particular to them when they are traced."""
+    if field in _WORDS:
+        if entry not in _WORDS[field]:
+            raise ValueError(f'{where} must be {" or ".join(map(repr, _WORDS[field]))}, not {entry!r}')
+        return
+    if field in _COUNTS:
+        _check_count(where, field, entry)
+        return
+    if field in _RANGES:
+        pair = isinstance(entry, (tuple, list)) and len(entry) == 2 and all(map(_is_number, entry))
+        if not (pair and 0 < entry[0] <= entry[1]):
+            raise ValueError(f'{where} must be a range (low, high) with 0 < low <= high, not {entry!r}')
+        return
+    if (field == 'kernel' and entry is None) or (field == 'value' and isinstance(entry, str)):
+        return
+    if not _is_number(entry):
+        raise ValueError(f'{where} must be a number, not {entry!r}')
     if field == 'p' and not 0 <= entry <= 1:
         raise ValueError(f'{where} is a probability and must lie in [0, 1], not {entry!r}')
-    if field in ('scale', 'ratio', 'sigma') and not 0 < entry[0] <= entry[1]:
-        raise ValueError(f'{where} must be a range (low, high) with 0 < low <= high, not {entry!r}')
-    if field in _WORDS and entry not in _WORDS[field]:
-        raise ValueError(f'{where} must be {" or ".join(map(repr, _WORDS[field]))}, not {entry!r}')
     if field == 'hue' and not 0 <= entry <= 0.5:
         raise ValueError(f'{where} must lie in [0, 0.5], not {entry!r}')
+    if field == 'shear' and not 0 <= entry < 90:
+        raise ValueError(f'{where} must lie in [0, 90), not {entry!r}')
     if field in ('brightness', 'contrast', 'saturation', 'deviation', 'strength', 'degrees') and not entry >= 0:
         raise ValueError(f'{where} must not be negative, and is {entry!r}')
     if field in ('threshold', 'translate') and not 0 <= entry <= 1:
         raise ValueError(f'{where} must lie in [0, 1], not {entry!r}')
-    if field in ('regions', 'grid', 'side', 'operations', 'bits') and (not isinstance(entry, int) or entry < 1):
-        raise ValueError(f'{where} must be a positive integer, not {entry!r}')
 
 
 def check_spec(name: str, spec: dict[str, Any]) -> None:
     """Refuses unknown operations and fields, probabilities outside [0, 1] and ranges upside down."""
     for operation, value in spec.items():
         if operation in ('size', 'count'):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f'{name}.{operation} must be a positive integer, not {value!r}')
+            _check_count(f'{name}.{operation}', operation, value)
             continue
         if operation not in STREAMS:
             raise ValueError(f'{name}.{operation} is no operation; known are {", ".join(OPERATIONS)}')
         if operation in _BARE:
             _check_field(f'{name}.{operation}', 'p', value)
             continue
-        for field, entry in dict(value).items():
+        if not isinstance(value, dict):
+            raise ValueError(f'{name}.{operation} must be a group of fields, not {value!r}')
+        for field, entry in value.items():
             where = f'{name}.{operation}.{field}'
             if field not in _FIELDS[operation]:
                 raise ValueError(f'{where} is unknown; {operation} takes {", ".join(_FIELDS[operation])}')

@@ -1,6 +1,5 @@
 """Brings encoders in from other code bases' files, and out under other code bases' names."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from .. import cli
 from ..errors import UserError, command
+from ..files import are_numbers, read_results
 from .names import NAMINGS, ORIGINS
 
 USAGE = f"""usage: python -m selfsup.convert --from=PLACE --to=PLACE [options]
@@ -28,9 +28,12 @@ USAGE = f"""usage: python -m selfsup.convert --from=PLACE --to=PLACE [options]
 
 def _numbers(name: str, text: str) -> tuple[float, ...]:
     try:
-        return tuple(float(part) for part in text.split(',')) if text else ()
+        values = tuple(float(part) for part in text.split(',')) if text else ()
     except ValueError:
         raise UserError(f'--{name} must be numbers with commas between, not {text!r}') from None
+    if not are_numbers(values, positive=name == 'std'):
+        raise UserError(f'--{name}={text} must be finite{", positive" if name == "std" else ""} numbers')
+    return values
 
 
 def main(arguments: list[str]) -> int:
@@ -77,8 +80,8 @@ def _scores(place: str, about: Mapping[str, Any]) -> dict[str, dict[str, float]]
     file = Path(place) / 'results.json'
     if not file.is_file():
         return {}
-    results = json.loads(file.read_text())
-    return results.get('scores', {}) if results.get('step') == about.get('step', 0) else {}
+    step, scores = read_results(file)
+    return scores if step == about.get('step', 0) else {}
 
 
 if __name__ == '__main__':

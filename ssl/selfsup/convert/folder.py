@@ -12,6 +12,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from ..errors import UserError, nearest
+from ..files import are_numbers, is_whole, read_json
 from . import reading
 from .card import card
 from .names import NAMINGS
@@ -38,11 +39,7 @@ def _config(path: Path) -> dict[str, Any]:
     file = _files(path)[1]
     if not file.is_file():
         return {}
-    try:
-        content = json.loads(file.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f'{file} is damaged: {error}') from error
-    return content if isinstance(content, dict) else {}
+    return read_json(file)
 
 
 def is_encoder(path: str | Path) -> bool:
@@ -55,10 +52,14 @@ def declared(path: Path) -> dict[str, Any]:
     about = _config(path).get('pretrained_cfg', {}) if path.is_dir() else {}
     if not isinstance(about, dict):
         return {}
+    size, share = about.get('input_size', [224]), about.get('crop_pct', 0.875)
+    spread = [about.get(k, [1.0]) for k in ('mean', 'std')]
+    whole = are_numbers(size, positive=True) and size and type(size[-1]) is int and are_numbers([share], positive=True)
+    if not whole or not are_numbers(spread[0]) or not are_numbers(spread[1], positive=True):
+        raise UserError(f'{_files(path)[1]} is damaged: pretrained_cfg must hold numbers for input_size, mean and std')
     found: dict[str, Any] = {k: tuple(about[k]) for k in ('mean', 'std') if k in about}
     if 'input_size' in about:
-        crop = int(about['input_size'][-1])
-        found |= {'crop': crop, 'resize': round(crop / float(about.get('crop_pct', 0.875)))}
+        found |= {'crop': size[-1], 'resize': round(size[-1] / share)}
     return found
 
 
@@ -67,17 +68,24 @@ def read(path: Path) -> Weights | None:
     about = _config(path).get('selfsup')
     if not isinstance(about, dict) or not _files(path)[0].is_file():
         return None
+    if about.get('format') != FORMAT:
+        raise UserError(f'{path} is of format {about.get("format")}, and this version reads {FORMAT}')
     try:
-        if about['format'] != FORMAT:
-            raise UserError(f'{path} is of format {about["format"]}, and this version reads {FORMAT}')
         model = {k: tuple(v) if isinstance(v, list) else v for k, v in about['model'].items()}
         names = NAMINGS[about['names']]
         weights = Weights(model, {}, {}, mean=tuple(about['mean']), std=tuple(about['std']))
         weights = weights._replace(**{k: about[k] for k in ('channels', 'resize', 'crop', 'origin', 'about')})
         naming = names[weights.family]
         complete(model)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f'{_files(path)[1]} is damaged: {type(error).__name__}: {error}') from error
+        sides = (weights.channels, weights.resize, weights.crop)
+        numbers = are_numbers(weights.mean) and are_numbers(weights.std, positive=True)
+        if not numbers or not all(is_whole(n, least=0, below=2**15) for n in sides) or not weights.channels:
+            raise ValueError('channels, resize, crop, mean and std must be numbers of a possible size')
+        if not isinstance(weights.origin, str) or not isinstance(weights.about, dict):
+            raise ValueError('origin and about must be a word and a group')
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        what = '' if isinstance(error, ValueError) else f'{type(error).__name__}: '
+        raise UserError(f'{_files(path)[1]} is damaged: {what}{error}') from error
     state = tensors(reading.load(_files(path)[0]))
     if naming.positions and naming.positions not in state:
         raise UserError(f'{path} does not fit {model["name"]}: missing {naming.positions}')
@@ -169,13 +177,13 @@ def write(
         weights = weights._replace(crop=image_size, resize=resize_for(image_size))
         if weights.family == 'vit' and weights.model['positions'] == 'learned':
             weights = weights._replace(model={**weights.model, 'grid': image_size // weights.model['patch']})
-    old = _config(path)
-    if old and 'selfsup' not in old:
-        raise UserError(f'{path} holds something else already (see {_files(path)[1]}); name another place')
+    file, config = _files(path)
+    taken = next((p for p in (file, config, *([path / CARD] if file.name == WEIGHTS else [])) if p.exists()), None)
+    if taken and 'selfsup' not in _config(path):
+        raise UserError(f'{path} holds something else already (see {taken}); name another place')
     side = weights.crop or weights.model.get('grid', 0) * weights.model.get('patch', 0) or 32
     arrays = state_dict(weights, names=names, image_size=image_size)
     content = describe(weights, names, side)
-    file, config = _files(path)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_name(f'.{file.name}.new')

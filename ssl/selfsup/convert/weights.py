@@ -19,11 +19,13 @@ from ..config import keywords
 from ..errors import UserError, nearest
 from ..models import ENCODERS
 from ..models.positions import interpolation_matrix, sincos_positions
+from ..validation import validate_model
 from . import reading
 from .names import IMAGENET_MEAN, NAMINGS, ORIGINS, rename, transposed
 from .recognise import Found, architecture, describe, first, locate
 
 SINCOS_TOLERANCE = 1e-4  # float32 sines of angles up to some tens differ by 1e-6 between libraries
+LARGEST_SIDE = 8192
 CIFAR = {'mean': (0.4914, 0.4822, 0.4465), 'std': (0.2470, 0.2435, 0.2616)}
 
 
@@ -92,6 +94,10 @@ def from_state(found: Found, path: Path, model: dict[str, Any], channels: int) -
     """
     state, naming = dict(found.state), found.naming
     model = complete(model)
+    try:
+        validate_model(model)
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from error
     table = None
     if found.family == 'vit':
         model, table = _positions(_values(state.pop(naming.positions), naming.positions, path)[0], model)
@@ -190,7 +196,11 @@ def read(
     if image_size:
         weights = weights._replace(crop=image_size, resize=resize_for(image_size))
         fit_size(weights, image_size)
-    return weights._replace(mean=tuple(mean) or weights.mean, std=tuple(std) or weights.std)
+    weights = weights._replace(mean=tuple(mean) or weights.mean, std=tuple(std) or weights.std)
+    for name, values in (('mean', weights.mean), ('std', weights.std)):
+        if len(values) not in (1, weights.channels):
+            raise UserError(f'{name}={values!r} must have 1 or {weights.channels} entries, one a channel of {path}')
+    return weights
 
 
 def _preparation(weights: Weights, side: int, declared: dict[str, Any]) -> dict[str, Any]:
@@ -210,7 +220,9 @@ def resize_for(crop: int) -> int:
 
 
 def fit_size(weights: Weights, side: int) -> None:
-    """Refuses an image side that the patches do not tile."""
+    """Refuses an image side that the patches do not tile, or that no image has."""
+    if side > LARGEST_SIDE:
+        raise UserError(f'--image-size={side} must be at most {LARGEST_SIDE}')
     patch = weights.model.get('patch', 1)
     if side % patch:
         below = max(side // patch, 1) * patch

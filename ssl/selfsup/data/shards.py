@@ -4,7 +4,6 @@ A folder holds `<part>-00000.array_record` … with one encoded image a record, 
 `meta.json` with class names, counts and a fingerprint of the content.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
-from .readers import as_array, decoded, opened
+from ..files import read_json
+from .readers import CorruptImage, as_array, decoded, opened
 
 META = 'meta.json'
 
@@ -29,18 +29,24 @@ class Records:
         return {**self.__dict__, 'source': None}
 
     def _bytes(self, index: int) -> bytes:
-        if self.source is None:
-            from array_record.python.array_record_data_source import ArrayRecordDataSource
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-            self.source = ArrayRecordDataSource(list(self.paths))
-        return self.source[index]
+        # The library raises RuntimeError, ValueError or IndexError, as a file is cut short or its bytes are wrong.
+        try:
+            self.source = self.source or ArrayRecordDataSource(list(self.paths))
+            return self.source[index]
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise CorruptImage(f'{self._name(index)} cannot be read: {error}') from error
+
+    def _name(self, index: int) -> str:
+        return f'image {index} of {self.paths[0]} and following'
 
     def picture(self, index: int) -> Image.Image:
-        return opened(self._bytes(index), f'image {index} of {self.paths[0]} and following')
+        return opened(self._bytes(index), self._name(index))
 
     def array(self, index: int) -> np.ndarray:
         with self.picture(index) as picture:
-            return as_array(decoded(picture, f'image {index} of {self.paths[0]} and following'))
+            return as_array(decoded(picture, self._name(index)))
 
 
 class Part(NamedTuple):
@@ -58,17 +64,32 @@ def open_part(folder: Path, part: str) -> Part:
     Raises:
       UserError: if the folder is none, or is not whole.
     """
+    if not (folder / META).is_file():
+        raise UserError(f'{folder} holds no packed images: it has no {META}; selfsup.pack makes them')
+    meta = read_json(folder / META)
+    parts = meta.get('parts')
+    entry = parts.get(part) if isinstance(parts, dict) else None
+    if not isinstance(entry, dict):
+        raise UserError(f'{folder / META} names no packed {part} images; selfsup.pack makes them')
+    names: Any = meta.get('class_names')
+    files: Any = entry.get('files')
+    plain = all(isinstance(texts, list) and all(isinstance(t, str) for t in texts) for texts in (names, files))
+    # A file is named alone: an index that came with data must not reach out of its folder.
+    if not plain or not files or any(Path(name).name != name for name in files):
+        raise UserError(f'{folder / META} is damaged: class_names and files of {part} must be lists of names')
+    if not isinstance(entry.get('fingerprint'), str):
+        raise UserError(f'{folder / META} is damaged: {part} has no fingerprint')
     try:
-        meta = json.loads((folder / META).read_text())
-        entry = meta['parts'][part]
         labels = np.load(folder / f'{part}-labels.npy', allow_pickle=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f'{folder} holds no packed {part} images ({type(error).__name__}: {error}); selfsup.pack makes them'
-        ) from error
-    paths = tuple(str(folder / name) for name in entry['files'])
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise UserError(f'{folder}/{part}-labels.npy cannot be read: {error}') from error
+    if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype != np.int32:
+        raise UserError(f'{folder}/{part}-labels.npy is damaged: it must hold one int32 an image')
+    if len(labels) and not -1 <= labels.min() <= labels.max() < max(len(names), 1):
+        raise UserError(f'{folder}/{part}-labels.npy is damaged: it holds labels of no class of {META}')
+    paths = tuple(str(folder / name) for name in files)
     missing = [p for p in paths if not Path(p).is_file()]
-    if missing or len(labels) != entry['count']:
-        what = f'{missing[0]} is missing' if missing else f'{len(labels)} labels for {entry["count"]} images'
+    if missing or len(labels) != entry.get('count'):
+        what = f'{missing[0]} is missing' if missing else f'{len(labels)} labels for {entry.get("count")} images'
         raise UserError(f'{folder} is not whole: {what}; pack it again')
-    return Part(Records(paths), labels, tuple(meta['class_names']), entry['fingerprint'])
+    return Part(Records(paths), labels, tuple(names), entry['fingerprint'])

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError, nearest
+from ..files import expanded, read_arrays
 from . import shards
 from .readers import Arrays, CorruptImage, Files, Fitted, Reader, Selected, Tfds
 
 IMAGE_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm'}
+MOST_CLASSES = 1_000_000
 KINDS = ('digits', 'tfds:<name>', 'npz:<file>', 'folder:<path>', 'shards:<folder>')
 
 
@@ -127,10 +129,18 @@ def _digest(*parts: bytes) -> str:
     return digest.hexdigest()[:16]
 
 
+def check_labels(labels: np.ndarray, name: str) -> None:
+    """Refuses integers that number no classes: below −1, or so large that counting them would fill the memory."""
+    if len(labels) and not -1 <= labels.min() <= labels.max() < MOST_CLASSES:
+        raise UserError(
+            f'{name}: labels must lie in -1 ... {MOST_CLASSES - 1}, and reach from {labels.min()} to {labels.max()}'
+        )
+
+
 def from_arrays(name: str, images: np.ndarray, labels: np.ndarray | None, class_names: Sequence[str] = ()) -> Source:
     """A source over arrays in memory: uint8 images `[n, height, width(, channels)]`, integer labels `[n]`."""
     images = np.asarray(images)
-    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape[1:]:
         raise UserError(
             f'{name}: images must be uint8 of shape [n, height, width] or [n, height, width, channels], '
             f'not {images.dtype} {list(images.shape)}'
@@ -142,6 +152,7 @@ def from_arrays(name: str, images: np.ndarray, labels: np.ndarray | None, class_
         raise UserError(f'{name}: {len(images)} images and labels of shape {list(labels.shape)} do not match')
     if not np.issubdtype(labels.dtype, np.integer):
         raise UserError(f'{name}: labels must be integers, not {labels.dtype}')
+    check_labels(labels, name)
     if len(labels) and not len(class_names) and labels.max() >= 0:
         class_names = [str(c) for c in range(int(labels.max()) + 1)]
     digest = _digest(np.ascontiguousarray(images).tobytes(), labels.astype(np.int32).tobytes())
@@ -262,14 +273,7 @@ def _tfds_labels(rows: Any, labelled: bool) -> np.ndarray:
 
 
 def _npz(path: str, test_fraction: float) -> tuple[Source, Source]:
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise UserError(f'data.source=npz:{path}: there is no such file')
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except Exception as error:
-        raise UserError(f'{path} is no readable npz file of plain arrays: {error}') from error
+    arrays = read_arrays(expanded(path), f'data.source=npz:{path}')
 
     def pick(*names: str) -> np.ndarray | None:
         return next((arrays[n] for n in names if n in arrays), None)
@@ -306,7 +310,7 @@ def _list_folder(root: Path) -> tuple[list[Path], list[str], list[int]]:
 
 
 def _folder(path: str, test_fraction: float) -> tuple[Source, Source]:
-    root = Path(path).expanduser()
+    root = expanded(path)
     if not root.is_dir():
         raise UserError(f'data.source=folder:{path}: there is no such folder')
     train_root = root / 'train'
@@ -329,7 +333,7 @@ def _folder_source(root: Path) -> Source:
 
 
 def _shards(path: str, part: str) -> Source:
-    packed = shards.open_part(Path(path).expanduser(), part)
+    packed = shards.open_part(expanded(path), part)
     digest = _digest(packed.fingerprint.encode())
     return Source(f'shards:{path}[{part}]', packed.reader, packed.labels, packed.class_names, digest)
 

@@ -1,5 +1,6 @@
 """From a config to the objects of a run."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -118,13 +119,26 @@ def build_optimizer(config: ConfigDict, *, epoch_steps: int, **values: Any) -> t
 def build_views(config: ConfigDict) -> Any:
     """The augmentation of a config: see :func:`selfsup.augment.make_views`."""
     c = config.augment
-    return augment.make_views({k: v.to_dict() for k, v in c.views.items()}, mean=c.mean, std=c.std)
+    return _named('augment', augment.make_views({k: v.to_dict() for k, v in c.views.items()}, mean=c.mean, std=c.std))
 
 
 def build_preparation(config: ConfigDict) -> Any:
     """What evaluation does to images: see :func:`selfsup.augment.make_evaluation`."""
     c = config.augment
-    return augment.make_evaluation(resize=c.evaluation_resize, crop=c.evaluation_crop, mean=c.mean, std=c.std)
+    prepare = augment.make_evaluation(resize=c.evaluation_resize, crop=c.evaluation_crop, mean=c.mean, std=c.std)
+    return _named(f'augment.evaluation_resize={c.evaluation_resize} with evaluation_crop={c.evaluation_crop}', prepare)
+
+
+def _named(fields: str, function: Callable) -> Callable:
+    """The function of images, whose refusals name fields of the config."""
+
+    def call(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except (ValueError, TypeError) as error:
+            raise UserError(f'{fields}: {str(error).splitlines()[0]}') from error
+
+    return call
 
 
 def _check_channels(config: ConfigDict, source: sources.Source) -> None:

@@ -21,10 +21,11 @@ class Checkpoints:
     Args:
       workdir: folder of the run.
       keep: how many of the newest are kept.
+      read_only: for readers: nothing is written, and what a run is writing meanwhile is left alone.
       best: name of the number, given at `save`, whose best value is kept besides, as `evals.choosing.goodness` says.
     """
 
-    def __init__(self, workdir: Path, *, keep: int = 2, best: str | None = None):
+    def __init__(self, workdir: Path, *, keep: int = 2, best: str | None = None, read_only: bool = False):
         # Orbax logs every step of a save, and a traceback for errors that it raises as well.
         logging.set_verbosity(logging.FATAL)
         manager = ocp.checkpoint_managers
@@ -35,7 +36,9 @@ class Checkpoints:
             preservation_policy=manager.AnyPreservationPolicy(policies),
             best_fn=None if best is None else (lambda m: goodness(m, best)),
             enable_async_checkpointing=True,
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=not read_only,
+            read_only=read_only,
+            create=not read_only,
         )
         self._folder = Path(workdir).absolute() / 'checkpoints'
         self._manager = ocp.CheckpointManager(self._folder, options=options)

@@ -1,18 +1,19 @@
 """A trained encoder, ready to call."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from flax.errors import FlaxError
 from ml_collections import ConfigDict
 
 from .. import convert
 from ..config import defaults, from_dict
 from ..errors import UserError
 from ..evals import extract
+from ..files import is_whole, read_json
 from ..methods import Method
 from ..methods.base import backbone
 from . import build
@@ -62,6 +63,12 @@ class Encoder:
             raise UserError(f'images must have shape [n, height, width, channels], not {list(images.shape)}')
         if self.channels and images.shape[-1] != self.channels:
             raise UserError(f'the encoder takes images of {self.channels} channels, not {images.shape[-1]}')
+        try:
+            jax.eval_shape(self._encode, self.params, self.extra, images[:1])
+        except (ValueError, TypeError, FlaxError) as error:
+            raise UserError(
+                f'images of {"x".join(map(str, images.shape[1:]))} do not fit the encoder: {str(error).splitlines()[0]}'
+            ) from error
         out = extract(
             lambda rows: self._encode(self.params, self.extra, rows),
             images,
@@ -74,15 +81,27 @@ class Encoder:
         return self.outputs(images)['features']
 
 
-def read_config(workdir: Path) -> ConfigDict:
-    """The config of a run."""
+def read_run(workdir: Path) -> tuple[ConfigDict, dict[str, Any]]:
+    """The config of a run, and all that its config.json holds besides.
+
+    Raises:
+      UserError: if the folder is no workdir, or the file is damaged.
+    """
     file = Path(workdir) / 'config.json'
     if not file.is_file():
         raise UserError(f'{workdir} is no workdir of a run: it has no config.json')
+    saved = read_json(file)
     try:
-        return from_dict(json.loads(file.read_text())['config'])
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        return from_dict(saved['config']), saved
+    except UserError as error:
+        raise UserError(f'{file}: {error}') from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f'{file} is damaged: {type(error).__name__}: {error}') from error
+
+
+def read_config(workdir: Path) -> ConfigDict:
+    """The config of a run; raises as :func:`read_run` does."""
+    return read_run(workdir)[0]
 
 
 def imported(weights: convert.Weights) -> Encoder:
@@ -106,26 +125,25 @@ def load(workdir: str, *, step: int | None = None) -> Encoder:
         if step is not None:
             raise UserError(f'{workdir} is an encoder without steps; leave --step out')
         return imported(convert.read(root))
-    config = read_config(root)
-    saved = json.loads((root / 'config.json').read_text())
-    try:
-        images, classes, total = (
-            np.zeros((2, *saved['image_shape']), np.float32),
-            saved['classes'],
-            saved['total_steps'],
-        )
-    except KeyError as error:
-        raise UserError(f'{root / "config.json"} lacks {error}') from error
-    method = build.build_method(config, steps=total, data_size=saved.get('data_size', 0))
+    config, saved = read_run(root)
+    file, shape = root / 'config.json', saved.get('image_shape')
+    if not isinstance(shape, list) or len(shape) != 3 or not all(is_whole(n, least=1, below=2**15) for n in shape):
+        raise UserError(f'{file} is damaged: image_shape is {shape!r}')
+    saved.setdefault('data_size', 0)  # absent from runs of before there were methods that need it
+    for name, least in (('classes', 0), ('total_steps', 1), ('steps_per_epoch', 1), ('data_size', 0)):
+        if not is_whole(saved.get(name), least=least, below=2**31):
+            raise UserError(f'{file} is damaged: {name} is {saved.get(name)!r}')
+    images, classes = jax.ShapeDtypeStruct((2, *shape), np.float32), saved['classes']
+    method = build.build_method(config, steps=saved['total_steps'], data_size=saved['data_size'])
     optimizer, _ = build.build_optimizer(config, epoch_steps=saved['steps_per_epoch'])
     prepare = build.build_preparation(config)
     like = jax.eval_shape(
-        lambda: init_state(method, optimizer, {'views': (prepare(images),)}, seed=config.seed, classes=classes)
+        lambda x: init_state(method, optimizer, {'views': (prepare(x),)}, seed=config.seed, classes=classes), images
     )
-    checkpoints = Checkpoints(root, keep=config.checkpoint.keep, best=config.checkpoint.best)
+    checkpoints = Checkpoints(root, keep=config.checkpoint.keep, best=config.checkpoint.best, read_only=True)
     single = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     found = checkpoints.restore(shapes(like, jax.tree.map(lambda _: single, like)), step)
     checkpoints.close()
     if found is None:
         raise UserError(f'{workdir} holds no checkpoint yet')
-    return Encoder(config, method, found[1].params, found[1].extra, found[0])
+    return Encoder(config, method, found[1].params, found[1].extra, found[0], channels=shape[-1])

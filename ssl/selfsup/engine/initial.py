@@ -1,7 +1,6 @@
 """Encoders as starting points: the weights of a run or file, and a training state that begins with them."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from flax.traverse_util import flatten_dict
 
 from .. import convert
 from ..errors import UserError
+from ..files import read_json
 from . import build
 from .encoder import Encoder, load
 from .step import TrainState, adapt_statistics
@@ -40,11 +40,16 @@ def of_run(encoder: Encoder, root: Path) -> convert.Weights:
         raise UserError(
             f'{root} holds a {model["name"]}, which no other code base has; {", ".join(convert.ARCHITECTURES)} go out'
         )
-    saved = json.loads((root / 'config.json').read_text())
+    saved = read_json(root / 'config.json')
     channels = saved['image_shape'][-1]
     holder = encoder.evaluated
     c = config.augment
-    about = {'run': config.method.name, 'step': encoder.step, 'data': config.data.source, 'config': saved['identity']}
+    about = {
+        'run': config.method.name,
+        'step': encoder.step,
+        'data': config.data.source,
+        'config': saved.get('identity', ''),
+    }
     spread = [tuple(v) * (channels if len(v) == 1 else 1) for v in (c.mean, c.std)]
     params = jax.tree.map(np.asarray, holder['params']['encoder'])
     crop = c.evaluation_crop

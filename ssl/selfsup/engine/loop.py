@@ -64,19 +64,24 @@ class Run:
         self.classes = self.data.train.num_classes
         try:
             self._build()
+        except UserError:
+            raise
         except (ValueError, TypeError) as error:
-            raise UserError(f'the config cannot be built: {str(error).splitlines()[0]}') from error
+            named = f'method.name={config.method.name!r} with model.name={config.model.name!r}'
+            raise UserError(f'{named} cannot be built: {str(error).splitlines()[0]}') from error
 
     def _build(self) -> None:
         config = self.config
         self.method = self._change(build.build_method(config, steps=self.total, data_size=len(self.data.train)))
         self.optimizer, self.rate = build.build_optimizer(config, epoch_steps=self.epoch_steps)
-        images = jnp.zeros((2, *self.image_shape), jnp.uint8)
-        views, _ = self.views(jax.random.key(0), images, jnp.arange(2))
-        self.view_shapes = [v.shape[1:] for v in views]
-        self.prepare(images)
+        images = jax.ShapeDtypeStruct((2, *self.image_shape), jnp.uint8)
+        # Shapes alone: initial parameters are functions of the key, and views of absurd sizes cost nothing here.
+        shapes_of_views, _ = jax.eval_shape(lambda x: self.views(jax.random.key(0), x, jnp.arange(2)), images)
+        self.view_shapes = [v.shape[1:] for v in shapes_of_views]
+        jax.eval_shape(self.prepare, images)
 
         def start() -> TrainState:
+            views = tuple(jnp.zeros(v.shape, v.dtype) for v in shapes_of_views)
             return init_state(self.method, self.optimizer, {'views': views}, seed=config.seed, classes=self.classes)
 
         self.state_shapes = jax.eval_shape(start)

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from ..config import differences, from_dict, identity, to_json
 from ..errors import UserError
+from ..files import expanded, read_json
 from . import together
 
 
@@ -52,7 +53,7 @@ def hold(path: str | Path) -> tuple[Path, Lock | None]:
         return lock.owner
 
     owner = together.from_first(take)
-    root = Path(path).expanduser()
+    root = expanded(path)
     if lock is None:
         file = root / '.lock'
         if not file.is_file() or file.read_text() != owner:
@@ -65,7 +66,7 @@ def hold(path: str | Path) -> tuple[Path, Lock | None]:
 
 def make(path: str | Path) -> Path:
     """The folder of a run, made if it is not there."""
-    workdir = Path(path).expanduser()
+    workdir = expanded(path)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         probe = workdir / '.writable'
@@ -108,13 +109,14 @@ def claim(workdir: Path, config: ConfigDict, about: dict[str, Any]) -> None:
     """
     file = workdir / 'config.json'
     if file.exists():
+        saved = read_json(file)
+        fingerprint = saved.get('fingerprint')
+        if not isinstance(saved.get('config'), dict) or not isinstance(fingerprint, str):
+            raise UserError(f'{file} is damaged: it lacks the config or the fingerprint; move it away to start anew')
         try:
-            saved = json.loads(file.read_text())
-            old, fingerprint = from_dict(saved['config']), saved['fingerprint']
+            old = from_dict(saved['config'])
         except UserError as error:
-            raise UserError(f'{file} is of another version of this code: {error}') from error
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f'{file} is damaged ({error}); move it away to start anew') from error
+            raise UserError(f'{file} is damaged or of another version of this code: {error}') from error
         changed = differences(old, config)
         if changed:
             raise UserError(

@@ -8,21 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..errors import UserError
-
-
-def read_jsonl(file: Path) -> list[dict[str, Any]]:
-    """The lines of a JSON-lines file; a last line cut short by a crash is left out."""
-    if not file.exists():
-        return []
-    lines = []
-    for number, line in enumerate(file.read_text().splitlines()):
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            if number < len(file.read_text().splitlines()) - 1:
-                raise UserError(f'{file} is damaged at line {number + 1}') from None
-    return lines
+from ..files import read_jsonl
 
 
 class Writer:

@@ -1,0 +1,137 @@
+"""Text, JSON and arrays from files, without running anything in them: what cannot be read ends in one sentence."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import UserError
+
+
+def read_text(file: Path) -> str:
+    """The content of a UTF-8 file.
+
+    Raises:
+      UserError: naming the file.
+    """
+    try:
+        return file.read_text(encoding='utf-8')
+    except OSError as error:
+        raise UserError(f'{file} cannot be read: {error.strerror}') from error
+    except UnicodeDecodeError as error:
+        raise UserError(f'{file} is damaged: it is no text ({error.reason} at byte {error.start})') from error
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with `~` and `~user` written out; raises UserError where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f'{path}: there is no such user') from error
+
+
+def parse_json(text: str, where: str) -> dict[str, Any]:
+    """The JSON object in a text.
+
+    Args:
+      text: what to read.
+      where: file, and line, for the error.
+
+    Raises:
+      UserError: if it is no JSON, or no object.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f'{where} is damaged: {error}') from error
+    if not isinstance(content, dict):
+        raise UserError(f'{where} is damaged: it holds no JSON object but a {type(content).__name__}')
+    return content
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in a file; raises as :func:`read_text` and :func:`parse_json` do."""
+    return parse_json(read_text(file), str(file))
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a JSON file is a number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_whole(value: Any, *, least: int, below: int) -> bool:
+    """Whether a value of a JSON file is a whole number in a range."""
+    return type(value) is int and least <= value < below
+
+
+def read_jsonl(file: Path) -> list[dict[str, Any]]:
+    """The lines of a file of metrics, each an object of numbers with its `step`; empty where there is no file.
+
+    A last line cut short by a crash is left out.
+
+    Raises:
+      UserError: with the number of a damaged line.
+    """
+    if not file.exists():
+        return []
+    lines = []
+    rows = read_text(file).splitlines()
+    for number, row in enumerate(rows, 1):
+        try:
+            line = parse_json(row, f'{file}, line {number},')
+        except UserError:
+            if number == len(rows):
+                break
+            raise
+        if type(line.get('step')) is not int or not all(map(is_number, line.values())):
+            raise UserError(f'{file}, line {number}, is damaged: it must hold a whole step, and numbers alone')
+        lines.append(line)
+    return lines
+
+
+def read_results(file: Path) -> tuple[int, dict[str, dict[str, float]]]:
+    """The step and the scores, representation -> score -> value, of a `results.json`.
+
+    Raises:
+      UserError: if it holds something else.
+    """
+    content = read_json(file)
+    step, scores = content.get('step'), content.get('scores')
+    rows = list(scores.values()) if isinstance(scores, dict) else [None]
+    good = all(
+        isinstance(row, dict) and row.keys() == rows[0].keys() and all(map(is_number, row.values())) for row in rows
+    )
+    if type(step) is not int or not good:
+        raise UserError(f'{file} is damaged: it must hold a step and scores, a table of numbers')
+    return step, content['scores']
+
+
+def read_arrays(file: Path, name: str) -> dict[str, np.ndarray]:
+    """The arrays of an npz file; pickled objects are refused.
+
+    Args:
+      file: where it lies.
+      name: what the error calls it.
+
+    Raises:
+      UserError: if there is no such file, or it is damaged or no npz file.
+    """
+    if not file.is_file():
+        raise UserError(f'{name}: there is no such file')
+    # What a broken archive can raise is open-ended, and all of it means the same to the user.
+    try:
+        with file.open('rb') as stream:
+            archive = np.load(stream, allow_pickle=False)
+            if isinstance(archive, np.lib.npyio.NpzFile):
+                return {key: archive[key] for key in archive.files}
+    except Exception as error:
+        raise UserError(f'{name} is no readable npz file of plain arrays: {type(error).__name__}: {error}') from error
+    raise UserError(f'{name} is no npz file: it holds a single array')
+
+
+def are_numbers(values: Any, *, positive: bool = False) -> bool:
+    """Whether a value of a JSON file is a list of finite numbers, above 0 where asked."""
+    good = isinstance(values, (list, tuple)) and all(is_number(v) and math.isfinite(v) for v in values)
+    return good and (not positive or all(v > 0 for v in values))

@@ -1,0 +1,139 @@
+"""Files that commands read: what is damaged ends in one sentence, nothing in them is run, nothing leaves its folder."""
+
+import ast
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from selfsup import files
+from selfsup.data import shards
+from selfsup.errors import UserError
+
+PACKAGE = Path(files.__file__).parent
+# What can run a program that a file brings along, or open a port, and the modules that use it knowingly.
+RISKY = {
+    'pickle': {
+        'data/workers.py',  # between processes of our own, over a pipe
+        'convert/torch_file.py',  # an unpickler that finds nothing but a table of harmless names
+    },
+    'subprocess': {'data/workers.py', 'engine/workdir.py'},  # a worker of our own; git
+    'runpy': {'config.py'},  # a config file is a program, and the user's own
+}
+NEVER = {
+    'marshal', 'shelve', 'dill', 'cloudpickle', 'joblib', 'yaml', 'torch', 'code', 'codeop', 'socket', 'socketserver',
+    'http', 'xmlrpc', 'asyncio', 'multiprocessing',
+}  # fmt: skip
+CALLS = {'eval', 'exec', 'compile', '__import__'}
+SHELLS = {'system', 'popen', 'execv', 'spawnv'}
+
+
+def imported(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split('.')[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield (node.module or '').split('.')[0]
+
+
+@pytest.mark.parametrize('file', sorted(PACKAGE.rglob('*.py')), ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_nothing_that_is_read_is_run(file):
+    name, tree = str(file.relative_to(PACKAGE)), ast.parse(file.read_text())
+    assert not [module for module in imported(tree) if module in NEVER or name not in RISKY.get(module, {name})]
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        assert not (isinstance(node.func, ast.Name) and node.func.id in CALLS), (name, node.lineno)
+        called, owner = getattr(node.func, 'attr', ''), getattr(getattr(node.func, 'value', None), 'id', '')
+        assert not (owner == 'os' and called in SHELLS), (name, node.lineno)
+        if called == 'load' and owner in ('np', 'numpy'):
+            given = {k.arg: getattr(k.value, 'value', None) for k in node.keywords}
+            assert given.get('allow_pickle', True) is False, (name, node.lineno)
+
+
+class Bomb:
+    """Leaves a file behind where it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return Path.touch, (self.marker,)
+
+
+BAD_ARRAYS = {
+    'absent': (None, 'there is no such file'),
+    'text': (b'text', 'is no readable npz file'),
+    'empty': (b'', 'is no readable npz file'),
+    'cut': (b'PK\x03\x04' + bytes(20), 'is no readable npz file'),
+}
+
+
+@pytest.mark.parametrize('content, message', BAD_ARRAYS.values(), ids=BAD_ARRAYS.keys())
+def test_bad_arrays(content, message, tmp_path):
+    if content is not None:
+        (tmp_path / 'a.npz').write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        files.read_arrays(tmp_path / 'a.npz', 'a.npz')
+
+
+def test_objects_in_arrays_are_not_unpickled(tmp_path):
+    marker = tmp_path / 'marker'
+    np.savez(tmp_path / 'a.npz', images=np.array([Bomb(marker)], object))
+    with pytest.raises(UserError, match='a.npz is no readable npz file of plain arrays'):
+        files.read_arrays(tmp_path / 'a.npz', 'a.npz')
+    np.save(tmp_path / 'a.npy', np.zeros(3))
+    with pytest.raises(UserError, match='holds a single array'):
+        files.read_arrays(tmp_path / 'a.npy', 'a.npy')
+    assert not marker.exists()
+
+
+BAD_JSON = {
+    'no text': (b'\xff\xfe{', 'it is no text'),
+    'cut': (b'{"a": ', 'is damaged'),
+    'deep': (b'[' * 100_000, 'is damaged'),
+    'a list': (b'[1]', 'no JSON object but a list'),
+}
+
+
+@pytest.mark.parametrize('content, message', BAD_JSON.values(), ids=BAD_JSON.keys())
+def test_bad_json(content, message, tmp_path):
+    file = tmp_path / 'a.json'
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=message) as refused:
+        files.read_json(file)
+    assert str(file) in str(refused.value)
+
+
+BAD_LINES = {
+    'no step': '{"loss": 1.0}\n{"step": 2}\n',
+    'a word': '{"step": 1, "loss": "x"}\n{"step": 2}\n',
+    'a list': '[1]\n{"step": 2}\n',
+}
+
+
+@pytest.mark.parametrize('text', BAD_LINES.values(), ids=BAD_LINES.keys())
+def test_bad_metrics(text, tmp_path):
+    (tmp_path / 'metrics.jsonl').write_text(text)
+    with pytest.raises(UserError, match='line 1, is damaged'):
+        files.read_jsonl(tmp_path / 'metrics.jsonl')
+
+
+BAD_INDEXES = {
+    'outside': (['../secret.array_record'], 'must be lists of names'),
+    'absolute': (['/etc/passwd'], 'must be lists of names'),
+    'no list': ('train', 'must be lists of names'),
+    'absent': (['absent.array_record'], 'absent.array_record is missing'),
+}
+
+
+@pytest.mark.parametrize('named, message', BAD_INDEXES.values(), ids=BAD_INDEXES.keys())
+def test_an_index_of_shards_stays_in_its_folder(named, message, tmp_path):
+    folder = tmp_path / 'set'
+    folder.mkdir()
+    (tmp_path / 'secret.array_record').touch()
+    np.save(folder / 'train-labels.npy', np.zeros(2, np.int32))
+    entry = {'files': named, 'count': 2, 'fingerprint': 'x'}
+    (folder / shards.META).write_text(json.dumps({'parts': {'train': entry}, 'class_names': ['a']}))
+    with pytest.raises(UserError, match=message):
+        shards.open_part(folder, 'train')
