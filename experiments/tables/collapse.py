@@ -59,6 +59,10 @@ def one_label(method: Method) -> Method:
 FLAGS = ('shrunk', 'narrow', 'unaligned', 'flat')
 NONE = Fault('as it should be')
 NO_NEGATIVES = Fault('no negatives: views are only asked to be alike', change=only_alike)
+# A batch-norm at the projector's end keeps every dimension spread, and slows the loss of rank.
+NO_NEGATIVES_NO_NORM = Fault(
+    'no negatives, and no batch-norm after the projector', ('projector.last_norm=none',), only_alike
+)
 NO_QUEUE = Fault(
     'no negatives, and a target that is the encoder itself',
     ('method.momentum=0.0', 'method.momentum_final=0.0'),
@@ -79,8 +83,8 @@ FAULTS = {
     'mmcr': Fault('no global nuclear norm: views are only asked to be alike', change=only_alike),
     'moco_v1': NO_QUEUE,
     'moco_v2': NO_QUEUE,
-    'moco_v3': NO_NEGATIVES,
-    'nnclr': NO_NEGATIVES,
+    'moco_v3': NO_NEGATIVES_NO_NORM,
+    'nnclr': NO_NEGATIVES_NO_NORM,
     'ressl': Fault('a teacher that is not sharpened', ('method.teacher_temperature=10.0',)),
     'simclr': NO_NEGATIVES,
     'simsiam': Fault('no stop-gradient', ('method.stop_gradient=False',)),
