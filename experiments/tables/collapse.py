@@ -89,9 +89,11 @@ FAULTS = {
     'simclr': NO_NEGATIVES,
     'simsiam': Fault('no stop-gradient', ('method.stop_gradient=False',)),
     'supcon': Fault('every image with the same label', change=one_label),
-    'swav': Fault('codes that are not sharpened', ('method.epsilon=100.0',)),
+    'swav': Fault('no prototypes: views are only asked to be alike', change=only_alike),
     'tico': Fault('no covariance term', ('method.rho=0.0',)),
-    'vibcreg': Fault('no variance term', ('method.variance_weight=0.0',)),
+    'vibcreg': Fault(
+        'neither variance nor covariance term', ('method.variance_weight=0.0', 'method.covariance_weight=0.0')
+    ),
     'vicreg': Fault('no variance term', ('method.variance_weight=0.0',)),
     'vicregl': Fault('no variance term', ('method.variance_weight=0.0',)),
     'w_mse': Fault('no whitening: views are only asked to be alike', change=only_alike),
