@@ -518,7 +518,7 @@ COMMANDS = {
     'config': (['--config.seed=1'], 'convert takes no config'),
     'stem': (['--stem=mnist'], '--stem=mnist is unknown'),
     'mean': (['--mean=a'], '--mean must be numbers with commas between'),
-    'names': (['--names=keras'], "names='keras' is unknown; known are timm, torchvision"),
+    'names': (['--names=keras'], '--names=keras is unknown; known are timm, torchvision'),
     'step': (['--step=3'], 'is an encoder without steps'),
 }
 

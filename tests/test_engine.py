@@ -396,3 +396,13 @@ def test_the_alarm_counts_after_the_warm_up_and_alignment_in_the_second_half(fla
     assert monitor.raised(line, warm=20, half=50) == counts
     assert monitor.collapsed([line, {'step': 55, 'loss': 1.0}, line], warm=20, half=50) == counts
     assert not monitor.collapsed([line], warm=20, half=50)
+
+
+def test_a_reader_leaves_alone_what_a_run_is_writing(tmp_path):
+    writing = tmp_path / 'checkpoints' / '7.orbax-checkpoint-tmp'
+    writing.mkdir(parents=True)
+    (writing / 'part').touch()
+    Checkpoints(tmp_path, read_only=True).close()
+    assert (writing / 'part').exists()
+    Checkpoints(tmp_path).close()  # the run itself clears away what a crash left
+    assert not writing.exists()

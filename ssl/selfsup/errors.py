@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 BAD_INPUT = 2
+SHOWN = 25  # names that a message lists
 REQUEUE = 75  # EX_TEMPFAIL: stopped by a signal after saving; run the same command again
 
 
@@ -17,12 +18,15 @@ class UserError(ValueError):
 def nearest(name: str, choices: Iterable[str]) -> str:
     """', did you mean X or Y?' with the closest of the choices, or the whole list if none is close."""
     choices = sorted(choices)
-    close = difflib.get_close_matches(name, choices, n=2, cutoff=0.5)
+    small = {c.lower(): c for c in choices}
+    close = [small[c] for c in difflib.get_close_matches(name.lower(), small, n=2, cutoff=0.5)]
     # A field given without its group, `learning_rate` for `optimizer.learning_rate`, is close too.
     close += [c for c in choices if c.rsplit('.', 1)[-1] == name.rsplit('.', 1)[-1] and c not in close]
     if close:
         return f'; did you mean {" or ".join(close[:3])}?'
-    return f'; known are {", ".join(choices[:40])}' if choices else ''
+    rest = len(choices) - SHOWN
+    more = f' and {rest} more' if rest > 0 else ''
+    return f'; known are {", ".join(choices[:SHOWN])}{more}' if choices else ''
 
 
 def is_full_disk(error: BaseException | None) -> bool:

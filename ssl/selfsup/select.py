@@ -117,8 +117,11 @@ def main(arguments: list[str]) -> int:
         raise UserError(f'--alarm must be on or off, not {values["alarm"]!r}')
     runs = [Path(folder) for folder in folders if (Path(folder) / 'config.json').is_file()]
     if len(runs) < 2:
+        others = [folder for folder in folders if Path(folder) not in runs]
+        hint = f', and {others[0]} has no config.json' if others else ''
         raise UserError(
-            f'a choice needs at least two runs; {len(runs)} of the {len(folders)} folders given are workdirs'
+            f'a choice needs at least two runs; {len(runs)} of the {len(folders)} folders given are workdirs{hint}; '
+            f'{USAGE.splitlines()[0]}'
         )
     cli.prepare()
     alarm = values['alarm'] == 'on'

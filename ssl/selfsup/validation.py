@@ -28,7 +28,7 @@ MOST = {
 # Keywords of methods and models that must be above 0.
 POSITIVE = (
     'assign', 'block', 'clusterings', 'depth', 'dim', 'directions', 'epsilon', 'first_stride', 'first_temperature',
-    'groups', 'heads', 'iterations', 'knots', 'mlp_ratio', 'patch', 'prototypes', 'student_temperature',
+    'groups', 'heads', 'iterations', 'mlp_ratio', 'patch', 'prototypes', 'student_temperature',
     'teacher_temperature', 'teacher_views', 'temperature', 'warmup_hold', 'width',
 )  # fmt: skip
 
@@ -109,6 +109,8 @@ def _validate_networks(config: ConfigDict) -> None:
     for field, most in MOST.items():
         value = _get(config, field)
         _require(value is None or value <= most, f'{field} must be at most {most}, not {value}')
+    knots = config.method.get('knots', 2)
+    _require(knots >= 2, f'method.knots must be at least 2, not {knots}')
     model = config.model
     _require(model.get('drop_path', 0.0) < 1, f'model.drop_path must lie in [0, 1), not {model.get("drop_path")}')
     _require(
@@ -222,7 +224,12 @@ def validate(config: ConfigDict) -> None:
     _validate_groups(config)
     if config.evaluate.label_counts:
         _require_sizes('evaluate.label_counts', config.evaluate.label_counts)
-    _require(min(config.augment.std, default=1.0) > 0, f'augment.std must be positive, not {config.augment.std!r}')
+    mean, std = config.augment.mean, config.augment.std
+    _require(
+        len(mean) == len(std) > 0,
+        f'augment.mean and augment.std must have one entry, or one a channel, both; not {mean!r} and {std!r}',
+    )
+    _require(min(std) > 0, f'augment.std must be positive, not {std!r}')
     _require(
         config.optimizer.warmup_epochs <= config.train.epochs,
         f'optimizer.warmup_epochs={config.optimizer.warmup_epochs} is longer than train.epochs={config.train.epochs}',

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import cli
-from ..errors import UserError, command
+from ..errors import UserError, command, nearest
 from ..files import are_numbers, read_results
 from .names import NAMINGS, ORIGINS
 
@@ -50,6 +50,9 @@ def main(arguments: list[str]) -> int:
     from .weights import resize_for
 
     side = cli.integer('image-size', values['image-size'])
+    for name, known in (('names', NAMINGS), ('origin', ('auto', *ORIGINS))):
+        if values[name] not in known:
+            raise UserError(f'--{name}={values[name]} is unknown{nearest(values[name], known)}')
     if values['stem'] not in ('auto', 'imagenet', 'cifar', 'cifar_pad2'):
         raise UserError(f'--stem={values["stem"]} is unknown; imagenet, cifar and cifar_pad2 are known')
     reading = {

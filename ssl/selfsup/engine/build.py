@@ -119,7 +119,9 @@ def build_optimizer(config: ConfigDict, *, epoch_steps: int, **values: Any) -> t
 def build_views(config: ConfigDict) -> Any:
     """The augmentation of a config: see :func:`selfsup.augment.make_views`."""
     c = config.augment
-    return _named('augment', augment.make_views({k: v.to_dict() for k, v in c.views.items()}, mean=c.mean, std=c.std))
+    return _named(
+        'augment.views', augment.make_views({k: v.to_dict() for k, v in c.views.items()}, mean=c.mean, std=c.std)
+    )
 
 
 def build_preparation(config: ConfigDict) -> Any:
