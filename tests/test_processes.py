@@ -21,6 +21,7 @@ from selfsup.engine import encoder, loop, together
 from selfsup.engine.checkpoint import Checkpoints
 from selfsup.engine.writer import read_jsonl
 from selfsup.errors import REQUEUE, UserError
+from selfsup.methods.base import through
 
 # Batch-norm takes the bias before it away: its gradient is rounding, of which AdamW makes steps of the learning rate.
 FIELDS = [*small.digits_fields(), 'monitor.max_samples=64', 'projector.hidden_bias=False']
@@ -279,3 +280,17 @@ def test_devices_that_are_shared_unevenly_are_refused(monkeypatch):
 
     with pytest.raises(UserError, match='as many devices as the others, and they have 3, 1'):
         feeds.make_feed('auto', list(range(8)), seed=0, batch_size=8, mesh=Mesh())
+
+
+def test_views_that_run_together_stay_on_their_devices():
+    mesh = parallel.data_mesh(8)
+    views = tuple(jax.device_put(np.zeros((16, 4, 4, 1), np.float32) + v, parallel.sharded(mesh)) for v in range(3))
+
+    @jax.jit
+    def fused(*views):
+        return through(lambda x, state: (2 * x, state), views, None, fuse=True)[0]
+
+    text = fused.lower(*views).compile().as_text()
+    assert not any(kind in text for kind in ('all-gather', 'all-to-all', 'collective-permute', 'all-reduce'))
+    for number, out in enumerate(fused(*views)):
+        np.testing.assert_array_equal(out, np.full((16, 4, 4, 1), 2 * number))

@@ -204,6 +204,7 @@ def ending_together(work: Callable[[], int]) -> int:
         code = outcome(error)
         if code is None:
             traceback.print_exc()
+            print('error: this process ends; one that ended before it says why', file=sys.stderr)
             code = 1
         sys.stderr.flush()
         sys.stdout.flush()
