@@ -17,11 +17,12 @@ RISKY = {
         'data/workers.py',  # between processes of our own, over a pipe
         'convert/torch_file.py',  # an unpickler that finds nothing but a table of harmless names
     },
-    'subprocess': {'data/workers.py', 'engine/workdir.py'},  # a worker of our own; git
+    'subprocess': {'data/workers.py', 'engine/workdir.py', 'launch.py'},  # workers and processes of our own; git
+    'socket': {'launch.py'},  # asks for a free port of loopback, and listens on none
     'runpy': {'config.py'},  # a config file is a program, and the user's own
 }
 NEVER = {
-    'marshal', 'shelve', 'dill', 'cloudpickle', 'joblib', 'yaml', 'torch', 'code', 'codeop', 'socket', 'socketserver',
+    'marshal', 'shelve', 'dill', 'cloudpickle', 'joblib', 'yaml', 'torch', 'code', 'codeop', 'socketserver',
     'http', 'xmlrpc', 'asyncio', 'multiprocessing',
 }  # fmt: skip
 CALLS = {'eval', 'exec', 'compile', '__import__'}
