@@ -97,6 +97,17 @@ BAD = {
     'predictor type': (['method.name=byol', 'predictor.widths=(8, "x")'], 'predictor.widths must hold positive integers'),
     'predictor width': (['method.name=byol', 'predictor.widths=(8, 4)'], r'predictor.widths=\(8, 4\) must end in 128'),
     'prior': (['method.name=debiased', 'method.positive_prior=1.0'], r'method.positive_prior must lie in \[0, 1\), not 1.0'),
+    'infinite': (['optimizer.learning_rate=1e999'], 'optimizer.learning_rate must be a finite 32-bit number, not inf'),
+    'beyond a float': ([f'optimizer.learning_rate=1{"0" * 400}'], 'optimizer.learning_rate is too large for a float'),
+    'beyond an int': (['train.log_every=2147483648'], r'train.log_every must be below 2\*\*31'),
+    'processes': (['data.workers=100000'], 'data.workers must be at most 256'),
+    'deviation': (['augment.std=(0.0,)'], 'augment.std must be positive'),
+    'entries': (['augment.mean=(0.1, 0.2)'], 'augment.mean and augment.std must have one entry'),
+    'counts': (['evaluate.label_counts=(0,)'], 'evaluate.label_counts must hold positive integers'),
+    'model type': (['model.widths=(8, -1)'], 'model.widths must hold positive integers'),
+    'heads': (['model.name=vit_ti', 'model.heads=5'], 'model.heads=5 must divide model.dim=192'),
+    'range': (['augment.views.both.affine.scale=(2, 1)'], r'scale must be a range \(low, high\)'),
+    'shear': (['augment.views.both.affine.shear=90'], r'shear must lie in \[0, 90\)'),
     'sigma': (['method.name=decoupled', 'method.sigma=0.0'], 'method.sigma must be positive or None, not 0.0'),
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ import errno
 import json
 import signal
 import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -404,5 +405,17 @@ def test_a_reader_leaves_alone_what_a_run_is_writing(tmp_path):
     (writing / 'part').touch()
     Checkpoints(tmp_path, read_only=True).close()
     assert (writing / 'part').exists()
-    Checkpoints(tmp_path).close()  # the run itself clears away what a crash left
+    Checkpoints(tmp_path).close()  # the run itself clears away what a crash left, in a thread of its own
+    ends = time.monotonic() + 20
+    while writing.exists() and time.monotonic() < ends:
+        time.sleep(0.05)
     assert not writing.exists()
+
+
+@pytest.mark.parametrize('text', ['', '[1]', '{"alignment": "x"}', '{"alignment": 0.5'])
+def test_damaged_numbers_of_a_checkpoint_are_emptied(text, tmp_path, capsys):
+    file = tmp_path / 'checkpoints' / '7' / 'metrics' / 'metrics'
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    Checkpoints(tmp_path, best='alignment').close()
+    assert file.read_text() == '{}' and f'warning: {file}' in capsys.readouterr().out

@@ -326,7 +326,10 @@ def typed(field: str, value: Any, old: Any) -> Any:
     if old is None:
         return value
     if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise UserError(f'{field} is too large for a float') from error
     if isinstance(old, tuple) and isinstance(value, (list, tuple)):
         if old and any(not isinstance(v, type(old[0])) and not _number_for(v, old[0]) for v in value):
             raise UserError(f'{field} holds {type(old[0]).__name__} values, not {value!r}')

@@ -44,12 +44,13 @@ def check_known(config: ConfigDict) -> None:
         if not isinstance(_get(config, group), ConfigDict):
             raise UserError(f'{group} must be a group of fields, not {_get(config, group)!r}')
     flat = flatten(config)
-    for field, value in flat.items():
-        check_plain(field, value)
+    for field in flat:
         if field in reference:
             conform(config, field, reference[field])
         elif not field.startswith(open_groups):
             raise UserError(f'{field} is no field of a config{nearest(field, reference)}')
+    for field, value in flatten(config).items():
+        check_plain(field, value)
     for field in reference:
         if field not in flat and not field.startswith(open_groups):
             raise UserError(f'{field} is missing from the config; start from selfsup.config.defaults()')
@@ -70,7 +71,7 @@ def check_plain(field: str, value: Any) -> None:
             check_plain(field, entry)
     elif isinstance(value, int):
         most = 2**32 - 1 if field == 'seed' else LARGEST_INTEGER
-        _require(abs(value) <= most, f'{field} must be below 2**{most.bit_length()}, not {value}')
+        _require(abs(value) <= most, f'{field} must be below 2**{most.bit_length()} in size')
     elif isinstance(value, float):
         _require(abs(value) <= LARGEST_FLOAT, f'{field} must be a finite 32-bit number, not {value!r}')
     else:

@@ -5,6 +5,7 @@ in full size as a Pillow image, not decoded yet where it comes from a file.
 """
 
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from PIL import Image
 
 from ..errors import UserError
 
+# What Pillow warns of in a file is harmless or followed by an error, which names the file.
+warnings.filterwarnings('ignore', module=r'PIL\.')
 _GREY_MODES = ('1', 'L', 'I', 'I;16', 'F', 'LA')
 
 

@@ -10,6 +10,7 @@ from etils import epath
 
 from ..errors import UserError
 from ..evals.choosing import goodness
+from ..files import is_number, read_json
 from . import together
 
 FORMAT = 1  # raised when the layout of the state changes
@@ -28,6 +29,11 @@ class Checkpoints:
     def __init__(self, workdir: Path, *, keep: int = 2, best: str | None = None, read_only: bool = False):
         # Orbax logs every step of a save, and a traceback for errors that it raises as well.
         logging.set_verbosity(logging.FATAL)
+        folder = Path(workdir).absolute() / 'checkpoints'
+        if read_only:
+            best = None  # which one is the best matters to what is kept alone
+        else:
+            together.from_first(lambda: _empty_damaged_numbers(folder))
         manager = ocp.checkpoint_managers
         policies: list[Any] = [manager.LatestN(keep)]
         if best:
@@ -40,8 +46,8 @@ class Checkpoints:
             read_only=read_only,
             create=not read_only,
         )
-        self._folder = Path(workdir).absolute() / 'checkpoints'
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
+        self._folder = folder
+        self._manager = ocp.CheckpointManager(folder, options=options)
 
     def steps(self) -> list[int]:
         """Steps that can be restored, oldest first."""
@@ -111,6 +117,22 @@ class Checkpoints:
 
     def close(self) -> None:
         self._manager.close()
+
+
+def _empty_damaged_numbers(folder: Path) -> None:
+    """Empties damaged files of the numbers saved with checkpoints: orbax reads all of them at once, and would fail.
+
+    Their checkpoints can be restored, and are never the best.
+    """
+    for file in sorted(folder.glob('*/metrics/metrics')):
+        try:
+            if all(map(is_number, read_json(file).values())):
+                continue
+            reason = f'{file} is damaged: it must hold numbers alone'
+        except UserError as error:
+            reason = str(error)
+        print(f'warning: {reason}; its checkpoint does not count as the best', flush=True)
+        file.write_text('{}')
 
 
 def shapes(state: Any, shardings: Any) -> Any:

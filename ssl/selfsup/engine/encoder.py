@@ -140,7 +140,7 @@ def load(workdir: str, *, step: int | None = None) -> Encoder:
     like = jax.eval_shape(
         lambda x: init_state(method, optimizer, {'views': (prepare(x),)}, seed=config.seed, classes=classes), images
     )
-    checkpoints = Checkpoints(root, keep=config.checkpoint.keep, best=config.checkpoint.best, read_only=True)
+    checkpoints = Checkpoints(root, read_only=True)
     single = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     found = checkpoints.restore(shapes(like, jax.tree.map(lambda _: single, like)), step)
     checkpoints.close()
