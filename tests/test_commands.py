@@ -75,6 +75,10 @@ BAD = {
     'no such step': (lambda w: evaluate.main([f'--workdir={w}', '--step=3']), 'no checkpoint of step 3'),
     'out': (lambda w: embed.main([f'--workdir={w}', '--out=/nowhere/a.npz']), 'must be a file ending in .npz'),
     'data': (lambda w: embed.main([f'--workdir={w}', '--out=a.npz', '--data=digit']), 'did you mean digits'),
+    'own source': (
+        lambda w: embed.main([f'--workdir={w}', f'--out={w}/own.npz', f'--data=npz:{w}/../run/own.npz']),
+        'own.npz is where the images come from',
+    ),
     'override': (lambda w: evaluate.main([f'--workdir={w}', '--config.seed=1']), 'takes its config from the workdir'),
     'read-only': (
         lambda w: train.main(['--config=experiments/digits/vicreg.py', '--workdir=/proc/run']),

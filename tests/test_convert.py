@@ -542,8 +542,13 @@ def test_a_place_that_is_taken_is_left_alone(tmp_path):
     path = written(tmp_path / 'm.safetensors', CIFAR)
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run' / 'config.json').write_text('{"config": {}}')
-    with pytest.raises(UserError, match='holds something else already'):
-        main([f'--from={path}', f'--to={tmp_path / "run"}'])
+    (tmp_path / 'notes').mkdir()
+    (tmp_path / 'notes' / 'README.md').write_text('notes')
+    before = path.read_bytes()
+    for taken in ('run', 'notes', 'm.safetensors'):
+        with pytest.raises(UserError, match='holds something else already'):
+            main([f'--from={path}', f'--to={tmp_path / taken}'])
+    assert path.read_bytes() == before and (tmp_path / 'notes' / 'README.md').read_text() == 'notes'
 
 
 def test_only_plain_data_may_be_named():

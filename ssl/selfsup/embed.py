@@ -28,10 +28,10 @@ def main(arguments: list[str]) -> int:
 
     step = None if values['step'] == 'newest' else cli.integer('step', values['step'])
     trained = encoder.load(values['workdir'], step=step)
-    data = build.open_data(trained.config, None if values['data'] == 'own' else values['data'])
-    source = trained.config.data.source if values['data'] == 'own' else values['data']
-    if source.startswith('npz:') and expanded(source.removeprefix('npz:')).resolve() == Path(values['out']).resolve():
+    spec = trained.config.data.source if values['data'] == 'own' else values['data']
+    if spec.startswith('npz:') and expanded(spec.removeprefix('npz:')).resolve() == Path(values['out']).resolve():
         raise UserError(f'--out={values["out"]} is where the images come from; name another file')
+    data = build.open_data(trained.config, None if values['data'] == 'own' else values['data'])
     arrays: dict[str, Any] = {}
     for part, source in (('train', data.labelled), ('test', data.test)):
         images, arrays[f'{part}_labels'], _ = source.arrays()

@@ -1,0 +1,337 @@
+"""Mutations of valid configs and command lines."""
+
+import functools
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fuzz_outcome import ROOT, Outcome, attempt, building_only
+from selfsup import config
+from selfsup.augment.recipes import RECIPES
+from selfsup.errors import UserError
+from selfsup.methods import METHODS
+from selfsup.models import ENCODERS
+
+FILES = sorted(
+    f.relative_to(ROOT) for f in (ROOT / 'experiments').glob('*/*.py') if f.parent.name != 'tables' and f.name[0] != '_'
+)
+EXTREMES = (
+    '0', '-1', '1', '2', '7', '1e30', '-1e30', '1e39', '1e999', 'nan', 'inf', '-0.5', '0.5', '1.5', '', '()', '(0,)',
+    '(-1,)', '(8,)', '(1e30,)', "('a',)", '(None,)', '((1,2),)', '2147483647', '2147483648', '4294967296',
+    '1' + '0' * 30, '1' + '0' * 400, '-2147483649', '[]', '{}', "''",
+)  # fmt: skip
+WRONG = (
+    'many', 'None', 'True', 'false', '(1, 2)', '[1.5]', '{"a": 1}', '"quoted"', '3', '0.25', '1+1', '__import__("os")',
+    '(8, "x")', 'lambda: 0', '0x10', '1j', "b'x'", '...', '((', 'Ω', ' ', '-', '=', '--seed', '{1, 2}', '(True, False)',
+)  # fmt: skip
+# What only a file can set.
+OBJECTS = (
+    'float("nan")', 'float("inf")', 'None', 'object()', 'lambda x: x', '{1}', 'b"x"', '1j', '{}', '[]', '[1, [2]]',
+    'ConfigDict()', 'ConfigDict({"a": 1})', '"text"', 'True', '(1, None)', '10**40', '-1', '0', '0.0', '""', '()',
+    '__import__("numpy").float32(1)', '__import__("numpy").zeros(3)', '__import__("pathlib").Path("x")', 'int',
+    'range(3)',
+)  # fmt: skip
+DELETED = ('data', 'seed', 'method', 'model', 'augment.views', 'data.source', 'method.name')
+# Text of a config file -> what stands in its place, one of which is drawn.
+REPLACED = {
+    'def get_config(': ('def config(', 'def get_confg(', 'async def get_config(', 'class get_config('),
+    'get_config():': ('get_config(x):', 'get_config()', 'get_config(*, a):'),
+    '= defaults()': ('= None', '= defaults', '= {}', '= __import__("ml_collections").ConfigDict()'),
+    'from selfsup': ('from selfsub', 'import', 'from .selfsup'),
+    'return c': (
+        'pass', 'return None', 'return {}', 'return get_config()', 'return c, c', 'raise OSError("x")',
+        'c.extra = 1; return c', 'c.data.extra = 1; return c', 'c.method.extra = 1; return c',
+        'c.model.extra = 1; return c',
+        'c.method = __import__("ml_collections").ConfigDict(); return c', *(f'del c.{d}; return c' for d in DELETED),
+    ),
+}  # fmt: skip
+ENDS = ('raise ValueError("a\\nb")', 'raise SystemExit', 'raise SystemExit(3)', 'raise KeyError', 'raise Exception()')
+
+
+def _replaced(text: str, r: random.Random) -> str:
+    old = r.choice(list(REPLACED))
+    return text.replace(old, r.choice(REPLACED[old]))
+
+
+DAMAGES: tuple[Callable[[str, random.Random], str], ...] = (
+    _replaced,
+    _replaced,
+    lambda text, r: text[: r.randrange(len(text))],
+    lambda text, r: '\n'.join(line for line in text.splitlines() if r.random() < 0.8),
+    lambda text, r: f'{text}\n{r.choice(ENDS)}\n',
+    lambda text, r: ''.join(chr(r.randrange(256)) if r.random() < 0.05 else c for c in text),
+    lambda text, r: r.choice(('', '\0' + text)),
+)
+BAD_PATHS = (
+    '',
+    ' ',
+    '/nowhere/x',
+    '/proc/x',
+    '/dev/null',
+    '/dev/null/x',
+    '.',
+    '..',
+    '~nobody/x',
+    'a' * 300,
+    'Ω/π',
+    '-',
+    '--',
+    '\udcff',
+)
+
+
+CHEAP = (
+    'data.batch_size=16', 'train.epochs=2', 'optimizer.warmup_epochs=1', 'evaluate.label_draws=1', 'data.workers=0',
+    'data.per_class=0', 'projector.widths=(16, 8)', 'train.steps_per_call=1', 'data.holdout=0.3',
+)  # fmt: skip
+# Keywords of methods that a batch of 16 images needs.
+SMALLER = {'queue': 32, 'groups': 4, 'block': 16, 'prototypes': 8, 'local_widths': (8, 8), 'matches': (2, 2)}
+
+
+@functools.cache
+def small(file: Path, material: Path) -> tuple[str, ...]:
+    """Overrides that make a config cheap and keep its recipe."""
+    family, resolved = file.parts[1], config.load(str(ROOT / file))
+    fields = list(CHEAP)
+    if family == 'digits':
+        fields += [f'data.source=npz:{material}/grey.npz', 'model.widths=(4, 8)']
+    else:
+        fields.append(f'data.source=npz:{material}/tiny.npz')
+        fields += (
+            ['model.widths=(4, 8)'] if resolved.model.name == 'convnet' else ['model.width=4', 'model.stages=(1, 1)']
+        )
+    if resolved.data.image_size:
+        fields += ['data.image_size=16', 'augment.size=16', 'augment.evaluation_crop=16']
+        fields += ['augment.evaluation_resize=16'] if resolved.augment.evaluation_resize else []
+    if resolved.predictor.widths:
+        fields.append('predictor.widths=(16, 8)')
+    for name, value in {
+        'queue': 32,
+        'groups': 4,
+        'block': 16,
+        'prototypes': 8,
+        'local_widths': (8, 8),
+        'matches': (2, 2),
+    }.items():
+        if resolved.method.get(name):
+            fields.append(f'method.{name}={value}')
+    fields += [
+        f'optimizer.groups.{g}.freeze_steps=0' for g, v in resolved.optimizer.groups.items() if 'freeze_steps' in v
+    ]
+    return tuple(fields)
+
+
+@functools.cache
+def fields_of(file: Path, material: Path) -> dict[str, Any]:
+    """Every field of a small config with its value."""
+    return config.flatten(config.load(str(ROOT / file), list(small(file, material))))
+
+
+def _misspelt(word: str, r: random.Random) -> str:
+    at = r.randrange(len(word))
+    return r.choice((
+        word[:at] + word[at + 1 :], word[:at] + word[at] + word[at:], word[:at] + 'x' + word[at + 1 :], word.upper(),
+        f'{word}.x', word.rsplit('.', 1)[-1], f'.{word}', word.replace('.', '..'),
+    ))  # fmt: skip
+
+
+def typo(fields: dict[str, Any], r: random.Random) -> list[str]:
+    """A field that is none."""
+    field = r.choice(list(fields))
+    return [f'--config.{_misspelt(field, r)}={fields[field]}']
+
+
+def wrong_type(fields: dict[str, Any], r: random.Random) -> list[str]:
+    """A value of another kind."""
+    return [f'--config.{r.choice(list(fields))}={r.choice(WRONG)}']
+
+
+def extreme(fields: dict[str, Any], r: random.Random) -> list[str]:
+    """A number at the edge, or nothing."""
+    known = [f for f, v in fields.items() if not isinstance(v, (str, bool))]
+    return [f'--config.{r.choice(known)}={r.choice(EXTREMES)}']
+
+
+def scaled(fields: dict[str, Any], r: random.Random) -> list[str]:
+    """A number times some power of two: often valid."""
+    known = [f for f, v in fields.items() if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    field = r.choice(known)
+    factor = r.choice((0.25, 0.5, 2, 4))
+    value = fields[field] * factor
+    return [f'--config.{field}={round(value) if isinstance(fields[field], int) else value}']
+
+
+def swapped(fields: dict[str, Any], r: random.Random) -> list[str]:
+    """The values of two fields exchanged."""
+    one = r.choice(list(fields))
+    like = [f for f, v in fields.items() if type(v) is type(fields[one])]
+    other = r.choice(like if r.random() < 0.7 else list(fields))
+    return [f'--config.{one}={fields[other]}', f'--config.{other}={fields[one]}']
+
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    'method.name': tuple(METHODS), 'model.name': tuple(ENCODERS), 'augment.recipe': (*RECIPES, ''),
+    'optimizer.name': ('sgd', 'adamw', 'lars', 'lars_clipped', 'lars_classic', 'larc'),
+    'data.crop': ('device', 'reading'), 'data.feed': ('auto', 'resident', 'streaming'), 'data.channels': (0, 1, 3),
+    'data.image_size': (0, 1, 8, 16, 33), 'data.pad': (0, 1, 20), 'augment.size': (1, 2, 8, 16, 32),
+    'augment.mean': ('(0.5,)', '(0.1, 0.2)', '(0.5, 0.5, 0.5)', '()'),
+    'augment.std': ('(0.5,)', '(0.0,)', '(0.1, 0.1, 0.1)', '(-1.0,)'),
+    'augment.evaluation_crop': (0, 4, 16, 100), 'augment.evaluation_resize': (0, 1, 24),
+    'projector.widths': ('(8,)', '(1,)', '(16, 16, 16)', '(33,)'),
+    'predictor.widths': ('()', '(8,)', '(1,)', '(16, 16, 16)'),
+    'projector.last_norm': ('none', 'plain', 'scale', 'affine', 'iterative'), 'control': ('none', 'shuffled_pairs'),
+    'checkpoint.best': ('alignment', 'rank', 'probe_accuracy', 'lidar'), 'data.batch_size': (2, 3, 8, 17, 30),
+    'monitor.measures': ("('lidar',)", "('alpha_req', 'nesum')", '()', "('two_nn', 'lid_mle')", "('rankme', 'rankme')"),
+    'data.test_fraction': (0.01, 0.99), 'data.holdout': (0.01, 0.99), 'data.per_class': (1, 2, 4), 'data.workers': (1,),
+    'train.precision': ('float32', 'bfloat16'), 'train.steps_per_call': (2, 3, 500), 'train.epochs': (1, 1000),
+    'optimizer.schedule': ('cosine', 'constant'), 'optimizer.weight_decay_final': (0.0, 0.4, 'None'),
+    'evaluate.label_counts': ('()', '(1, 10, 100)'), 'method.queue': (0, 16, 64), 'method.groups': (1, 2, 8),
+    'model.patch': (1, 2, 4, 16), 'model.stages': ('(1,)', '(1, 1, 1, 1)', '()'), 'method.fuse_views': (True, False),
+}  # fmt: skip
+
+
+def combination(fields: dict[str, Any], r: random.Random) -> list[str]:
+    """Two to five choices that each make sense."""
+    known = [f for f in CHOICES if f in fields or (f.startswith(('model.', 'method.')) and r.random() < 0.2)]
+    return [f'--config.{f}={r.choice(CHOICES[f])}' for f in r.sample(known, r.randint(2, 5))]
+
+
+MUTATIONS: dict[str, Callable[[dict[str, Any], random.Random], list[str]]] = {
+    'field misspelt': typo,
+    'wrong type': wrong_type,
+    'extreme value': extreme,
+    'scaled value': scaled,
+    'values swapped': swapped,
+    'combination of choices': combination,
+}
+
+
+def set_in_file(file: Path, fields: dict[str, Any], folder: Path, r: random.Random) -> Path:
+    """A config file that sets fields to whatever Python can express."""
+    groups = sorted({f.rsplit('.', n)[0] for f in fields for n in (1, 2) if '.' in f})
+    lines = []
+    for _ in range(r.randint(1, 2)):
+        field = r.choice(list(fields)) if r.random() < 0.8 else r.choice(groups)
+        lines.append(f'c.{field} = {r.choice(OBJECTS)}')
+    text = (
+        f'import runpy\nfrom ml_collections import ConfigDict\nfrom selfsup.config import with_overrides\n'
+        f'def get_config():\n    c = runpy.run_path({str(ROOT / file)!r})["get_config"]()\n'
+        f'    c = with_overrides(c, {list(small(file, folder.parent))!r})\n'
+        f'    with c.unlocked(), c.ignore_type():\n' + ''.join(f'        {line}\n' for line in lines) + '    return c\n'
+    )
+    out = folder / 'set.py'
+    out.write_text(text)
+    return out
+
+
+def damaged_file(file: Path, folder: Path, r: random.Random) -> Path:
+    """The file's text, broken."""
+    out = folder / 'damaged.py'
+    out.write_bytes(
+        r.choice(DAMAGES)((ROOT / file).read_text(), r).encode('utf-8' if r.random() < 0.7 else 'latin1', 'replace')
+    )
+    return out
+
+
+def valid_lines(m: Path, out: Path) -> dict[str, list[str]]:
+    """A cheap valid command line of each command."""
+    return {
+        'train': [f'--config={ROOT}/experiments/digits/vicreg.py', f'--workdir={out}/run'],
+        'evaluate': [f'--workdir={m}/run', '--only=ranks', f'--out={out}/a.json', '--step=newest', '--data=own'],
+        'evaluate features': ['--features', f'{m}/train.npz', f'{m}/test.npz', '--only=ranks,clustering',
+                              f'--out={out}/a.json'],
+        'embed': [f'--workdir={m}/run', f'--out={out}/features.npz', '--data=own', '--step=newest'],
+        'select': [f'{m}/run', f'{m}/other', '--by=rankme', '--judge=linear', '--alarm=on'],
+        'pack': [f'--data=folder:{m}/images', f'--out={out}/packed', '--short-side=8', '--quality=90',
+                 '--on-corrupt=stop'],
+        'convert': [f'--from={m}/encoder', f'--to={out}/encoder', '--names=timm', '--stem=auto', '--heads=0',
+                    '--image-size=0', '--mean=0.5,0.5,0.5', '--std=0.2,0.2,0.2', '--origin=auto'],
+    }  # fmt: skip
+
+
+ADDED = ('--config.seed=1', '--dry-run', '--host-devices=1', '--step=4', '--zzz', '--config.', '--=', '--')
+
+
+def mutated_line(line: list[str], material: Path, r: random.Random) -> list[str]:
+    """A command line with one or two faults."""
+    line = list(line)
+    places = [str(p) for p in sorted(material.iterdir())]
+    sources = [f'{k}:{p}' for k in ('npz', 'folder', 'shards', 'tfds') for p in places]
+    values = (
+        *BAD_PATHS,
+        *EXTREMES,
+        *WRONG,
+        *places,
+        *sources,
+        'digits',
+        'stop',
+        'skip',
+        'off',
+        'all',
+        'knn,',
+        ',',
+        'newest',
+    )
+    for _ in range(r.choice((1, 1, 2))):
+        at = r.randrange(len(line)) if line else 0
+        word = line[at] if line else ''
+        name, value = word.partition('=')[0], r.choice(values)
+        line[at : at + 1] = r.choice((
+            [], [_misspelt(word, r) if word else '-'], [name], [f'{name}={value}'], [f'{name}={value}'],
+            [f'{name}={value}'], [word, word], [word, value], [name, value], [word, '--help'], [word, r.choice(ADDED)],
+        ))  # fmt: skip
+    return line
+
+
+def trial(seed: int, number: int, material: Path, folder: Path, *, cheap: bool = False) -> Outcome:
+    """One mutation, tried in a folder of its own below the material; if cheap, of `train` and never really run."""
+    r = random.Random(f'configs {seed} {number}')
+    file = FILES[number % len(FILES)]
+    apart = number % 50 == 7
+    if r.random() < 0.3 and not cheap:
+        name, line = r.choice(list(valid_lines(material, folder).items()))
+        command, line = name.split()[0], mutated_line(line, material, r)
+        kind, real = f'command line of {command}', command != 'train'
+        apart = apart and command != 'train'
+    else:
+        command, real = 'train', r.random() < 0.04
+        fields = fields_of(file, material)
+        kind = r.choice([*MUTATIONS, *MUTATIONS, 'set in a file', 'config file damaged'])
+        line = [f'--config={ROOT / file}', f'--workdir={folder}/run', *(f'--config.{o}' for o in small(file, material))]
+        if kind in MUTATIONS:
+            line += MUTATIONS[kind](fields, r)
+            apart = apart and kind in ('field misspelt', 'wrong type')
+        else:
+            made = (
+                damaged_file(file, folder, r) if kind == 'config file damaged' else set_in_file(file, fields, folder, r)
+            )
+            line[0] = f'--config={made}'
+        # What is really run must be short.
+        real = real and not any(word in ' '.join(line[-3:]) for word in ('epochs', 'resnet', 'vit'))
+    reproduce = f'python -m selfsup.{command} {" ".join(map(repr, line))}'
+    if (real or apart) and not cheap:
+        verdict, sentence = attempt(command, line, apart=apart)
+    else:
+        with building_only():
+            verdict, sentence = attempt(command, line)
+    return Outcome(kind, verdict, sentence, reproduce)
+
+
+def every_base(material: Path) -> list[str]:
+    """Configs that do not build when made small: none, or the mutations would mean nothing."""
+    bad = []
+    for file in FILES:
+        try:
+            with building_only():
+                line = [
+                    f'--config={ROOT / file}',
+                    '--workdir=unused',
+                    *(f'--config.{o}' for o in small(file, material)),
+                ]
+                verdict, sentence = attempt('train', line)
+        except UserError as error:
+            verdict, sentence = 'refused', str(error)
+        if verdict != 'ran':
+            bad.append(f'{file}: {sentence}')
+    return bad

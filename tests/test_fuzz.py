@@ -1,0 +1,67 @@
+"""A small part of benchmarks/fuzz.py in the quick suite, and the whole of it in the slow one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT / 'benchmarks'))
+
+import fuzz_configs  # noqa: E402
+import fuzz_files  # noqa: E402
+import fuzz_outcome  # noqa: E402
+from selfsup.errors import UserError  # noqa: E402
+
+
+@pytest.fixture(scope='module')
+def material(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('material')
+    fuzz_files.make_data(folder)
+    return folder
+
+
+@pytest.mark.parametrize('number', range(16))
+def test_mutated_configs_build_or_end_in_a_sentence(number, material, own_checks):
+    folder = material / f'configs{number}'
+    folder.mkdir()
+    outcome = fuzz_configs.trial(1, number * len(fuzz_configs.FILES) + 30, material, folder, cheap=True)
+    assert outcome.verdict in fuzz_outcome.GOOD, outcome
+
+
+@pytest.mark.parametrize('kind', ['list of classes', 'features'])
+@pytest.mark.parametrize('number', range(8))
+def test_damaged_files_are_read_or_end_in_a_sentence(number, kind, material, tmp_path):
+    outcome = fuzz_files.trial(1, number, material, tmp_path, kind)
+    assert outcome.verdict in fuzz_outcome.GOOD, outcome
+
+
+def test_the_judge_sees_what_is_wrong(tmp_path, monkeypatch):
+    ends = [
+        (KeyError('x'), 'traceback'), (SystemExit(0), 'ran'), (SystemExit(1), 'traceback'), (SystemExit(2), 'unclear'),
+        (UserError('data.source is wrong'), 'refused'), (UserError('shapes differ'), 'unclear'),
+    ]  # fmt: skip
+    for error, verdict in ends:
+
+        def fails(arguments, error=error):
+            raise error
+
+        monkeypatch.setitem(fuzz_outcome.COMMANDS, 'embed', fails)
+        assert fuzz_outcome.attempt('embed', [])[0] == verdict
+    (tmp_path / 'good').write_text('good')
+    before = fuzz_outcome.hashes(tmp_path)
+    (tmp_path / 'good').write_text('changed')
+    assert fuzz_outcome.lost(before, fuzz_outcome.hashes(tmp_path), lambda path: False) == ['good']
+    assert not fuzz_outcome.lost(before, fuzz_outcome.hashes(tmp_path), lambda path: path == 'good')
+
+
+@pytest.mark.slow
+def test_the_whole_fuzz():
+    done = subprocess.run(
+        [sys.executable, 'benchmarks/fuzz.py', '--configs=1000', '--files=200'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
