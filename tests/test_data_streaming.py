@@ -238,7 +238,10 @@ def test_colour_operations_and_normalisation_need_their_channels():
             ['augment.recipe=simclr'],
             r'augment.views.both.jitter needs 3 channels, and the images of digits\[train\] have 1',
         ),
-        (['augment.mean=(0.5, 0.5, 0.5)'], 'augment.mean has 3 entries for images of 1 channels'),
+        (
+            ['augment.mean=(0.5, 0.5, 0.5)', 'augment.std=(1, 1, 1)'],
+            'augment.mean has 3 entries for images of 1 channels',
+        ),
     ):
         with pytest.raises(UserError, match=message):
             build.build_feed(with_overrides(defaults(), overrides), source, parallel.data_mesh(1))

@@ -286,7 +286,7 @@ def test_metrics_after_the_restored_step_are_cut(tmp_path):
     writer.close()
     assert read_jsonl(tmp_path / 'metrics.jsonl') == [{'step': 2, 'loss': 1.0}, {'step': 4, 'loss': 3.0}]
     (tmp_path / 'metrics.jsonl').write_text('{"step": 2\n{"step": 4}\n')
-    with pytest.raises(UserError, match='damaged at line 1'):
+    with pytest.raises(UserError, match='line 1, is damaged'):
         read_jsonl(tmp_path / 'metrics.jsonl')
 
 
