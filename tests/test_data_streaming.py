@@ -301,7 +301,7 @@ def test_bad_packing(folder, broken, tmp_path, capsys):
         run_pack(f'data=folder:{folder}', f'out={folder}')
     with pytest.raises(UserError, match=r'\.jpg is no image that can be decoded'):
         run_pack(f'data=folder:{broken}', f'out={tmp_path / "stopped"}')
-    with pytest.raises(UserError, match='holds no packed train images'):
+    with pytest.raises(UserError, match='holds no packed images'):
         sources.open_source(f'shards:{tmp_path / "stopped"}')
     run_pack(f'data=folder:{broken}', f'out={tmp_path / "skipped"}', 'on-corrupt=skip')
     assert capsys.readouterr().out.count('skipped: ') == 2
