@@ -238,7 +238,10 @@ def test_colour_operations_and_normalisation_need_their_channels():
             ['augment.recipe=simclr'],
             r'augment.views.both.jitter needs 3 channels, and the images of digits\[train\] have 1',
         ),
-        (['augment.mean=(0.5, 0.5, 0.5)'], 'augment.mean has 3 entries for images of 1 channels'),
+        (
+            ['augment.mean=(0.5, 0.5, 0.5)', 'augment.std=(1, 1, 1)'],
+            'augment.mean has 3 entries for images of 1 channels',
+        ),
     ):
         with pytest.raises(UserError, match=message):
             build.build_feed(with_overrides(defaults(), overrides), source, parallel.data_mesh(1))
@@ -298,7 +301,7 @@ def test_bad_packing(folder, broken, tmp_path, capsys):
         run_pack(f'data=folder:{folder}', f'out={folder}')
     with pytest.raises(UserError, match=r'\.jpg is no image that can be decoded'):
         run_pack(f'data=folder:{broken}', f'out={tmp_path / "stopped"}')
-    with pytest.raises(UserError, match='holds no packed train images'):
+    with pytest.raises(UserError, match='holds no packed images'):
         sources.open_source(f'shards:{tmp_path / "stopped"}')
     run_pack(f'data=folder:{broken}', f'out={tmp_path / "skipped"}', 'on-corrupt=skip')
     assert capsys.readouterr().out.count('skipped: ') == 2

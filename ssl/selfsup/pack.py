@@ -144,6 +144,8 @@ def main(arguments: list[str]) -> int:
     parts = sources.open_source(values['data'], data_dir=values['data-dir'])
     if values['classes']:
         listing = Path(values['classes'])
+        if not listing.is_file():
+            raise UserError(f'--classes={listing}: there is no such file')
         names = read_text(listing).split()
         parts = tuple(keep_classes(part, names, str(listing)) for part in parts)
     out.mkdir(parents=True, exist_ok=True)
