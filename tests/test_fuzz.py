@@ -22,7 +22,7 @@ def material(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize('number', range(16))
+@pytest.mark.parametrize('number', range(8))
 def test_mutated_configs_build_or_end_in_a_sentence(number, material, own_checks):
     folder = material / f'configs{number}'
     folder.mkdir()
@@ -30,7 +30,7 @@ def test_mutated_configs_build_or_end_in_a_sentence(number, material, own_checks
     assert outcome.verdict in fuzz_outcome.GOOD, outcome
 
 
-@pytest.mark.parametrize('kind', ['list of classes', 'features'])
+@pytest.mark.parametrize('kind', ['list of classes', pytest.param('features', marks=pytest.mark.slow)])
 @pytest.mark.parametrize('number', range(8))
 def test_damaged_files_are_read_or_end_in_a_sentence(number, kind, material, tmp_path):
     outcome = fuzz_files.trial(1, number, material, tmp_path, kind)
