@@ -237,6 +237,14 @@ def test_launched_processes_are_told_apart_and_the_first_failure_counts(capfd):
         assert said.out == 'out 0\n' and 'process 1: err 1\n' in said.err and 'process 0' not in said.err
 
 
+def test_output_that_nobody_reads_holds_nothing_up(monkeypatch):
+    def write(text):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(sys.stderr, 'write', write)
+    assert launch.start([sys.executable, '-c', "import sys; print('err', file=sys.stderr); sys.exit(3)"], 2) == 3
+
+
 def test_a_process_that_hangs_after_another_failed_is_ended(monkeypatch):
     monkeypatch.setattr(launch, 'GRACE', 0.2)
     code = "import sys, time; sys.exit(3) if sys.argv[-2][-1] == '1' else time.sleep(60)"

@@ -125,8 +125,9 @@ def _watch(number: int, child: subprocess.Popen, ended: queue.Queue) -> None:
     """Passes on a process's standard error, and its exit code as a shell counts it."""
     with child:
         for line in child.stderr or ():
-            sys.stderr.write(f'process {number}: {line.decode(errors="replace")}')
-            sys.stderr.flush()
+            with contextlib.suppress(BrokenPipeError):  # nobody listens; the process must not wait for that
+                sys.stderr.write(f'process {number}: {line.decode(errors="replace")}')
+                sys.stderr.flush()
     code = child.returncode
     ended.put(code if code >= 0 else 128 - code)
 
