@@ -162,6 +162,9 @@ def local(tree: Any, mesh: Mesh) -> Any:
     if not several():
         return tree
     whole = jax.jit(lambda x: x, out_shardings=parallel.replicated(mesh))(tree)
+    # Nothing of all processes may be under way when another thread votes: on one device a process, only what one
+    # thread dispatches is run in its order.
+    jax.block_until_ready(whole)
     return jax.tree.map(lambda x: x.addressable_data(0), whole)
 
 
