@@ -6,15 +6,19 @@
 
 Rates are of one process on one core, in images/s. `bare` opens and decodes each file with Pillow (and OpenCV where
 it is installed) and does nothing else. `whole` is the feed's own worker on whole images (one size, no crop), `views`
-the same with two random resized crops of 224 from each full image, bicubic. `packed` is `views` on the images packed by
-selfsup.pack to a shorter side of 256, beside bare decoding of those. All are measured in turn, round by round;
-ratios are medians over rounds. CPU seconds are counted, so that a busy machine does not blur them.
+the same with two random resized crops of 224 from each full image, bicubic (data.crop=reading), and `canvas` where the
+device takes those crops (data.crop=canvas). The second table has the images packed by selfsup.pack to a shorter side
+of 256, beside bare decoding of those. All are measured in turn, round by round, in the
+environment that worker processes have; ratios are medians over rounds. CPU seconds are counted, so that a busy machine
+does not blur them.
 """
 
 import argparse
 import importlib.util
+import os
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -72,9 +76,11 @@ def opencv(source: sources.Source, numbers: range) -> Callable[[], None] | None:
     return run
 
 
-def reading(source: sources.Source, count: int, crops: Any) -> Callable[[], None]:
+def reading(source: sources.Source, count: int, crops: Any, canvas: int = 0) -> Callable[[], None]:
     """One step of a feed's worker, in this process."""
-    work = workers.Work(source.reader, source.name, len(source), source.image_shape, 0, count, (0, count), crops, 3)
+    work = workers.Work(
+        source.reader, source.name, len(source), source.image_shape, 0, count, (0, count), crops, 3, canvas=canvas
+    )
     rows = workers.Rows(work)
     step = iter(range(10**9))
     out = rows(0)  # a worker process writes into the same memory again and again
@@ -130,6 +136,8 @@ def main() -> None:
     parser.add_argument('--step-ms', type=float, default=1000.0)
     parser.add_argument('--batch', type=int, default=64)
     arguments = parser.parse_args()
+    if not os.environ.keys() >= workers.MEMORY.keys():  # read when a program starts
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**workers.MEMORY, **os.environ})
     print(f'{platform.machine()}, Pillow {Image.__version__}, Python {platform.python_version()}')
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
@@ -143,7 +151,10 @@ def main() -> None:
         crops = draws.crops(VIEWS)
         few = min(count, len(same))
         rates = measure({'bare': bare(same, range(few)), 'whole': reading(same, few, ())}, few, arguments.rounds)
-        runs = {'bare': bare(source, range(count)), 'views': reading(source, count, crops)}
+        runs = {
+            'bare': bare(source, range(count)), 'views': reading(source, count, crops),
+            'canvas': reading(source, count, crops, 512),
+        }  # fmt: skip
         if opencv(source, range(count)):
             runs['bare, OpenCV'] = opencv(source, range(count))
         print(f'\nfolder, {sizes[1]} and alike')
@@ -153,7 +164,10 @@ def main() -> None:
         pack.main([f'--data={arguments.data or f"folder:{root}/made"}', f'--out={root / "packed"}'])
         packed = sources.open_source(f'shards:{root / "packed"}')[0]
         print('\npacked to a shorter side of 256')
-        runs = {'bare': bare(packed, range(count)), 'views': reading(packed, count, crops)}
+        runs = {
+            'bare': bare(packed, range(count)), 'views': reading(packed, count, crops),
+            'canvas': reading(packed, count, crops, 384),
+        }  # fmt: skip
         table(measure(runs, count, arguments.rounds), 'bare')
         print(
             f'\nthe feed: two views of 224 from packed images, batch {arguments.batch}, {arguments.step_ms:g} ms a step'

@@ -97,28 +97,37 @@ def test_boxes_are_those_of_the_step(shape):
             np.testing.assert_array_equal(boxes, theirs[view])
 
 
-def open_feed(folder, number=0, on_corrupt='stop'):
+def open_feed(folder, number=0, on_corrupt='stop', canvas=0):
     source = sources.fitted(sources.open_source(f'folder:{folder}')[0], image_size=16, channels=3).heeding(on_corrupt)
     options = {'seed': 5, 'batch_size': 8, 'mesh': parallel.data_mesh(2), 'crops': draws.crops(VIEWS), 'channels': 3}
-    return source, feeds.make_feed('streaming', source, **options, workers=number)
+    return source, feeds.make_feed('streaming', source, **options, workers=number, canvas=canvas)
 
 
+# In steps of 8 bits. Pillow rounds after each axis, and Pillow 13 cuts the cubic kernel's overshoot in another order;
+# a canvas is cropped by the very products of the device's own crops, of another length.
+FAR_FROM_DEVICE = {0: (6, 1.01), 64: (1e-3, 1e-3)}
+
+
+@pytest.mark.parametrize('canvas', [0, 64])
 @pytest.mark.parametrize('number', [0, 3])
-def test_crops_on_reading_are_the_devices_crops(folder, number, tmp_path):
+def test_crops_on_reading_are_the_devices_crops(folder, number, canvas, tmp_path):
     for file in (folder / 'train').rglob('*.jpg'):  # another format, since a JPEG may be decoded at a lower scale
         (tmp_path / file.parent.name).mkdir(exist_ok=True)
         with Image.open(file) as picture:
             picture.crop((0, 0, 48, 40)).save(tmp_path / file.parent.name / f'{file.stem}.png')
-    source, feed = open_feed(tmp_path, number)
+    source, feed = open_feed(tmp_path, number, canvas=canvas)
     make = jax.jit(augment.make_views(VIEWS, mean=(0.0,), std=(1.0,)))
     for step in (0, 1, 6):
         data, indices = feed(step, 1)
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(5), step), 0)
-        views, params = make(key, jax.tree.map(lambda x: x[0], data['image']), jnp.arange(8))
+        images = jax.tree.map(lambda x: x[0], data['image'])
+        views, params = make(key, images, jnp.arange(8))
+        if canvas:  # no crop sees it outside its image
+            images['canvas'] = images['canvas'].at[:, 40:].set(255).at[:, :, 48:].set(77)
+            jax.tree.map(np.testing.assert_array_equal, views, make(key, images, jnp.arange(8))[0])
         full = np.stack([source.reader.inner.array(index) for index in np.asarray(indices)[0]])
         expected, drawn = make(key, full, jnp.arange(8))
-        # Pillow rounds after each axis, and Pillow 13 cuts the cubic kernel's overshoot in another order.
-        for ours, theirs, a, b, far in zip(views, expected, params, drawn, (6, 1.01), strict=True):
+        for ours, theirs, a, b, far in zip(views, expected, params, drawn, FAR_FROM_DEVICE[canvas], strict=True):
             jax.tree.map(np.testing.assert_array_equal, a, b)
             assert np.abs(np.asarray(ours) - np.asarray(theirs)).max() < far / 255
     feed.close()
@@ -133,6 +142,24 @@ def test_a_large_jpeg_is_decoded_smaller(tmp_path):
         assert opened.size == (60, 50)  # an eighth: 200 pixels are 25 then, and 12 are needed
     expected = np.asarray(picture.crop((80, 40, 320, 240)).resize((12, 12), Image.Resampling.BILINEAR), float)
     assert np.abs(small - expected).mean() < 4
+
+
+@pytest.mark.parametrize(('kind', 'size'), [('jpg', (480, 400)), ('png', (480, 400)), ('jpg', (40, 480))])
+def test_images_larger_than_the_canvas_are_reduced_with_their_boxes(kind, size, tmp_path):
+    picture = photograph(np.random.default_rng(1), size[1], size[0])
+    picture.save(tmp_path / f'large.{kind}', quality=95)
+    whole = (0, 0, size[1], size[0])
+    with Image.open(tmp_path / f'large.{kind}') as opened:
+        image, boxes = workers.uncut(opened, 'large', [whole, (200, 10, 100, 20), (size[1] - 1, 0, 1, 1)], 100, 3)
+    assert max(image.shape[:2]) == 100 and image.shape == (*(round(s * 100 / max(size)) for s in size[::-1]), 3)
+    np.testing.assert_allclose(boxes[0], (0, 0, *image.shape[:2]))
+    share = np.array(image.shape[:2]) / size[::-1]
+    np.testing.assert_allclose(boxes[1], (200 * share[0], 10 * share[1], 100 * share[0], 20 * share[1]))
+    top, left, height, width = boxes[2]
+    assert (height, width) == (1, 1) and left >= 0 and top + height <= image.shape[0]
+    expected = np.asarray(picture.resize(image.shape[1::-1], Image.Resampling.BICUBIC), float)
+    assert np.abs(image - expected).mean() < 4
+    assert np.isfinite(augment.crop_and_resize(jnp.asarray(image), jnp.array(boxes[2]), 8)).all()
 
 
 def test_workers_do_not_import_jax(folder, tmp_path):
@@ -216,7 +243,7 @@ def test_mixed_channels_are_refused(tmp_path):
         feed.close()
 
 
-@pytest.mark.parametrize('where', ['device', 'reading'])
+@pytest.mark.parametrize('where', ['device', 'reading', 'canvas'])
 def test_a_config_trains_on_crops_of_the_full_image(folder, where):
     config = defaults()
     config.data.source, config.data.image_size, config.data.channels = f'folder:{folder}', 20, 3
@@ -226,8 +253,15 @@ def test_a_config_trains_on_crops_of_the_full_image(folder, where):
     feed = build.build_feed(config, data.train, parallel.data_mesh(2))
     rows, _ = feed(0, 2)
     shapes = [x.shape for x in jax.tree.leaves(rows['image'])]
-    whole, parts = [(2, 8, 20, 20, 3)], [(2, 8, 4), (2, 8, 4), (2, 8, 16, 16, 3), (2, 8, 12, 12, 3)]
-    assert shapes == (whole if where == 'device' else parts)
+    boxes = [(2, 8, 4), (2, 8, 4)]
+    assert (
+        shapes
+        == {
+            'device': [(2, 8, 20, 20, 3)],
+            'reading': [*boxes, (2, 8, 16, 16, 3), (2, 8, 12, 12, 3)],
+            'canvas': [*boxes, (2, 8, 512, 512, 3)],
+        }[where]
+    )
     feed.close()
 
 

@@ -73,9 +73,11 @@ def defaults() -> ConfigDict:
     c.data.pad = 0  # zero border, in pixels, around every image
     c.data.feed = 'auto'  # 'resident' (all images on the device), 'streaming', or 'auto' by size
     c.data.workers = 0  # processes that decode for the streaming feed; 0 uses threads
-    # Where the views' random crops are taken: on the 'device', from the image at data.image_size, or on
-    # 'reading', from the full image as the papers do (streaming feed; image_size is then evaluation's).
+    # Where the views' random crops are taken: on the 'device', from the image at data.image_size; on 'reading', from
+    # the full image as the papers do; or 'canvas', from the full image, but on the device: readers only decode, and
+    # hand each image on in a square of data.canvas pixels (the last two: streaming feed; image_size is evaluation's).
     c.data.crop = 'device'
+    c.data.canvas = 512  # longer images are reduced to it
     c.data.on_corrupt = 'stop'  # an image that cannot be decoded: 'stop', or 'skip' to take the next one
 
     c.augment = ConfigDict()

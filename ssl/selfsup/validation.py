@@ -14,6 +14,7 @@ MOST = {
     'augment.evaluation_crop': 8192,
     'augment.evaluation_resize': 8192,
     'augment.size': 8192,
+    'data.canvas': 8192,
     'data.image_size': 8192,
     'data.pad': 8192,
     'data.workers': 256,
@@ -171,9 +172,10 @@ def validate(config: ConfigDict) -> None:
 
     check_known(config)
     _require(config.control in CONTROLS, f'control={config.control!r} is unknown{nearest(config.control, CONTROLS)}')
-    for field in ('data.batch_size', 'train.epochs', 'train.log_every', 'monitor.every_epochs', 'checkpoint.keep',
-                  'monitor.max_samples', 'checkpoint.every_epochs', 'evaluate.batch_size', 'evaluate.neighbours',
-                  'evaluate.label_draws', 'train.microbatches', 'train.batch_norm_groups'):  # fmt: skip
+    for field in ('data.batch_size', 'data.canvas', 'train.epochs', 'train.log_every', 'monitor.every_epochs',
+                  'checkpoint.keep', 'monitor.max_samples', 'checkpoint.every_epochs', 'evaluate.batch_size',
+                  'evaluate.neighbours', 'evaluate.label_draws', 'train.microbatches',
+                  'train.batch_norm_groups'):  # fmt: skip
         _require(value_at(config, field) >= 1, f'{field} must be at least 1, not {value_at(config, field)}')
     for field in ('data.per_class', 'data.image_size', 'data.pad', 'data.workers', 'optimizer.weight_decay',
                   'optimizer.warmup_epochs', 'optimizer.warmup_start', 'optimizer.final_share',
@@ -198,7 +200,7 @@ def validate(config: ConfigDict) -> None:
     _require(config.data.batch_size >= 2, 'data.batch_size must be at least 2: statistics need two examples')
     for field, choices in (
         ('data.feed', ('auto', 'resident', 'streaming')),
-        ('data.crop', ('device', 'reading')),
+        ('data.crop', ('device', 'reading', 'canvas')),
         ('data.on_corrupt', ('stop', 'skip')),
         ('data.channels', (0, 1, 3)),
         ('train.precision', ('float32', 'bfloat16')),

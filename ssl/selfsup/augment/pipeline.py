@@ -148,19 +148,21 @@ def check_spec(name: str, spec: dict[str, Any]) -> None:
 
 
 def make_view(spec: dict[str, Any]) -> Callable[..., tuple[Array, dict[str, Any]]]:
-    """The function `(key, image, box=None) -> (view, sampled parameters)` of a specification.
+    """The function `(key, image, box=None, cropped=True) -> (view, sampled parameters)` of a specification.
 
     Each operation has the key `fold_in(key, its number in STREAMS)`, so adding or dropping one leaves
     the others' draws as they were. The image is `[height, width, channels]`, uint8 or in [0, 1]. Where
-    `box` is given, the image was cropped to it and resized already (by the worker that decoded it), and
-    only the flip of the crop is left to do.
+    `box` is given, the worker that decoded the image drew it; with `cropped` it has also cropped the image to it and
+    resized it, and only the flip is left to do.
 
     The parameters are `box` (crop, in pixels), `flip`, and under the name of each other operation what
     its function reports: for methods that match or predict transformations. Inside `jit` those that
     nobody reads cost nothing.
     """
 
-    def view(key: PRNGKeyArray, image: Array, box: Array | None = None) -> tuple[Array, dict[str, Any]]:
+    def view(
+        key: PRNGKeyArray, image: Array, box: Array | None = None, cropped: bool = True
+    ) -> tuple[Array, dict[str, Any]]:
         image = to_float(image)
         keys = {name: jax.random.fold_in(key, number) for name, number in STREAMS.items() if name in spec}
         height, width, channels = image.shape
@@ -169,10 +171,12 @@ def make_view(spec: dict[str, Any]) -> Callable[..., tuple[Array, dict[str, Any]
                 if name in spec:
                     raise ValueError(f'{name} needs images of 3 channels, and these have {channels}')
         flip = jax.random.bernoulli(keys['flip'], spec['flip']) if 'flip' in spec else jnp.asarray(False)
-        if 'crop' in spec and box is None:
+        if 'crop' in spec and (box is None or not cropped):
             crop = dict(spec['crop'])
             method = crop.pop('method', 'bilinear')
-            box = geometry.sample_crop(keys['crop'], height, width, **crop).astype(image.dtype)
+            if box is None:
+                box = geometry.sample_crop(keys['crop'], height, width, **crop)
+            box = box.astype(image.dtype)
             image = geometry.crop_and_resize(image, box, spec['size'], flip=flip, method=method)
         elif 'flip' in spec:
             image = jnp.where(flip, image[:, ::-1], image)
@@ -215,7 +219,8 @@ def make_views(
       each example's position in the global batch, and, per view, which row it is drawn from (None:
       the example's own row). Example i's view v has the key
       `fold_in(fold_in(key, positions[i]), v)`, so it depends on nothing but step, position and view.
-      Where workers have cropped already, the images are `{'crops': one array per view, 'boxes': likewise}`.
+      Where workers have cropped already, the images are `{'crops': one array per view, 'boxes': likewise}`, and
+      where they drew the boxes alone `{'canvas': one array, 'boxes': one per view}`.
     """
     functions = [make_view(spec) for spec in expand(specs)]
 
@@ -225,10 +230,17 @@ def make_views(
         keys = jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
         out, sampled = [], []
         for number, function in enumerate(functions):
-            rows = (images['crops'][number], images['boxes'][number]) if isinstance(images, dict) else (images,)
+            rows, cropped = (images,), True
+            if isinstance(images, dict):
+                cropped = 'crops' in images
+                rows = (images['crops'][number] if cropped else images['canvas'], images['boxes'][number])
             if sources is not None and sources[number] is not None:
                 rows = tuple(x[sources[number]] for x in rows)
-            image, params = jax.vmap(lambda k, *x, f=function, n=number: f(jax.random.fold_in(k, n), *x))(keys, *rows)
+
+            def one(k: PRNGKeyArray, *row: Array, f: Callable = function, n: int = number, done: bool = cropped) -> Any:
+                return f(jax.random.fold_in(k, n), *row, cropped=done)
+
+            image, params = jax.vmap(one)(keys, *rows)
             out.append(normalise(image, mean, std))
             sampled.append(params)
         return tuple(out), tuple(sampled)

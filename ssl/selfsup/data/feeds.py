@@ -67,7 +67,9 @@ class Streaming:
     and resuming needs no iterator state.
 
     With `crops` the readers take every view's random crop from the full image, with the boxes that the
-    step would draw; `image` is then `{'crops': one array a view, 'boxes': likewise}`.
+    step would draw; `image` is then `{'crops': one array a view, 'boxes': likewise}`. With a `canvas` beside them
+    the step takes the crops: `image` is `{'canvas': [..., canvas, canvas, channels], 'boxes': one array a view}`,
+    every image in the upper left corner, whole.
     """
 
     resident = False
@@ -82,6 +84,7 @@ class Streaming:
         workers: int = 0,
         crops: Sequence[Crop] = (),
         channels: int = 0,
+        canvas: int = 0,
     ):
         self.source, self.mesh = source, mesh
         self.waited = 0.0
@@ -89,10 +92,12 @@ class Streaming:
         process, processes = jax.process_index(), jax.process_count()
         rows = (process * batch_size // processes, (process + 1) * batch_size // processes)
         shape, heed = source.image_shape, source.on_corrupt
-        work = Work(source.reader, source.name, len(source), shape, seed, batch_size, rows, crops, channels, heed)
+        work = Work(
+            source.reader, source.name, len(source), shape, seed, batch_size, rows, crops, channels, heed, canvas
+        )
         self._read = Processes(work, workers) if workers else Threads(work)
         self._told: dict[int, str] = {}
-        self._views = len(crops)
+        self._views, self._canvas = len(crops), canvas
 
     @property
     def skipped(self) -> dict[int, str]:
@@ -114,10 +119,13 @@ class Streaming:
             batch['label'] = self.source.labels[batch['used']]
             if self._views:
                 batch.update({f'box{view}': batch['boxes'][:, view] for view in range(self._views)})
-        image: Any = put('image') if not self._views else {
-            'crops': [put(f'crop{view}') for view in range(self._views)],
-            'boxes': [put(f'box{view}') for view in range(self._views)],
-        }  # fmt: skip
+        image: Any = put('image') if self._canvas or not self._views else None
+        if self._views:
+            boxes = [put(f'box{view}') for view in range(self._views)]
+            cuts = (
+                {'crops': [put(f'crop{view}') for view in range(self._views)]} if image is None else {'canvas': image}
+            )
+            image = {**cuts, 'boxes': boxes}
         found = {'image': image, 'label': put('label')}, put('index')
         self.waited += time.perf_counter() - started
         return found
@@ -143,6 +151,7 @@ def make_feed(
     workers: int = 0,
     crops: Sequence[Crop] = (),
     channels: int = 0,
+    canvas: int = 0,
 ) -> Resident | Streaming:
     """The feed of a config: 'resident', 'streaming', or 'auto' by the size of the set; see the two classes."""
     if len(source) < batch_size:
@@ -162,11 +171,12 @@ def make_feed(
             + ', '.join(str(shares[number]) for number in sorted(shares))
         )
     if crops and kind == 'resident':
-        raise UserError('data.crop=reading needs data.feed=streaming: resident images are cropped on the device')
+        way = 'canvas' if canvas else 'reading'
+        raise UserError(f'data.crop={way} needs data.feed=streaming: resident images have one size already')
     if kind == 'auto':
         size = len(source) * math.prod(source.image_shape)
         kind = 'resident' if not crops and size <= RESIDENT_LIMIT else 'streaming'
     common: dict[str, Any] = {'seed': seed, 'batch_size': batch_size, 'mesh': mesh}
     if kind == 'resident':
         return Resident(source, **common)
-    return Streaming(source, **common, workers=workers, crops=crops, channels=channels)
+    return Streaming(source, **common, workers=workers, crops=crops, channels=channels, canvas=canvas)

@@ -33,6 +33,12 @@ from .sources import readable
 
 _METHODS = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}
 _AHEAD = 2  # steps that each worker may be ahead
+# A decoded image is larger than what malloc keeps, so each would begin with fresh pages, at a tenth of its decoding.
+MEMORY = {
+    'MALLOC_MMAP_THRESHOLD_': str(2**25),
+    'MALLOC_TRIM_THRESHOLD_': str(2**28),
+    'PILLOW_BLOCKS_MAX': '8',
+}
 Batch = dict[str, Any]
 
 
@@ -45,7 +51,8 @@ class Work:
       count, shape: number of images, and the shape of the first, which all have unless they are cropped.
       seed, batch_size: of the run; the batch is global.
       rows: which rows of every batch, first and one past the last.
-      crops: the crop of each view, taken on reading; empty gives the whole image.
+      crops: the crop of each view, whose box is drawn on reading; empty gives the whole image.
+      canvas: 0 cuts the views out; else the image is handed on with the boxes, in the corner of a square of this side.
       channels: 1 or 3 converts, 0 takes what the first image has.
       on_corrupt: 'stop' or 'skip', see :func:`.sources.readable`.
     """
@@ -60,6 +67,7 @@ class Work:
     crops: Sequence[draws.Crop] = ()
     channels: int = 0
     on_corrupt: str = 'stop'
+    canvas: int = 0
 
 
 def cut(picture: Image.Image, name: str, boxes: list[tuple], crops: Sequence[draws.Crop], channels: int) -> list:
@@ -87,6 +95,30 @@ def cut(picture: Image.Image, name: str, boxes: list[tuple], crops: Sequence[dra
     return views
 
 
+def uncut(picture: Image.Image, name: str, boxes: list[tuple], canvas: int, channels: int) -> tuple[np.ndarray, list]:
+    """The picture, no longer than `canvas` pixels, as uint8 `[height, width, channels]`, and the boxes in its pixels.
+
+    A longer one is reduced to that length (bicubic), of a JPEG by the decoder as far as a power of two will do.
+    """
+    full = picture.size
+    if max(full) > canvas and picture.format == 'JPEG':
+        width, height = (max(1, side * canvas // max(full)) for side in full)
+        picture.draft(None, (width, height))
+    small = decoded(picture, name, channels)
+    if max(small.size) > canvas:
+        small.thumbnail((canvas, canvas), Image.Resampling.BICUBIC)
+    (across, down), limits = (small.size[0] / full[0], small.size[1] / full[1]), (small.size[1], small.size[0])
+    found = []
+    for top, left, height, width in boxes:
+        # At least one pixel, which may be more than the box: a view of none could not be resampled.
+        sides = max(height * down, 1.0), max(width * across, 1.0)
+        start = (
+            min(at, limit - side) for at, limit, side in zip((top * down, left * across), limits, sides, strict=True)
+        )
+        found.append((*start, *sides))
+    return as_array(small), found
+
+
 Layout = dict[str, tuple[tuple[int, ...], str]]
 
 
@@ -98,6 +130,8 @@ def layout(work: Work) -> Layout:
         return {**shapes, 'image': ((rows, *work.shape), '|u1')}
     shapes['boxes'] = ((rows, len(work.crops), 4), '<f4')
     channels = work.channels or work.shape[-1]
+    if work.canvas:
+        return {**shapes, 'image': ((rows, work.canvas, work.canvas, channels), '|u1')}
     for view, crop in enumerate(work.crops):
         shapes[f'crop{view}'] = ((rows, crop.size, crop.size, channels), '|u1')
     return shapes
@@ -118,6 +152,9 @@ class Rows:
             width, height = picture.size
             boxes = [draws.box(d, row, height, width, c) for d, c in zip(drawn, work.crops, strict=True)]
             name = getattr(picture, 'filename', '') or f'{work.name} number {index}'
+            if work.canvas:
+                image, boxes = uncut(picture, str(name), boxes, work.canvas, work.channels)
+                return {'image': image, 'boxes': np.array(boxes)}
             views = cut(picture, str(name), boxes, work.crops, work.channels)
         return {f'crop{number}': view for number, view in enumerate(views)} | {'boxes': np.array(boxes)}
 
@@ -131,7 +168,8 @@ class Rows:
 
         Returns:
           `index` and `used` (the same but where a corrupt image is replaced) `[rows]`; and `image`
-          `[rows, height, width, channels]`, or the views `crop0` … and their `boxes` `[rows, views, 4]`.
+          `[rows, height, width, channels]`, or the views `crop0` … and their `boxes` `[rows, views, 4]`; or,
+          on a canvas, `image` and `boxes`. Outside its image a canvas holds what was there: no crop sees it.
         """
         work = self.work
         first, last = work.rows
@@ -146,13 +184,16 @@ class Rows:
             at, found = readable(int(out['index'][row]), work.count, look, work.on_corrupt, self.skipped)
             out['used'][row] = at
             for name, array in found.items():
-                if array.shape != out[name].shape[1:]:
+                place = out[name][row]
+                if work.canvas and name == 'image':
+                    place = place[: array.shape[0], : array.shape[1]]
+                if array.shape != place.shape:
                     raise UserError(
                         f'{work.name} cannot be batched: number {at} is {list(array.shape)} and the first image '
                         f'{list(out[name].shape[1:])}; set data.image_size (and data.channels) to bring its images '
                         f'to one shape'
                     )
-                out[name][row] = array
+                place[...] = array
 
         numbers = range(last - first)
         list(self._pool.map(one, numbers) if self._pool else map(one, numbers))
@@ -240,7 +281,7 @@ class _Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=(file.fileno(),),
-                env={**os.environ, 'PYTHONPATH': paths},
+                env={**MEMORY, **os.environ, 'PYTHONPATH': paths},
                 start_new_session=True,  # Ctrl-C is for the run, which ends its workers by closing their pipe
             )
         # Also when nobody closes the feed: a worker must not outlive it.

@@ -163,6 +163,9 @@ def build_feed(config: ConfigDict, source: sources.Source, mesh: Any) -> Any:
     """The feed of the training step."""
     c = config.data
     _check_channels(config, source)
-    common = {'seed': config.seed, 'batch_size': c.batch_size, 'mesh': mesh}
-    crops = draws.crops(config.augment.views.to_dict()) if c.crop == 'reading' else ()
-    return feeds.make_feed(c.feed, source, **common, workers=c.workers, crops=crops, channels=c.channels)
+    common: dict[str, Any] = {'seed': config.seed, 'batch_size': c.batch_size, 'mesh': mesh}
+    if c.crop != 'device':
+        common['crops'] = draws.crops(config.augment.views.to_dict())
+    if c.crop == 'canvas':
+        common['canvas'] = c.canvas
+    return feeds.make_feed(c.feed, source, **common, workers=c.workers, channels=c.channels)
