@@ -1,12 +1,14 @@
 """Runs killed (SIGKILL) at random moments and started again: are their results those of runs left alone?
 
     python benchmarks/kill.py --kills=50
+    python benchmarks/kill.py --kills=50 --signal=TERM      # asked to leave, as a scheduler does: how soon do they?
 
 Small networks on digits, one run after another over methods with every kind of state (queue, momentum network,
 prototypes, memory of clusters) and both ways of feeding data, with augmentation on and a checkpoint at every
 fourth step. Each attempt is killed after a time drawn uniformly from the length of an uninterrupted attempt,
 so kills fall into start, compilation, training, writing of checkpoints, evaluation and report. A run is equal if
 every number of its last checkpoint and every byte of `metrics.jsonl` and `results.json` is that of the run left alone.
+A run asked to leave must do so with exit code 75 (or as the signal itself has it, before the run began to listen).
 """
 
 import argparse
@@ -14,6 +16,7 @@ import collections
 import os
 import random
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -45,21 +48,23 @@ def command(method: str, overrides: tuple[str, ...], workdir: Path) -> list[str]
     return [sys.executable, '-m', 'selfsup.train', f'--config={config}', f'--workdir={workdir}', *fields]
 
 
-def attempt(arguments: list[str], delay: float | None) -> tuple[bool, str]:
-    """One process, killed after `delay` seconds: whether it ended by itself, and what it was doing at the end."""
+def attempt(arguments: list[str], delay: float | None, what: int = signal.SIGKILL) -> tuple[bool, str, float]:
+    """One process, sent a signal after `delay` seconds: whether it ended by itself, its output, and how soon it left."""
+    left = 0.0
     with tempfile.TemporaryFile('w+') as log:
         process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         try:
             code = process.wait(delay)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            code = None
+            started = time.monotonic()
+            os.killpg(process.pid, what)
+            code, left = process.wait(), time.monotonic() - started
+            code = None if code in (75, -what) else code
         log.seek(0)
         text = log.read()
     if code:
         raise SystemExit(f'a run ended with code {code}:\n{text}')
-    return code == 0, text
+    return code == 0, text, left
 
 
 def phase(text: str, workdir: Path) -> str:
@@ -92,9 +97,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--kills', type=int, default=50)
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--signal', choices=('KILL', 'TERM', 'INT'), default='KILL')
     options = parser.parse_args()
+    what = getattr(signal, f'SIG{options.signal}')
     dice, killed, phases = random.Random(options.seed), 0, collections.Counter()
-    equal, harmless, lines = 0, 0, []
+    equal, harmless, lines, times = 0, 0, [], collections.defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         whole: dict[str, tuple[float, dict[str, Any]]] = {}
         while killed < options.kills:
@@ -113,11 +120,12 @@ def main() -> int:
             workdir, kills = Path(folder) / method / f'killed{number}', 0
             while True:
                 delay = dice.uniform(0, length) if killed + kills < options.kills else None
-                ended, text = attempt(command(method, overrides, workdir), delay)
+                ended, text, left = attempt(command(method, overrides, workdir), delay, what)
                 if ended:
                     break
                 kills += 1
                 phases[phase(text, workdir)] += 1
+                times[phase(text, workdir)].append(left)
             found = contents(workdir)
             different = [name for name in wanted if found.get(name) != wanted[name]]
             killed += kills
@@ -125,6 +133,11 @@ def main() -> int:
             lines.append(f'{method}, {kills} kills: {"equal" if not different else f"differs in {different[:3]}"}')
             print(lines[-1], flush=True)
     print('kills during: ' + ', '.join(f'{name} {count}' for name, count in phases.most_common()))
+    if options.signal != 'KILL':
+        for name, seconds in times.items():
+            print(
+                f'left during {name} after {statistics.median(seconds):.1f} s (median), {max(seconds):.1f} s (longest)'
+            )
     print(f'{harmless} of {killed} kills left no trace; {equal} of {len(lines)} runs equal to the bit')
     return 0 if harmless == killed else 1
 

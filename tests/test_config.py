@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import small
+from ml_collections import ConfigDict
 from selfsup import cli, config
 from selfsup.errors import UserError, command, nearest
 
@@ -205,3 +206,13 @@ def test_a_config_saved_before_a_field_existed_gets_its_default():
     saved = json.loads(config.to_json(config.load(FILE)))
     del saved['monitor']['patience'], saved['init_from']
     assert config.identity(config.from_dict(saved)) == config.identity(config.load(FILE))
+
+
+@pytest.mark.parametrize('field', ['method.name', 'model.name', 'augment.recipe', 'control', 'optimizer.name'])
+def test_a_group_in_the_place_of_a_name_is_refused(field):
+    c = config.defaults()
+    group, _, name = field.rpartition('.')
+    with c.ignore_type():
+        (c[group] if group else c)[name] = ConfigDict({'a': 1})
+    with pytest.raises(UserError, match=field):
+        config.with_overrides(c, [])

@@ -419,3 +419,21 @@ def test_damaged_numbers_of_a_checkpoint_are_emptied(text, tmp_path, capsys):
     file.write_text(text)
     Checkpoints(tmp_path, best='alignment').close()
     assert file.read_text() == '{}' and f'warning: {file}' in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_another_layout_says_how_it_differs(tmp_path):
+    """What an older version of the program left, or a changed network: the arrays are named."""
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(3, {'params': {'kernel': jnp.zeros((4, 2)), 'scale': jnp.ones(2)}, 'old': {'queue': jnp.ones(5)}})
+    checkpoints.wait()
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    like = {'params': {'kernel': jnp.zeros((4, 3)), 'scale': jnp.ones(2), 'bias': jnp.ones(2)}}
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), like)
+    message = (
+        r'no checkpoint can be read: step 3 \(it is of another version of this program or of another network: it '
+        r'lacks params/bias \(1 in all\), has old/queue besides \(1 in all\), has params/kernel as float32\[4, 2\], '
+        r'not float32\[4, 3\]\)'
+    )
+    with pytest.raises(UserError, match=message):
+        checkpoints.restore(like)
+    checkpoints.close()

@@ -162,6 +162,21 @@ def test_a_signal_at_one_process_stops_all_at_one_step(number, victim, tmp_path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize('victim', [0, 1])
+def test_a_signal_during_the_report_leaves_it_at_all(victim, tmp_path):
+    path = tmp_path / 'r'
+    with begun(path, 2, 1) as command:
+        while not (path / 'checkpoints' / '12').exists():  # the last: what comes now is the report
+            assert command.poll() is None, command.communicate()[0]
+            time.sleep(0.05)
+        os.kill(members(command)[victim], signal.SIGTERM)
+        out = command.communicate()[0]
+    assert command.returncode == REQUEUE and not (path / 'report.md').exists(), out
+    code, out = train(path, 2, 1)
+    assert code == 0 and out.count('report: ') == 1 and (path / 'report.md').exists(), out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('victim', [0, 1])
 def test_a_lost_process_ends_the_others(victim, tmp_path):
     with begun(tmp_path / 'r', 2, 4, *LONG) as command:
         wait_for(command, tmp_path / 'r', 4)

@@ -225,7 +225,7 @@ def fill(config: ConfigDict) -> None:
     check_known(config)
     for section, table in (('method', METHODS), ('model', ENCODERS)):
         name = config[section].name
-        if name not in table:
+        if not isinstance(name, str) or name not in table:
             raise UserError(f'{section}.name={name!r} is unknown{nearest(str(name), table)}')
         known = keywords(table[name])
         for field in config[section]:
@@ -236,7 +236,7 @@ def fill(config: ConfigDict) -> None:
                 config[section][field] = value
             conform(config, f'{section}.{field}', value)
     if config.augment.recipe:
-        if config.augment.recipe not in RECIPES:
+        if not isinstance(config.augment.recipe, str) or config.augment.recipe not in RECIPES:
             hint = nearest(str(config.augment.recipe), RECIPES)
             raise UserError(f'augment.recipe={config.augment.recipe!r} is unknown{hint}')
         if not len(config.augment.views):

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import cli
 from ..errors import UserError, command, nearest
-from ..files import are_numbers, read_results
+from ..files import are_numbers, expanded, read_results
 from .names import NAMINGS, ORIGINS
 
 USAGE = f"""usage: python -m selfsup.convert --from=PLACE --to=PLACE [options]
@@ -49,6 +49,8 @@ def main(arguments: list[str]) -> int:
     from .folder import write
     from .weights import resize_for
 
+    if not expanded(values['from']).exists():
+        raise UserError(f'--from={values["from"]}: there is no such file or folder')
     side = cli.integer('image-size', values['image-size'])
     for name, known in (('names', NAMINGS), ('origin', ('auto', *ORIGINS))):
         if values[name] not in known:

@@ -89,7 +89,10 @@ class Checkpoints:
             try:
                 state = self._read(candidate, like)
             except Exception as error:
-                text = f'{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else ""}'
+                text = (
+                    self._other_layout(candidate, like)
+                    or f'{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else ""}'
+                )
             if together.everywhere(state is not None):
                 return candidate, state
             failures.append(f'step {candidate} ({text})')
@@ -109,6 +112,27 @@ class Checkpoints:
         if about.get('format') != FORMAT:
             raise ValueError(f'its format is {about.get("format")}, and this version reads {FORMAT}')
         return ocp.StandardCheckpointHandler().restore(folder / 'state', args=ocp.args.StandardRestore(like))
+
+    def _other_layout(self, step: int, like: Any) -> str:
+        """How the arrays of a checkpoint differ from those of `like` in name, shape or type; '' if they do not."""
+
+        def arrays(tree: Any) -> dict[str, str]:
+            leaves = jax.tree_util.tree_leaves_with_path(tree)
+            names = [jax.tree_util.keystr(path, simple=True, separator='/') for path, _ in leaves]
+            return {name: f'{x.dtype}{list(x.shape)}' for name, (_, x) in zip(names, leaves, strict=True)}
+
+        try:
+            folder = epath.Path(self._folder / str(step) / 'state')
+            stored = arrays(ocp.StandardCheckpointHandler().metadata(folder).tree)
+        except Exception:  # damaged: what reading it raised says more
+            return ''
+        wanted = arrays(like)
+        lacking, besides = sorted(wanted.keys() - stored.keys()), sorted(stored.keys() - wanted.keys())
+        changed = sorted(name for name in wanted.keys() & stored.keys() if wanted[name] != stored[name])
+        parts = [f'lacks {lacking[0]} ({len(lacking)} in all)'] if lacking else []
+        parts += [f'has {besides[0]} besides ({len(besides)} in all)'] if besides else []
+        parts += [f'has {changed[0]} as {stored[changed[0]]}, not {wanted[changed[0]]}'] if changed else []
+        return 'it is of another version of this program or of another network: it ' + ', '.join(parts) if parts else ''
 
     def delete_after(self, step: int) -> None:
         """Removes checkpoints of later steps: damaged ones, before the run writes those steps again."""
