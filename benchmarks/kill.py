@@ -49,7 +49,7 @@ def command(method: str, overrides: tuple[str, ...], workdir: Path) -> list[str]
 
 
 def attempt(arguments: list[str], delay: float | None, what: int = signal.SIGKILL) -> tuple[bool, str, float]:
-    """One process, sent a signal after `delay` seconds: whether it ended by itself, its output, and how soon it left."""
+    """One process, sent a signal after `delay` seconds: whether it ended by itself, its output, how soon it left."""
     left = 0.0
     with tempfile.TemporaryFile('w+') as log:
         process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)

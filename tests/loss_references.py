@@ -1,0 +1,320 @@
+"""Each loss of two views as loops in float64 NumPy, written from its formula, and calls that bring it to two views."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from selfsup import losses
+
+
+def unit(z):
+    return z / np.linalg.norm(z, axis=1, keepdims=True)
+
+
+def log_sum_exp(x, axis=-1):
+    top = x.max(axis=axis, keepdims=True)
+    return (top + np.log(np.exp(x - top).sum(axis=axis, keepdims=True))).squeeze(axis)
+
+
+def barlow_reference(z1, z2, lambd=5.1e-3):
+    n, d = z1.shape
+    z1, z2 = ((z - z.mean(0)) / np.sqrt(z.var(0) + 1e-5) for z in (z1, z2))
+    total = 0.0
+    for i in range(d):
+        for j in range(d):
+            c = np.dot(z1[:, i], z2[:, j]) / n
+            total += (c - 1) ** 2 if i == j else lambd * c**2
+    return total
+
+
+def vicreg_reference(z1, z2):
+    _, d = z1.shape
+    total = 25 * np.mean((z1 - z2) ** 2)
+    for z in (z1, z2):
+        total += 25 * np.mean(np.maximum(0, 1 - np.sqrt(z.var(0, ddof=1) + 1e-4))) / 2
+        covariance = np.cov(z, rowvar=False)
+        total += np.sum((covariance - np.diag(np.diag(covariance))) ** 2) / d
+    return total
+
+
+def ntxent_reference(z1, z2, temperature=0.1):
+    z = unit(np.concatenate([z1, z2]))
+    n = len(z1)
+    total = 0.0
+    for i in range(2 * n):
+        others = [j for j in range(2 * n) if j != i]
+        logits = np.array([z[i] @ z[j] for j in others]) / temperature
+        total += log_sum_exp(logits) - z[i] @ z[(i + n) % (2 * n)] / temperature
+    return total / (2 * n)
+
+
+QUEUE = np.random.default_rng(7).normal(size=(24, 6))
+
+
+def info_nce(z1, z2, **kwargs):
+    queue = jnp.asarray(QUEUE[:, : np.shape(z1)[1]], dtype=jnp.result_type(z1))
+    return losses.info_nce(z1, z2, queue, **kwargs)
+
+
+def info_nce_reference(z1, z2, temperature=0.2):
+    total = 0.0
+    for q, k in zip(unit(z1), unit(z2), strict=True):
+        logits = np.array([q @ k, *[q @ row for row in unit(QUEUE)]]) / temperature
+        total += log_sum_exp(logits) - logits[0]
+    return total / len(z1)
+
+
+def info_nce_in_batch_reference(query, key, temperature=0.2):
+    logits = unit(query) @ unit(key).T / temperature
+    return np.mean([log_sum_exp(logits[i]) - logits[i, i] for i in range(len(logits))])
+
+
+def moco_v3_reference(query, key):
+    return 2 * 1.0 * info_nce_in_batch_reference(query, key, 1.0)
+
+
+def nnclr(p, z, **kwargs):
+    return losses.nnclr(p, z, jnp.asarray(QUEUE[:, : np.shape(z)[1]], dtype=jnp.result_type(z)), **kwargs)
+
+
+def nnclr_reference(p, z, temperature=0.1):
+    queue, p = unit(QUEUE), unit(p)
+    total = 0.0
+    for i, row in enumerate(unit(z)):
+        neighbour = queue[np.argmin(((queue - row) ** 2).sum(1))]  # on the sphere the nearest has the largest cosine
+        logits = np.array([neighbour @ other for other in p]) / temperature
+        total += log_sum_exp(logits) - logits[i]
+    return total / len(p)
+
+
+def ressl(query, key, **kwargs):
+    return losses.ressl(query, key, jnp.asarray(QUEUE[:, : np.shape(key)[1]], dtype=jnp.result_type(key)), **kwargs)
+
+
+def ressl_reference(query, key):
+    total = 0.0
+    for q, k in zip(unit(query), unit(key), strict=True):
+        student, teacher = (np.array([z @ row for row in unit(QUEUE)]) for z in (q, k))
+        target = np.exp(teacher / 0.04) / np.exp(teacher / 0.04).sum()
+        total -= np.sum(target * (student / 0.1 - log_sum_exp(student / 0.1)))
+    return total / len(query)
+
+
+def simsiam_reference(p, z):
+    return -np.mean([a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(p, z, strict=True)])
+
+
+def byol(p, z):
+    """Both directions: each view's prediction against the other's target."""
+    return losses.byol(p, p[::-1], z[::-1], z)
+
+
+def byol_reference(p, z):
+    return 2 * np.mean([np.sum((a - b) ** 2) for a, b in zip(unit(p), unit(z), strict=True)])
+
+
+def same_label(z1, z2, norm):
+    """Two classes that neither the order, the scale nor a rotation of the rows changes."""
+    size = norm(z1, axis=1) * norm(z2, axis=1)
+    return (size > np.median(size) if isinstance(size, np.ndarray) else size > jnp.median(size)).astype(int)
+
+
+def supcon(z1, z2, **kwargs):
+    sizes = (jnp.asarray(z, jnp.promote_types(jnp.result_type(z), jnp.float32)) for z in (z1, z2))
+    return losses.supcon(z1, z2, same_label(*sizes, jnp.linalg.norm), **kwargs)
+
+
+def supcon_reference(z1, z2, temperature=0.1, sum_inside=False):
+    labels = np.tile(same_label(z1, z2, np.linalg.norm), 2)
+    z, n = unit(np.concatenate([z1, z2])), len(labels)
+    total = 0.0
+    for i in range(n):
+        logits = np.array([z[i] @ z[j] for j in range(n) if j != i]) / temperature
+        positives = np.array([labels[j] == labels[i] for j in range(n) if j != i])
+        chosen = log_sum_exp(logits[positives]) if sum_inside else logits[positives].mean()
+        total += log_sum_exp(logits) - chosen
+    return total / n
+
+
+def decoupled_reference(z1, z2, temperature=0.1, sigma=None):
+    z, n = unit(np.concatenate([z1, z2])), len(z1)
+    total = 0.0
+    for start in (0, n):
+        positive = np.array([z[i] @ z[(i + n) % (2 * n)] for i in range(start, start + n)])
+        weights = np.ones(n) if sigma is None else 2 - n * np.exp(positive / sigma) / np.exp(positive / sigma).sum()
+        for i in range(n):
+            logits = np.array([z[start + i] @ z[j] for j in range(2 * n) if j % n != i]) / temperature
+            total += log_sum_exp(logits) - weights[i] * positive[i] / temperature
+    return total / (2 * n)
+
+
+def debiased_reference(z1, z2, temperature=0.5, prior=0.1, concentration=0.0):
+    z, n = unit(np.concatenate([z1, z2])), len(z1)
+    total, count = 0.0, 2 * n - 2
+    for i in range(2 * n):
+        negatives = np.exp(np.array([z[i] @ z[j] for j in range(2 * n) if j % n != i % n]) / temperature)
+        weights = negatives**concentration
+        positive = np.exp(z[i] @ z[(i + n) % (2 * n)] / temperature)
+        reweighted = np.sum(weights * negatives) / weights.mean()
+        g = max((reweighted - prior * count * positive) / (1 - prior), count * np.exp(-1 / temperature))
+        total -= np.log(positive / (positive + g))
+    return total / (2 * n)
+
+
+def w_mse(z1, z2, **kwargs):
+    """Blocks of more rows than columns as in the paper; with fewer, ε makes them sound."""
+    few = np.shape(z1)[0] <= np.shape(z1)[1]
+    return losses.w_mse(z1, z2, **{**({'eps': 0.1} if few else {}), **kwargs})
+
+
+def whitened(z, eps):
+    z = z - z.mean(0)
+    covariance = (1 - eps) * np.cov(z, rowvar=False) + eps * np.eye(z.shape[1])
+    return np.stack([np.linalg.solve(np.linalg.cholesky(covariance), row) for row in z])
+
+
+def w_mse_reference(z1, z2):
+    eps = 0.1 if len(z1) <= z1.shape[1] else 0.0
+    return np.mean([2 - 2 * a @ b for a, b in zip(unit(whitened(z1, eps)), unit(whitened(z2, eps)), strict=True)])
+
+
+def vibcreg_reference(z1, z2):
+    total = 25 * np.mean((z1 - z2) ** 2)
+    for z in (z1, z2):
+        total += 25 * np.mean(np.maximum(0, 1 - np.sqrt(z.var(0, ddof=1) + 1e-4)))
+        correlation = np.corrcoef(z, rowvar=False)
+        total += 200 * np.mean((correlation - np.diag(np.diag(correlation))) ** 2)
+    return total
+
+
+COVARIANCE = QUEUE.T @ QUEUE / len(QUEUE)
+
+
+def tico(z1, z2, **kwargs):
+    dim = np.shape(z1)[1]
+    return losses.tico(z1, z2, jnp.asarray(COVARIANCE[:dim, :dim], jnp.float32), **kwargs)[0]
+
+
+def tico_reference(z1, z2):
+    z1, z2, n = unit(z1), unit(z2), len(z1)
+    old = COVARIANCE.astype(np.float32).astype(float)
+    covariance = 0.9 * old + 0.1 * sum(np.outer(z, z) for z in z1) / n
+    return 1 - np.mean([a @ b for a, b in zip(z1, z2, strict=True)]) + 20 * np.mean([z @ covariance @ z for z in z1])
+
+
+def mmcr_reference(z1, z2, lambd=0.0):
+    z1, z2 = unit(z1), unit(z2)
+    own = [np.linalg.svd(np.stack([a, b]), compute_uv=False).sum() for a, b in zip(z1, z2, strict=True)]
+    return lambd * np.mean(own) - np.linalg.svd((z1 + z2) / 2, compute_uv=False).sum()
+
+
+def sigreg(z1, z2):
+    directions = jnp.asarray(QUEUE[:5, : np.shape(z1)[1]], jnp.float32)
+    return (losses.sigreg(z1, directions) + losses.sigreg(z2, directions)) / 2
+
+
+def sigreg_reference(z1, z2):
+    total = 0.0
+    for z in (z1, z2):
+        for direction in unit(QUEUE[:5].astype(np.float32).astype(float)):
+            x = z @ direction
+            for k in range(17):
+                t, gauss = 3 * k / 16, float(np.float32(np.exp(-((3 * k / 16) ** 2) / 2)))
+                weight = float(np.float32((2 if 0 < k < 16 else 1) * 3 / 16 * gauss))
+                total += len(z) * weight * ((np.cos(t * x).mean() - gauss) ** 2 + np.sin(t * x).mean() ** 2) / 10
+    return total
+
+
+def lejepa(z1, z2, **kwargs):
+    return losses.lejepa(z1, z2, directions=jnp.asarray(QUEUE[:5, : np.shape(z1)[1]], jnp.float32), **kwargs)
+
+
+def lejepa_reference(z1, z2):
+    return 0.95 * np.mean((z1 - z2) ** 2) / 4 + 0.05 * sigreg_reference(z1, z2)
+
+
+def empty_space(n):
+    """The Epps–Pulley statistic of a point mass at zero, per example and direction."""
+    t, step = np.linspace(0, 3, 17), 3 / 16
+    inside = np.exp(-(t**2) / 2) * (1 - np.exp(-(t**2) / 2)) ** 2
+    return n * step * (2 * inside.sum() - inside[0] - inside[-1])
+
+
+def swav(p, z, **kwargs):
+    """One direction: `z` is assigned, `p` predicts."""
+    prototypes = jnp.asarray(unit(QUEUE[:12, : np.shape(p)[1]]), jnp.float32)
+    return losses.swav(z, p, prototypes=prototypes, assign=1, **kwargs)
+
+
+def swav_reference(p, z):
+    prototypes = unit(QUEUE[:12]).astype(np.float32).astype(float)
+    q = np.exp(unit(z) @ prototypes.T / 0.05)
+    for _ in range(3):
+        q = q / q.sum(0, keepdims=True) / q.shape[1]
+        q = q / q.sum(1, keepdims=True) / q.shape[0]
+    logits = unit(p) @ prototypes.T / 0.1
+    return -np.mean(np.sum(q * len(z) * (logits - log_sum_exp(logits)[:, None]), axis=1))
+
+
+def dino(p, z, **kwargs):
+    """The same prediction and target for both crops."""
+    return losses.dino((p, p), (z, z), jnp.arange(np.shape(p)[1], dtype=jnp.float32) / 16, **kwargs)
+
+
+def dino_reference(p, z):
+    target = (z - np.arange(z.shape[1]) / 16) / 0.04
+    target = np.exp(target - log_sum_exp(target)[:, None])
+    return -np.mean(np.sum(target * (p / 0.1 - log_sum_exp(p / 0.1)[:, None]), axis=1))
+
+
+def centroids(dim):
+    return np.stack([unit(QUEUE[:5, :dim]), unit(QUEUE[5:10, :dim])]).astype(np.float32)
+
+
+def deepcluster(p, z, **kwargs):
+    """`p` predicts the clusters of `z`."""
+    prototypes = jnp.asarray(centroids(np.shape(p)[1]))
+    clusters = jnp.argmax(jnp.einsum('bd,hkd->bhk', jnp.asarray(z, jnp.float32), prototypes), axis=-1)
+    return losses.deepcluster(p, prototypes=prototypes, assignments=clusters, **kwargs)
+
+
+def deepcluster_reference(p, z):
+    total = 0.0
+    for prototypes in centroids(p.shape[1]).astype(float):
+        for a, b in zip(unit(p), z, strict=True):
+            logits = prototypes @ a / 0.1
+            total += log_sum_exp(logits) - logits[np.argmax(prototypes @ b)]
+    return total / (2 * len(p))
+
+
+def two_places(z):
+    return (jnp if isinstance(z, jax.Array) else np).stack([z, -0.5 * z[:, ::-1]], axis=1)
+
+
+def vicregl_local(z1, z2, **kwargs):
+    n = len(z1)
+    places = jnp.broadcast_to(jnp.asarray([[0.0, 0.0], [0.0, 4.0]])[None], (n, 2, 2))
+    return losses.vicregl_local(two_places(z1), two_places(z2), places, places + 1.0, matches=(1, 1), **kwargs)
+
+
+def vicregl_local_reference(z1, z2):
+    """Positions differ by the same shift everywhere: place 1 of map 1 is nearest to place 0 of map 2 by √2, ..."""
+    places = [np.array([[0.0, 0.0], [0.0, 4.0]]), np.array([[1.0, 1.0], [1.0, 5.0]])]
+    maps, total = [two_places(z1), two_places(z2)], 0.0
+    for here in (0, 1):
+        x, y, n, dim = maps[here], maps[1 - here], len(z1), z1.shape[1]
+        content, position = np.empty_like(x), []
+        for i in range(n):
+            for a in range(2):
+                content[i, a] = y[i, np.argmin(((y[i] - x[i, a]) ** 2).sum(1))]
+        apart = ((places[here][:, None] - places[1 - here][None]) ** 2).sum(-1)
+        a = np.argmin(apart.min(1))
+        position = (x[:, [a]], y[:, [np.argmin(apart[a])]])
+        for u, v in ((x, content), position):
+            total += 25 * np.mean((u - v) ** 2) / 2
+            for w in (u, v):
+                for place in range(w.shape[1]):
+                    covariance = np.cov(w[:, place], rowvar=False)
+                    hinge = np.mean(np.maximum(0, 1 - np.sqrt(np.diag(covariance) + 1e-4)))
+                    off = np.sum((covariance - np.diag(np.diag(covariance))) ** 2) / dim
+                    total += (25 * hinge + off) / w.shape[1] / 4
+    return total

@@ -1,0 +1,268 @@
+"""What is known of every loss: a new loss is a new entry of LOSSES."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from loss_references import (
+    barlow_reference,
+    byol,
+    byol_reference,
+    debiased_reference,
+    decoupled_reference,
+    deepcluster,
+    deepcluster_reference,
+    dino,
+    dino_reference,
+    empty_space,
+    info_nce,
+    info_nce_in_batch_reference,
+    info_nce_reference,
+    lejepa,
+    lejepa_reference,
+    mmcr_reference,
+    moco_v3_reference,
+    nnclr,
+    nnclr_reference,
+    ntxent_reference,
+    ressl,
+    ressl_reference,
+    sigreg,
+    sigreg_reference,
+    simsiam_reference,
+    supcon,
+    supcon_reference,
+    swav,
+    swav_reference,
+    tico,
+    tico_reference,
+    vibcreg_reference,
+    vicreg_reference,
+    vicregl_local,
+    vicregl_local_reference,
+    w_mse,
+    w_mse_reference,
+)
+from selfsup import losses
+
+
+class Row(NamedTuple):
+    """What is known of a loss of two views."""
+
+    loss: Callable
+    reference: Callable
+    golden: tuple[dict, float] | None  # keywords, value on the golden inputs
+    collapse: Callable | None  # (n, d) -> value when every embedding is the same
+    aligned: Callable | None  # (z) -> value for two equal views, where it has a closed form
+    scale_free: bool  # unchanged when a view is multiplied by a constant
+    rotation_free: bool  # unchanged when both views are rotated alike
+    swap_free: bool  # unchanged when the views change places
+    stopped: bool = False  # no gradient reaches the second argument
+    at_collapse: Callable | None = None  # (z) -> the loss there, where more than the two views must be one point
+
+
+LOSSES = {
+    'barlow_twins': Row(
+        losses.barlow_twins, barlow_reference, ({}, 0.0200166120), lambda n, d: d, None, False, False, True
+    ),
+    'vicreg': Row(
+        losses.vicreg, vicreg_reference, ({}, 8.3672975509), lambda n, d: 25 * (1 - 0.01), None, False, False, True
+    ),
+    'ntxent': Row(
+        losses.ntxent,
+        ntxent_reference,
+        ({'temperature': 0.5}, 1.8772075433),
+        lambda n, d: np.log(2 * n - 1),
+        None,
+        True,
+        True,
+        True,
+    ),
+    'info_nce': Row(
+        info_nce,
+        info_nce_reference,
+        None,
+        lambda n, d: np.log(6),
+        None,
+        True,
+        False,
+        False,
+        at_collapse=lambda z: losses.info_nce(z, z, z[:5]),
+    ),
+    'info_nce_in_batch': Row(
+        losses.info_nce_in_batch, info_nce_in_batch_reference, None, lambda n, d: np.log(n), None, True, True, False
+    ),
+    'moco_v3': Row(
+        losses.moco_v3,
+        moco_v3_reference,
+        ({'temperature': 0.2}, 0.2149645394),
+        lambda n, d: 2 * np.log(n),
+        None,
+        True,
+        True,
+        False,
+        stopped=True,
+    ),
+    'nnclr': Row(nnclr, nnclr_reference, None, lambda n, d: np.log(n), None, True, False, False, stopped=True),
+    'ressl': Row(
+        ressl,
+        ressl_reference,
+        None,
+        lambda n, d: np.log(5),
+        None,
+        True,
+        False,
+        False,
+        stopped=True,
+        at_collapse=lambda z: losses.ressl(z, z, z[:5]),
+    ),
+    'simsiam': Row(
+        losses.simsiam,
+        simsiam_reference,
+        ({}, -0.9581446559),
+        lambda n, d: -1,
+        lambda z: -1,
+        True,
+        True,
+        True,
+        stopped=True,
+    ),
+    'byol': Row(byol, byol_reference, ({}, 0.1674213762), lambda n, d: 0, lambda z: 0, True, True, True, stopped=True),
+    'supcon': Row(supcon, supcon_reference, None, lambda n, d: np.log(2 * n - 1), None, True, True, True),
+    'supcon, sum inside': Row(
+        partial(supcon, sum_inside=True),
+        partial(supcon_reference, sum_inside=True),
+        None,
+        lambda n, d: 0,  # nothing is larger than the median: one class, and every other view is a positive
+        None,
+        True,
+        True,
+        True,
+    ),
+    'decoupled': Row(
+        losses.decoupled,
+        decoupled_reference,
+        ({}, -0.7292225363),
+        lambda n, d: np.log(2 * n - 2),
+        None,
+        True,
+        True,
+        True,
+    ),
+    'decoupled, weighted': Row(
+        partial(losses.decoupled, sigma=0.5),
+        partial(decoupled_reference, sigma=0.5),
+        ({'symmetric': False}, -0.6723331951),
+        lambda n, d: np.log(2 * n - 2),
+        None,
+        True,
+        True,
+        True,
+    ),
+    'debiased': Row(
+        losses.debiased,
+        debiased_reference,
+        ({}, 1.3344017558),
+        lambda n, d: np.log(2 * n - 1),
+        None,
+        True,
+        True,
+        True,
+    ),
+    'debiased, hard negatives': Row(
+        partial(losses.debiased, concentration=1.0),
+        partial(debiased_reference, concentration=1.0),
+        ({}, 2.2731648213),
+        lambda n, d: np.log(2 * n - 1),
+        None,
+        True,
+        True,
+        True,
+    ),
+    'w_mse': Row(w_mse, w_mse_reference, ({}, 0.1598540715), lambda n, d: 0, lambda z: 0, True, False, True),
+    'vibcreg': Row(losses.vibcreg, vibcreg_reference, None, lambda n, d: 2 * 25 * (1 - 0.01), None, False, False, True),
+    'tico': Row(
+        tico,
+        tico_reference,
+        None,
+        lambda n, d: 20,
+        None,
+        True,
+        False,
+        False,
+        at_collapse=lambda z: losses.tico(z, z, jnp.full((6, 6), 1 / 6))[0],
+    ),
+    'mmcr': Row(losses.mmcr, mmcr_reference, ({}, -9.0995771708), lambda n, d: -np.sqrt(n), None, True, True, True),
+    'mmcr, own norms': Row(
+        partial(losses.mmcr, lambd=0.1),
+        partial(mmcr_reference, lambd=0.1),
+        ({}, -8.9393117950),
+        lambda n, d: 0.1 * np.sqrt(2) - np.sqrt(n),
+        None,
+        True,
+        True,
+        True,
+    ),
+    'sigreg': Row(
+        sigreg,
+        sigreg_reference,
+        None,
+        lambda n, d: empty_space(n),
+        None,
+        False,
+        False,
+        True,
+        at_collapse=lambda z: sigreg(0 * z, 0 * z),
+    ),
+    'lejepa': Row(
+        lejepa,
+        lejepa_reference,
+        None,
+        lambda n, d: 0.05 * empty_space(n),
+        None,
+        False,
+        False,
+        True,
+        at_collapse=lambda z: lejepa(0 * z, 0 * z),
+    ),
+    'swav': Row(
+        swav,
+        swav_reference,
+        None,
+        lambda n, d: np.log(5),
+        None,
+        True,
+        False,
+        False,
+        stopped=True,
+        at_collapse=lambda z: losses.swav(z, z, prototypes=z[:5]),
+    ),
+    'dino': Row(dino, dino_reference, None, lambda n, d: np.log(d), None, False, False, False, stopped=True),
+    'deepcluster': Row(
+        deepcluster,
+        deepcluster_reference,
+        None,
+        lambda n, d: np.log(5),
+        None,
+        True,
+        False,
+        False,
+        stopped=True,
+        at_collapse=lambda z: losses.deepcluster(
+            z, prototypes=jnp.ones((2, 5, 6)), assignments=jnp.zeros((len(z), 2), int)
+        ),
+    ),
+    'vicregl_local': Row(
+        vicregl_local, vicregl_local_reference, None, lambda n, d: 2 * 25 * (1 - 0.01), None, False, False, True
+    ),
+}
+each = pytest.mark.parametrize('row', LOSSES.values(), ids=LOSSES.keys())
+
+
+def views(n=12, d=6, dtype=np.float64):
+    rng = np.random.default_rng(0)
+    z1 = rng.normal(size=(n, d))
+    return z1.astype(dtype), (z1 + 0.5 * rng.normal(size=(n, d))).astype(dtype)

@@ -1,0 +1,109 @@
+"""Bad input to a loss ends in an error that names the argument and the shapes."""
+
+import jax.numpy as jnp
+import pytest
+from selfsup import losses
+
+BAD = {
+    'other batch': (lambda: losses.vicreg(jnp.ones((4, 3)), jnp.ones((5, 3))), ['z1', 'z2', '[4, 3]', '[5, 3]']),
+    'other width': (lambda: losses.ntxent(jnp.ones((4, 3)), jnp.ones((4, 2))), ['[4, 3]', '[4, 2]']),
+    'one row': (lambda: losses.barlow_twins(jnp.ones((1, 3)), jnp.ones((1, 3))), ['z1', '2 row', '[1, 3]']),
+    'empty': (lambda: losses.ntxent(jnp.ones((0, 3)), jnp.ones((0, 3))), ['z1', '[0, 3]']),
+    'rank': (lambda: losses.ntxent(jnp.ones((2, 2, 3)), jnp.ones((2, 2, 3))), ['z1', '[2, 2, 3]']),
+    'integers': (lambda: losses.ntxent(jnp.ones((4, 3), int), jnp.ones((4, 3))), ['z1', 'int']),
+    'temperature': (lambda: losses.ntxent(jnp.ones((4, 3)), jnp.ones((4, 3)), temperature=0.0), ['temperature', '0.0']),
+    'queue width': (
+        lambda: losses.info_nce(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((8, 2))),
+        ['queue', '[8, 2]', '[4, 3]'],
+    ),
+    'neighbours queue width': (
+        lambda: losses.nnclr(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((8, 2))),
+        ['queue', '[8, 2]', '[4, 3]'],
+    ),
+    'relations queue width': (
+        lambda: losses.ressl(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((8, 2))),
+        ['queue', '[8, 2]', '[4, 3]'],
+    ),
+    'teacher temperature': (
+        lambda: losses.ressl(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((8, 3)), teacher_temperature=-1.0),
+        ['teacher_temperature', '-1.0'],
+    ),
+    'prediction and target': (
+        lambda: losses.simsiam(jnp.ones((4, 3)), jnp.ones((4, 2))),
+        ['p', 'z', '[4, 3]', '[4, 2]'],
+    ),
+    'byol, second target': (
+        lambda: losses.byol(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((5, 3)), jnp.ones((4, 3))),
+        ['p2', 'z1', '[4, 3]', '[5, 3]'],
+    ),
+    'byol, directions': (
+        lambda: losses.byol(jnp.ones((4, 3)), jnp.ones((5, 3)), jnp.ones((5, 3)), jnp.ones((4, 3))),
+        ['p1', 'p2', '[4, 3]', '[5, 3]'],
+    ),
+    'label count': (
+        lambda: losses.supcon(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones(5, int)),
+        ['labels', '[5]', '[4, 3]'],
+    ),
+    'label type': (lambda: losses.supcon(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones(4)), ['labels', 'float']),
+    'no other image': (lambda: losses.decoupled(jnp.ones((1, 3)), jnp.ones((1, 3))), ['z1', '2 row', '[1, 3]']),
+    'prior': (
+        lambda: losses.debiased(jnp.ones((4, 3)), jnp.ones((4, 3)), positive_prior=1.0),
+        ['positive_prior', '1.0'],
+    ),
+    'third view': (
+        lambda: losses.mmcr(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((4, 2))),
+        ['z1', 'z3', '[4, 3]', '[4, 2]'],
+    ),
+    'block': (lambda: losses.w_mse(jnp.ones((12, 3)), jnp.ones((12, 3)), block=5), ['block=5', '[12, 3]']),
+    'small block': (lambda: losses.w_mse(jnp.ones((4, 4)), jnp.ones((4, 4))), ['4 rows', '4 dims', '[4, 4]']),
+    'order': (
+        lambda: losses.w_mse(jnp.ones((4, 3)), jnp.ones((4, 3)), order=jnp.arange(4)),
+        ['order', '[4, 3]', '[4]'],
+    ),
+    'covariance': (
+        lambda: losses.tico(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.eye(2)),
+        ['covariance', '[3, 3]', '[2, 2]'],
+    ),
+    'directions': (lambda: losses.sigreg(jnp.ones((4, 3)), jnp.ones((5, 2))), ['directions', '[5, 2]', '[4, 3]']),
+    'prototypes': (
+        lambda: losses.swav(jnp.ones((4, 3)), jnp.ones((4, 3)), prototypes=jnp.ones((5, 2))),
+        ['prototypes', '[5, 2]', '[4, 3]'],
+    ),
+    'queue of codes': (
+        lambda: losses.swav(jnp.ones((4, 3)), jnp.ones((4, 3)), prototypes=jnp.ones((5, 3)), queue=jnp.ones((2, 8, 2))),
+        ['queue', '[2, 8, 2]', '[4, 3]'],
+    ),
+    'epsilon': (lambda: losses.sinkhorn(jnp.ones((4, 3)), epsilon=0.0), ['epsilon', '0.0']),
+    'crops': (lambda: losses.dino([jnp.ones((4, 3))], [jnp.ones((4, 3))], jnp.zeros(3)), ['2 student', '1 and 1']),
+    'scores': (
+        lambda: losses.dino([jnp.ones((4, 3)), jnp.ones((4, 2))], [jnp.ones((4, 3))], jnp.zeros(3)),
+        ['student[1]', '[4, 3]', '[4, 2]'],
+    ),
+    'centre': (lambda: losses.dino([jnp.ones((4, 3))] * 2, [jnp.ones((4, 3))], jnp.zeros(2)), ['centre', '[3]', '[2]']),
+    'clusters': (
+        lambda: losses.deepcluster(
+            jnp.ones((4, 3)), prototypes=jnp.ones((2, 5, 3)), assignments=jnp.zeros((5, 2), int)
+        ),
+        ['assignments', '[4, 3]', '[2, 5, 3]', '[5, 2]'],
+    ),
+    'maps': (
+        lambda: losses.vicregl_local(
+            jnp.ones((4, 9, 3)), jnp.ones((4, 9, 2)), jnp.ones((4, 9, 2)), jnp.ones((4, 9, 2))
+        ),
+        ['maps1', 'maps2', '[4, 9, 3]', '[4, 9, 2]'],
+    ),
+    'positions': (
+        lambda: losses.vicregl_local(
+            jnp.ones((4, 9, 3)), jnp.ones((4, 9, 3)), jnp.ones((4, 8, 2)), jnp.ones((4, 9, 2))
+        ),
+        ['positions1', '[4, 9, 3]', '[4, 8, 2]'],
+    ),
+}
+
+
+@pytest.mark.parametrize('call, words', BAD.values(), ids=BAD.keys())
+def test_bad_input_is_named(call, words, own_checks):
+    with pytest.raises((ValueError, TypeError)) as error:
+        call()
+    for word in words:
+        assert word in str(error.value)
