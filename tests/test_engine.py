@@ -417,6 +417,9 @@ def test_damaged_numbers_of_a_checkpoint_are_emptied(text, tmp_path, capsys):
     file = tmp_path / 'checkpoints' / '7' / 'metrics' / 'metrics'
     file.parent.mkdir(parents=True)
     file.write_text(text)
+    reader = Checkpoints(tmp_path, read_only=True)
+    assert reader.steps() == [7] and file.read_text() == text  # a reader needs no numbers and writes nothing
+    reader.close()
     Checkpoints(tmp_path, best='alignment').close()
     assert file.read_text() == '{}' and f'warning: {file}' in capsys.readouterr().out
 

@@ -29,11 +29,11 @@ class Checkpoints:
     def __init__(self, workdir: Path, *, keep: int = 2, best: str | None = None, read_only: bool = False):
         # Orbax logs every step of a save, and a traceback for errors that it raises as well.
         logging.set_verbosity(logging.FATAL)
-        folder = Path(workdir).absolute() / 'checkpoints'
-        if read_only:
-            best = None  # which one is the best matters to what is kept alone
-        else:
-            together.from_first(lambda: _empty_damaged_numbers(folder))
+        self._folder = folder = Path(workdir).absolute() / 'checkpoints'
+        self._manager: Any = None
+        if read_only:  # orbax's manager wants the numbers of every checkpoint, and damaged ones cannot be emptied
+            return
+        together.from_first(lambda: _empty_damaged_numbers(folder))
         manager = ocp.checkpoint_managers
         policies: list[Any] = [manager.LatestN(keep)]
         if best:
@@ -42,20 +42,15 @@ class Checkpoints:
             preservation_policy=manager.AnyPreservationPolicy(policies),
             best_fn=None if best is None else (lambda m: goodness(m, best)),
             enable_async_checkpointing=True,
-            cleanup_tmp_directories=not read_only,
-            read_only=read_only,
-            create=not read_only,
+            cleanup_tmp_directories=True,
         )
-        self._folder = folder
         self._manager = ocp.CheckpointManager(folder, options=options)
 
     def steps(self) -> list[int]:
         """Steps that can be restored, oldest first."""
+        if self._manager is None:  # one that is being written has another name
+            return sorted(int(p.name) for p in self._folder.glob('*') if p.name.isdigit() and p.is_dir())
         return sorted(self._manager.all_steps())
-
-    def best_step(self) -> int | None:
-        """The step with the best number, if any was saved with it."""
-        return self._manager.best_step()
 
     def save(self, step: int, state: Any, metrics: dict[str, float] | None = None) -> None:
         """Starts writing; returns at once, and waits for the write before it."""
@@ -140,7 +135,8 @@ class Checkpoints:
             self._manager.delete(later)
 
     def close(self) -> None:
-        self._manager.close()
+        if self._manager is not None:
+            self._manager.close()
 
 
 def _empty_damaged_numbers(folder: Path) -> None:
