@@ -10,6 +10,7 @@ from fuzz_outcome import ROOT, Outcome, attempt, building_only
 from selfsup import config
 from selfsup.augment.recipes import RECIPES
 from selfsup.errors import UserError
+from selfsup.fields import flatten
 from selfsup.methods import METHODS
 from selfsup.models import ENCODERS
 
@@ -125,7 +126,7 @@ def small(file: Path, material: Path) -> tuple[str, ...]:
 @functools.cache
 def fields_of(file: Path, material: Path) -> dict[str, Any]:
     """Every field of a small config with its value."""
-    return config.flatten(config.load(str(ROOT / file), list(small(file, material))))
+    return flatten(config.load(str(ROOT / file), list(small(file, material))))
 
 
 def _misspelt(word: str, r: random.Random) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import small
 from ml_collections import ConfigDict
-from selfsup import cli, config
+from selfsup import cli, config, fields
 from selfsup.errors import UserError, command, nearest
 
 FILE = 'experiments/digits/simclr.py'
@@ -39,7 +39,7 @@ def test_identity_ignores_what_may_change_and_nothing_else():
     base = config.load(FILE)
     assert config.identity(base) == config.identity(config.load(FILE))
     for field in config.RESUMABLE:
-        value = config.flatten(base)[field]
+        value = fields.flatten(base)[field]
         other = 'stop' if isinstance(value, str) else value + 1
         changed = config.load(FILE, [f'{field}={other}'])
         assert config.identity(changed) == config.identity(base), field

@@ -7,7 +7,6 @@ The command line is read here rather than by `ml_collections.config_flags`: its 
 and a mistyped field should end in one sentence with the nearest name.
 """
 
-import ast
 import hashlib
 import json
 import runpy
@@ -16,6 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from . import fields
 from .errors import UserError, nearest
 
 # Fields that may differ when a workdir is resumed: they do not change what a step computes, except
@@ -198,19 +198,19 @@ def with_overrides(config: ConfigDict, overrides: list[str] | tuple[str, ...]) -
     names = [o for o in ordered if o.startswith(naming)]
     for override in names:
         field, _, value = override.partition('=')
-        if field in ('method.name', 'model.name') and value_at(config, field) != value:
+        if field in ('method.name', 'model.name') and fields.value_at(config, field) != value:
             # Another method or model takes other keywords: the file's are dropped, its defaults used; and
             # so is the file's predictor where the other method has none.
             setattr(config, field.split('.')[0], ConfigDict({'name': value}))
             if field == 'method.name' and not takes(METHODS.get(value), 'predictor'):
                 config.predictor = _head(())
         else:
-            _override(config, override)
+            fields.override(config, override)
         if field == 'augment.recipe':
             config.augment.views = ConfigDict()
     fill(config)
     for override in ordered[len(names) :]:
-        _override(config, override)
+        fields.override(config, override)
     validate(config)
     return config
 
@@ -234,7 +234,7 @@ def fill(config: ConfigDict) -> None:
         for field, value in known.items():
             if field not in config[section]:
                 config[section][field] = value
-            conform(config, f'{section}.{field}', value)
+            fields.conform(config, f'{section}.{field}', value)
     if config.augment.recipe:
         if not isinstance(config.augment.recipe, str) or config.augment.recipe not in RECIPES:
             hint = nearest(str(config.augment.recipe), RECIPES)
@@ -267,98 +267,6 @@ def takes(constructor: Any, name: str) -> bool:
     return constructor is not None and name in inspect.signature(constructor).parameters
 
 
-def value_at(config: ConfigDict, field: str) -> Any:
-    """The value of a dotted field."""
-    node: Any = config
-    for part in field.split('.'):
-        node = node[part]
-    return node
-
-
-def flatten(config: Any, prefix: str = '') -> dict[str, Any]:
-    """`{'data.batch_size': 256, …}`, tuples as they are."""
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        where = f'{prefix}{name}'
-        if isinstance(value, (ConfigDict, dict)):
-            flat.update(flatten(value, f'{where}.'))
-        else:
-            flat[where] = value
-    return flat
-
-
-def _override(config: ConfigDict, override: str) -> None:
-    """Applies one `field=value`, converting the text to the field's type."""
-    field, equals, text = override.partition('=')
-    if not equals:
-        raise UserError(f'{override!r} is no override; write --config.field=value')
-    flat = flatten(config)
-    *path, leaf = field.split('.')
-    node: Any = config
-    for part in path:
-        node = node[part] if isinstance(node, ConfigDict) and part in node else None
-    if not isinstance(node, ConfigDict) or (leaf not in node and field not in _open_fields(config)):
-        raise UserError(f'{field} is no field of this config{nearest(field, flat)}')
-    if leaf in node and isinstance(node[leaf], ConfigDict):
-        raise UserError(f'{field} is a group of fields; set one of {", ".join(f"{field}.{k}" for k in node[leaf])}')
-    old = node.get(leaf, None)
-    with node.unlocked(), node.ignore_type():
-        node[leaf] = _parse(field, text, old)
-
-
-def _open_fields(config: ConfigDict) -> set[str]:
-    """Fields that a file may leave out and a command line may still set."""
-    known = ('scale', 'schedule', 'decay', 'freeze_steps')
-    return {f'optimizer.groups.{group}.{name}' for group in config.optimizer.groups for name in known}
-
-
-def _parse(field: str, text: str, old: Any) -> Any:
-    """`text` as a value of the type of `old`."""
-    if isinstance(old, str):
-        return text
-    try:
-        value = ast.literal_eval({'true': 'True', 'false': 'False', 'none': 'None'}.get(text.lower(), text))
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        value = text
-    return typed(field, value, old)
-
-
-def typed(field: str, value: Any, old: Any) -> Any:
-    """`value` if it has the type of `old` (an integer may stand for a float, a list for a tuple)."""
-    if old is None:
-        return value
-    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError as error:
-            raise UserError(f'{field} is too large for a float') from error
-    if isinstance(old, tuple) and isinstance(value, (list, tuple)):
-        if old and any(not isinstance(v, type(old[0])) and not _number_for(v, old[0]) for v in value):
-            raise UserError(f'{field} holds {type(old[0]).__name__} values, not {value!r}')
-        return tuple(value)
-    if type(value) is not type(old):
-        raise UserError(f'{field} must be {_article(type(old).__name__)}, as {old!r} is, not {value!r}')
-    return value
-
-
-def conform(config: ConfigDict, field: str, old: Any) -> None:
-    """Brings a dotted field to the type of `old`, or refuses it: see :func:`typed`."""
-    *path, leaf = field.split('.')
-    node = value_at(config, '.'.join(path)) if path else config
-    value = typed(field, node[leaf], old)
-    if value is not node[leaf]:
-        with node.ignore_type():
-            node[leaf] = value
-
-
-def _number_for(value: Any, example: Any) -> bool:
-    return isinstance(example, float) and isinstance(value, int) and not isinstance(value, bool)
-
-
-def _article(name: str) -> str:
-    return f'an {name}' if name[0] in 'aeiou' else f'a {name}'
-
-
 def to_json(config: ConfigDict) -> str:
     """The config as text, keys sorted; tuples become lists."""
     return json.dumps(config.to_dict(), indent=2, sort_keys=True)
@@ -366,13 +274,13 @@ def to_json(config: ConfigDict) -> str:
 
 def identity(config: ConfigDict) -> str:
     """Hash of every field that changes what a run computes."""
-    flat = {k: v for k, v in flatten(json.loads(to_json(config))).items() if k not in RESUMABLE}
+    flat = {k: v for k, v in fields.flatten(json.loads(to_json(config))).items() if k not in RESUMABLE}
     return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def differences(old: ConfigDict, config: ConfigDict) -> list[str]:
     """One 'field: old -> new' line for each field that differs and may not."""
-    before, now = (flatten(json.loads(to_json(c))) for c in (old, config))
+    before, now = (fields.flatten(json.loads(to_json(c))) for c in (old, config))
     return [
         f'{field}: {before.get(field, "absent")!r} -> {now.get(field, "absent")!r}'
         for field in sorted(before.keys() | now.keys())

@@ -4,8 +4,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from .config import CONTROLS, conform, defaults, fill, flatten, keywords, takes, value_at
+from .config import CONTROLS, defaults, fill, keywords, takes
 from .errors import UserError, nearest
+from .fields import conform, flatten, value_at
 
 # What JSON keeps and a 32-bit number on the device holds.
 LARGEST_INTEGER, LARGEST_FLOAT = 2**31 - 1, 3.4e38

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
-from ..config import flatten
 from ..errors import UserError, nearest
+from ..fields import flatten
 from ..methods import Method
 from . import build
 from .gradient import VIEWS
