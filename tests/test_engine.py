@@ -4,16 +4,14 @@ import errno
 import json
 import signal
 import threading
-import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import selfsup
 import small
 from selfsup import config as configuration
-from selfsup.engine import encoder, loop, monitor, step, workdir
+from selfsup.engine import encoder, loop, monitor, workdir
 from selfsup.engine.checkpoint import Checkpoints
 from selfsup.engine.writer import read_jsonl
 from selfsup.errors import REQUEUE, UserError, command
@@ -265,60 +263,6 @@ def test_load_encoder(finished):
         trained(padded[0])
 
 
-def test_shuffled_pairs_draw_the_other_view_from_another_image():
-    sources = step.pair_sources('shuffled_pairs', 5, 3)
-    assert sources[0] is None
-    assert not (np.asarray(sources[1]) == np.arange(5)).any()
-    assert not (np.asarray(sources[1]) == np.asarray(sources[2])).any()
-    assert step.pair_sources('none', 5, 2) == [None, None]
-
-
-def test_under_the_control_no_view_keeps_its_own_index_or_label():
-    rows = {'index': jnp.arange(10, 18), 'label': jnp.arange(8)}
-    others = step.strangers(rows, 3)
-    for source in [jnp.arange(8) if s is None else s for s in step.pair_sources('shuffled_pairs', 8, 3)]:
-        assert not (others['index'] == rows['index'][source]).any()
-        assert not (others['label'] == rows['label'][source]).any()
-
-
-def test_the_probe_learns_and_its_features_get_no_gradient():
-    rng = np.random.default_rng(0)
-    labels = np.arange(200) % 4
-    features = np.eye(4, dtype=np.float32)[labels] + 0.1 * rng.normal(size=(200, 4)).astype(np.float32)
-    probe = step.init_probe(4, 4)
-    for _ in range(60):
-        probe, accuracy = step.update_probe(probe, features, labels, 0.05)
-    assert float(accuracy) == 1.0
-    gradient = jax.grad(lambda f: step.update_probe(probe, f, labels, 0.1)[0]['params']['kernel'].sum())(features)
-    assert float(np.abs(gradient).max()) == 0
-    before = probe['params']['kernel']
-    unlabelled, accuracy = step.update_probe(step.init_probe(4, 4), features, -np.ones(200, int), 0.1)
-    assert float(accuracy) == 0 and float(np.abs(unlabelled['params']['kernel']).max()) == 0
-    assert before.shape == (4, 4)
-
-
-def test_untrained_statistics_are_adapted():
-    config = small.digits_config('vicreg')
-    prepared = loop.Run(config, devices=1)
-    adapted = loop.untrained(prepared)
-    fresh = prepared.start()
-    assert small.tree_distance(adapted.params, fresh.params) == 0
-    moved = small.tree_distance(adapted.extra['batch_stats']['encoder'], fresh.extra['batch_stats']['encoder'])
-    assert moved > 0.1
-
-
-def test_no_host_transfer_and_one_trace_in_the_step():
-    """The compiled step takes nothing from the host but indices, and is traced once."""
-    prepared = loop.Run(small.digits_config('simclr'), devices=1)
-    state = prepared.start()
-    inputs = [prepared.feed(number, 1) for number in range(3)]
-    with jax.transfer_guard('disallow'):
-        for data, indices in inputs:
-            state, metrics = prepared.dispatch(state, data, indices)
-    assert prepared.dispatch._cache_size() == 1
-    assert metrics['loss'].shape == (1,)
-
-
 def test_metrics_after_the_restored_step_are_cut(tmp_path):
     from selfsup.engine.writer import Writer
 
@@ -397,46 +341,3 @@ def test_the_alarm_counts_after_the_warm_up_and_alignment_in_the_second_half(fla
     assert monitor.raised(line, warm=20, half=50) == counts
     assert monitor.collapsed([line, {'step': 55, 'loss': 1.0}, line], warm=20, half=50) == counts
     assert not monitor.collapsed([line], warm=20, half=50)
-
-
-def test_a_reader_leaves_alone_what_a_run_is_writing(tmp_path):
-    writing = tmp_path / 'checkpoints' / '7.orbax-checkpoint-tmp'
-    writing.mkdir(parents=True)
-    (writing / 'part').touch()
-    Checkpoints(tmp_path, read_only=True).close()
-    assert (writing / 'part').exists()
-    Checkpoints(tmp_path).close()  # the run itself clears away what a crash left, in a thread of its own
-    ends = time.monotonic() + 20
-    while writing.exists() and time.monotonic() < ends:
-        time.sleep(0.05)
-    assert not writing.exists()
-
-
-@pytest.mark.parametrize('text', ['', '[1]', '{"alignment": "x"}', '{"alignment": 0.5'])
-def test_damaged_numbers_of_a_checkpoint_are_emptied(text, tmp_path, capsys):
-    file = tmp_path / 'checkpoints' / '7' / 'metrics' / 'metrics'
-    file.parent.mkdir(parents=True)
-    file.write_text(text)
-    reader = Checkpoints(tmp_path, read_only=True)
-    assert reader.steps() == [7] and file.read_text() == text  # a reader needs no numbers and writes nothing
-    reader.close()
-    Checkpoints(tmp_path, best='alignment').close()
-    assert file.read_text() == '{}' and f'warning: {file}' in capsys.readouterr().out
-
-
-def test_a_checkpoint_of_another_layout_says_how_it_differs(tmp_path):
-    """What an older version of the program left, or a changed network: the arrays are named."""
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(3, {'params': {'kernel': jnp.zeros((4, 2)), 'scale': jnp.ones(2)}, 'old': {'queue': jnp.ones(5)}})
-    checkpoints.wait()
-    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    like = {'params': {'kernel': jnp.zeros((4, 3)), 'scale': jnp.ones(2), 'bias': jnp.ones(2)}}
-    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), like)
-    message = (
-        r'no checkpoint can be read: step 3 \(it is of another version of this program or of another network: it '
-        r'lacks params/bias \(1 in all\), has old/queue besides \(1 in all\), has params/kernel as float32\[4, 2\], '
-        r'not float32\[4, 3\]\)'
-    )
-    with pytest.raises(UserError, match=message):
-        checkpoints.restore(like)
-    checkpoints.close()

@@ -8,8 +8,7 @@ import numpy as np
 import optax
 import pytest
 import small
-from jax.sharding import PartitionSpec
-from selfsup import losses, methods, parallel
+from selfsup import losses, methods
 from selfsup.methods.queue import enqueue
 
 each = pytest.mark.parametrize('name', sorted(methods.METHODS))
@@ -35,9 +34,6 @@ LEARNABLE = {
     'moco_v2': {'groups': 2, 'queue': 512},
     'tico': {'beta': 0.0},  # else the covariance, which begins at zero, grows and the loss with it
 }
-
-# Agreement of devices, as the design states it.
-LOSS_FLOAT32, GRADIENT_FLOAT32, FLOAT64 = 1e-5, 1e-5, 1e-10
 
 
 def test_every_method_is_in_the_table():
@@ -98,77 +94,6 @@ def test_thirty_steps_lower_the_loss_and_move_the_state(name):
     for key in KEEPS.get(name, ()):
         np.testing.assert_array_equal(new_extra[key], extra[key])
     assert set(new_extra) == {'batch_stats', *MOVES.get(name, ()), *KEEPS.get(name, ())}
-
-
-def float64(tree):
-    return jax.tree.map(lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
-
-
-def one_and_many(name, how, devices, *, double):
-    """Loss, gradient and state on one device and on several, with different data in every shard."""
-    axis = None if how == 'jit' else 'data'
-    single, many = small.make(name), small.make(name, axis_name=axis)
-    rows = small.batch()
-    params, extra = small.started(single, rows)
-    if double:
-        params, extra, rows = float64(params), float64(extra), float64(rows)
-    key = jax.random.key(5)
-    reference = small.loss_and_gradient(single, params, extra, rows, key)
-    mesh = parallel.data_mesh(devices)
-    if how == 'jit':
-        spread = jax.device_put(rows, parallel.sharded(mesh))
-        params, extra = jax.device_put((params, extra), parallel.replicated(mesh))
-        return reference, small.loss_and_gradient(many, params, extra, spread, key)
-
-    def body(rows):
-        (value, (new, metrics)), gradients = small.loss_and_gradient(many, params, extra, rows, key)
-        return (value, (new, metrics)), jax.lax.pmean(gradients, 'data')
-
-    if how == 'pmap':
-        cut = jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), rows)
-        out = jax.pmap(body, axis_name='data', devices=jax.devices()[:devices])(cut)
-        return reference, jax.tree.map(lambda x: x[0], out)
-    spec = PartitionSpec('data')
-    check = how == 'shard_map'
-    whole = jax.shard_map(body, mesh=mesh, in_specs=spec, out_specs=PartitionSpec(), check_vma=check)
-    return reference, jax.jit(whole)(rows)
-
-
-def assert_agree(reference, other, loss, gradient):
-    (value, (extra, _)), gradients = reference
-    (value_n, (extra_n, _)), gradients_n = other
-    np.testing.assert_allclose(value_n, value, rtol=loss)
-    assert small.tree_distance(gradients_n, gradients) < gradient
-    # Batch statistics are kept in float32 whatever the arithmetic, so states agree to its rounding.
-    assert small.tree_distance(extra_n, extra) < 1e-5
-
-
-# Rounding has nothing to do with the method, so four of them stand for all in the quick suite.
-QUICK = ('barlow_twins', 'moco_v2', 'simclr', 'vicreg')
-
-
-@pytest.mark.parametrize(
-    'name', [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in methods.METHODS]
-)
-def test_eight_devices_agree_with_one(name):
-    assert_agree(*one_and_many(name, 'jit', 8, double=False), LOSS_FLOAT32, GRADIENT_FLOAT32)
-
-
-@each
-def test_eight_devices_agree_with_one_in_float64(name, x64):
-    assert_agree(*one_and_many(name, 'jit', 8, double=True), FLOAT64, FLOAT64)
-
-
-@pytest.mark.slow
-@each
-@pytest.mark.parametrize('devices', [2, 8])
-@pytest.mark.parametrize('how', ['jit', 'pmap', 'shard_map', 'shard_map, unchecked'])
-def test_every_way_of_being_parallel_agrees(name, how, devices, x64):
-    assert_agree(*one_and_many(name, how, devices, double=True), FLOAT64, FLOAT64)
-
-
-def test_pmap_agrees_for_the_method_with_the_most_state(x64):
-    assert_agree(*one_and_many('moco_v2', 'pmap', 4, double=True), FLOAT64, FLOAT64)
 
 
 def test_queue_is_first_in_first_out():

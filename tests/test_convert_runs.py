@@ -1,0 +1,128 @@
+"""Imported encoders in the place of ours: called, embedded, evaluated, trained further, exported."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from convert_states import CIFAR, assert_equal, encode, written
+from flax.traverse_util import flatten_dict
+from selfsup import convert, embed, evaluate, load_encoder, methods, models, train
+from selfsup.convert.__main__ import main
+from selfsup.engine import initial
+from selfsup.engine.step import init_state
+from selfsup.errors import UserError
+from tolerances import PARITY
+
+# Where ours go, imported ones go.
+
+
+@pytest.fixture(scope='module')
+def encoder(tmp_path_factory):
+    """A folder with an imported residual network."""
+    folder = tmp_path_factory.mktemp('convert')
+    written(folder / 'm.safetensors', CIFAR)
+    arguments = [f'--from={folder / "m.safetensors"}', f'--to={folder / "encoder"}', '--image-size=16']
+    assert main(arguments) == 0
+    return folder / 'encoder'
+
+
+@pytest.fixture(scope='module')
+def few(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp('data') / 'few.npz'
+    np.savez(path, images=rng.integers(0, 256, (60, 16, 16, 3), np.uint8), labels=np.arange(60) % 3)
+    return path
+
+
+def test_an_imported_encoder_is_called_like_ours(encoder):
+    weights = convert.read(encoder)
+    x = np.random.default_rng(1).uniform(size=(3, 16, 16, 3)).astype(np.float32)
+    found = load_encoder(str(encoder))(x)
+    wanted = encode(weights, (x - np.float32(weights.mean)) / np.float32(weights.std))
+    np.testing.assert_allclose(found, wanted, atol=PARITY)
+    assert found.shape == (3, 32)
+
+
+def test_an_imported_encoder_is_embedded_and_evaluated(encoder, few, tmp_path, capsys):
+    out = tmp_path / 'features.npz'
+    assert embed.main([f'--workdir={encoder}', f'--out={out}', f'--data=npz:{few}']) == 0
+    with np.load(out) as arrays:
+        assert arrays['train_features'].shape == (48, 32)
+    assert evaluate.main([f'--workdir={encoder}', f'--data=npz:{few}']) == 0
+    results = json.loads((encoder / 'results.json').read_text())
+    assert results['scores'].keys() == {'trained', 'untrained', 'pixels'} and results['ranks']
+    assert 'torchvision' in (encoder / 'report.md').read_text()
+
+
+@pytest.fixture(scope='module')
+def start():
+    """A run, as far as its start is concerned, of BYOL with a small residual network; and weights that fit it."""
+    network = models.ResNet(stages=(1, 1), width=4, stem='cifar')
+    method = methods.byol(network, models.MLP(widths=(8, 4)), models.MLP(widths=(8, 4)))
+    views = {'views': (jnp.ones((2, 8, 8, 3)), jnp.ones((2, 8, 8, 3)))}
+    state = init_state(method, optax.sgd(0.1), views, seed=0, classes=2)
+    other = jax.device_get(network.init(jax.random.key(7), views['views'][0]))
+    stats = jax.tree.map(lambda x: x + 0.5, other['batch_stats'])
+    return state, convert.Weights({'name': 'resnet18', 'stem': 'cifar', 'width': 4}, other['params'], stats)
+
+
+def test_a_run_starts_from_given_weights(start):
+    scratch, weights = start
+    state = jax.device_get(initial.start_from(scratch, weights))
+    target = state.extra['target']
+    for params in (state.params, target['params']):
+        assert_equal(params['encoder'], weights.params)
+    for stats in (state.extra['batch_stats'], target['batch_stats']):
+        assert_equal(stats['encoder'], weights.batch_stats)
+    scratch = jax.device_get(scratch)
+    assert_equal(state.params['projector'], scratch.params['projector'])
+    assert_equal(target['batch_stats']['projector'], scratch.extra['target']['batch_stats']['projector'])
+    assert not np.array_equal(scratch.params['encoder']['conv1']['kernel'], weights.params['conv1']['kernel'])
+
+
+def test_arrays_of_a_start_that_do_not_fit_are_named(start):
+    state, weights = start
+    params = {**weights.params, 'conv1': {'kernel': np.ones((7, 7, 3, 4), 'f4')}}
+    with pytest.raises(UserError, match=r'conv1/kernel \[7, 7, 3, 4\] instead of \[3, 3, 3, 4\]'):
+        initial.start_from(state, weights._replace(params=params))
+    grid = {**weights.params, 'positions': np.ones((196, 4), 'f4')}
+    with pytest.raises(UserError, match=r'positions \[196, 4\] instead of nothing; model.grid=14 keeps its positions'):
+        initial.start_from(state, weights._replace(params=grid))
+
+
+STARTS = {
+    'model': ({'name': 'resnet34'}, 3, "name 'resnet18' instead of 'resnet34'"),
+    'stem': ({'stem': 'cifar_pad2'}, 3, "stem 'cifar' instead of 'cifar_pad2'"),
+    'channels': ({}, 1, '3 image channels instead of 1'),
+}
+
+
+@pytest.mark.parametrize('changes, channels, message', STARTS.values(), ids=STARTS.keys())
+def test_a_start_that_does_not_fit_is_refused(changes, channels, message, start):
+    weights = start[1]
+    with pytest.raises(UserError, match=f'init_from holds another encoder than config.model: {message}'):
+        initial.check(weights, {**weights.model, **changes}, channels)
+
+
+@pytest.mark.slow
+def test_a_run_from_weights_is_trained_exported_and_read_again(encoder, tmp_path):
+    run = tmp_path / 'run'
+    fields = {'model.name': 'resnet18', 'model.stem': 'cifar', 'model.width': 4, 'data.channels': 3, 'init_from': encoder,
+              'projector.widths': (16, 8), 'train.epochs': 1, 'optimizer.warmup_epochs': 0}  # fmt: skip
+    arguments = [f'--config.{name}={value}' for name, value in fields.items()]
+    assert train.main(['--config=experiments/digits/dino.py', f'--workdir={run}', *arguments]) == 0
+    assert main([f'--from={run}', f'--to={tmp_path / "out"}']) == 0
+    ours, theirs = load_encoder(str(run)), load_encoder(str(tmp_path / 'out'))
+    x = np.random.default_rng(1).uniform(size=(3, 8, 8, 3)).astype(np.float32)
+    teacher = ours.extra['target']['params']['encoder']
+    assert_equal(jax.device_get(teacher), convert.read(tmp_path / 'out').params)
+    assert theirs(x).shape == (3, 32)
+    assert '## Evaluation' in (tmp_path / 'out' / 'README.md').read_text()
+
+
+def test_trees_are_flat_dictionaries_of_arrays(encoder):
+    weights = convert.read(encoder)
+    assert all(isinstance(a, np.ndarray) and a.dtype == np.float32 for a in flatten_dict(weights.params).values())
