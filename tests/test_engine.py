@@ -293,6 +293,10 @@ def test_the_alarm_is_written_reported_and_by_config_stops_the_run(tmp_path, no_
 def test_a_report_ends_with_the_alarms_sentence(finished):
     report = (finished / 'report.md').read_text()
     assert 'Last measurement, step 12. ' in report and 'times as far apart as strangers' in report
+    line = read_jsonl(finished / 'metrics.jsonl')[-1]
+    assert monitor.verdict(line)
+    for name in ('rank', 'alarm/flat'):  # of a damaged file
+        assert monitor.verdict({k: v for k, v in line.items() if k != name}) == ''
 
 
 def test_early_stopping_ends_and_reports_a_run_and_repeats_exactly(tmp_path, no_report, capsys):

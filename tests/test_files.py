@@ -138,3 +138,15 @@ def test_an_index_of_shards_stays_in_its_folder(named, message, tmp_path):
     (folder / shards.META).write_text(json.dumps({'parts': {'train': entry}, 'class_names': ['a']}))
     with pytest.raises(UserError, match=message):
         shards.open_part(folder, 'train')
+
+
+@pytest.mark.parametrize('content', [b'', b'\x93NUMPY\x01\x00\x10\x00{"descr": (((((((', b'PK\x03\x04', b'\x80\x04N.'])
+def test_a_damaged_array_file_is_named(content, tmp_path):
+    (tmp_path / 'labels.npy').write_bytes(content)
+    with pytest.raises(UserError, match=r'labels\.npy cannot be read'):
+        files.read_array(tmp_path / 'labels.npy')
+    np.savez(tmp_path / 'two.npz', a=np.ones(1))
+    with pytest.raises(UserError, match='holds several arrays'):
+        files.read_array(tmp_path / 'two.npz')
+    np.save(tmp_path / 'good.npy', np.arange(3))
+    np.testing.assert_array_equal(files.read_array(tmp_path / 'good.npy'), np.arange(3))

@@ -9,6 +9,7 @@ import optax
 import pytest
 import small
 from selfsup import losses, methods
+from selfsup.errors import UserError
 from selfsup.methods.queue import enqueue
 
 each = pytest.mark.parametrize('name', sorted(methods.METHODS))
@@ -350,10 +351,11 @@ def test_hyper_parameters_may_be_traced():
     np.testing.assert_allclose(many, [value(1.0), value(25.0)], rtol=1e-5)
 
 
-def test_one_view_is_refused():
+@pytest.mark.parametrize('name', ['vicreg', 'supcon'])
+def test_one_view_is_refused(name):
     rows = small.batch()
     one = {**rows, 'views': rows['views'][:1]}
-    method = small.make('vicreg')
+    method = small.make(name)
     params, extra = small.started(method, rows)
-    with pytest.raises(ValueError, match='needs 2 views, and the augmentation gives 1'):
+    with pytest.raises(UserError, match='needs 2 views, and gets 1'):
         small.loss_and_gradient(method, params, extra, one, jax.random.key(0))

@@ -131,6 +131,22 @@ def read_arrays(file: Path, name: str) -> dict[str, np.ndarray]:
     raise UserError(f'{name} is no npz file: it holds a single array')
 
 
+def read_array(file: Path) -> np.ndarray:
+    """The array of an npy file; pickled objects are refused.
+
+    Raises:
+      UserError: naming the file.
+    """
+    try:
+        with file.open('rb') as stream:
+            array = np.load(stream, allow_pickle=False)
+    except Exception as error:  # open-ended, as above
+        raise UserError(f'{file} cannot be read: {type(error).__name__}: {error}') from error
+    if not isinstance(array, np.ndarray):
+        raise UserError(f'{file} is damaged: it holds several arrays')
+    return array
+
+
 def are_numbers(values: Any, *, positive: bool = False) -> bool:
     """Whether a value of a JSON file is a list of finite numbers, above 0 where asked."""
     good = isinstance(values, (list, tuple)) and all(is_number(v) and math.isfinite(v) for v in values)

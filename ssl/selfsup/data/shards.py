@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
-from ..files import read_json
+from ..files import read_array, read_json
 from .readers import CorruptImage, as_array, decoded, opened
 
 META = 'meta.json'
@@ -79,11 +79,8 @@ def open_part(folder: Path, part: str) -> Part:
         raise UserError(f'{folder / META} is damaged: class_names and files of {part} must be lists of names')
     if not isinstance(entry.get('fingerprint'), str):
         raise UserError(f'{folder / META} is damaged: {part} has no fingerprint')
-    try:
-        labels = np.load(folder / f'{part}-labels.npy', allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        raise UserError(f'{folder}/{part}-labels.npy cannot be read: {error}') from error
-    if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype != np.int32:
+    labels = read_array(folder / f'{part}-labels.npy')
+    if labels.ndim != 1 or labels.dtype != np.int32:
         raise UserError(f'{folder}/{part}-labels.npy is damaged: it must hold one int32 an image')
     if len(labels) and not -1 <= labels.min() <= labels.max() < max(len(names), 1):
         raise UserError(f'{folder}/{part}-labels.npy is damaged: it holds labels of no class of {META}')

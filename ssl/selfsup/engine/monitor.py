@@ -30,6 +30,7 @@ ALARM_NUMBERS = {
     'relative_alignment': 'alignment',
     'rank': 'rank',
 }
+ALARM_FLAGS = {f'alarm/{flag}' for flag in ('shrunk', 'narrow', 'unaligned', 'flat', 'collapsed')}
 MEASURED = (*ALARM_NUMBERS.values(), 'probe_accuracy')  # at every measurement
 RESIDENT_BYTES = 2**28  # smaller held-out parts stay on the device between measurements
 
@@ -163,12 +164,12 @@ def limits(config: ConfigDict) -> dict[str, float]:
 
 def measurements(lines: Sequence[dict[str, float]]) -> list[dict[str, float]]:
     """Those lines of metrics on which the alarm was asked."""
-    return [line for line in lines if 'alarm/collapsed' in line]
+    return [line for line in lines if line.keys() >= ALARM_FLAGS]
 
 
 def alarm_of(line: dict[str, float]) -> dict[str, float] | None:
-    """What `collapse_alarm` said, from a line of metrics; None where it was not asked."""
-    if not measurements([line]):
+    """What `collapse_alarm` said, from a line of metrics; None where it was not asked, or is not whole."""
+    if not measurements([line]) or not line.keys() >= set(ALARM_NUMBERS.values()):
         return None
     alarm = {key.removeprefix('alarm/'): value for key, value in line.items() if key.startswith('alarm/')}
     return alarm | {key: line[name] for key, name in ALARM_NUMBERS.items()}

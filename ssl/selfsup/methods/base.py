@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..errors import UserError
+
 Schedule = Callable[[Any], Any]
 
 # Top-level parameter key -> what `network` calls that module's output.
@@ -233,5 +235,5 @@ def mean_cosine(a: Array, b: Array) -> Array:
 def pairs(views: tuple, *, count: int = 2) -> tuple:
     """The first `count` entries of a tuple of views, or an error that says how many there are."""
     if len(views) < count:
-        raise ValueError(f'this method needs {count} views, and the augmentation gives {len(views)}')
+        raise UserError(f'this method needs {count} views, and gets {len(views)} (augment.views, and their counts)')
     return views[:count]
