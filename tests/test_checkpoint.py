@@ -5,6 +5,7 @@ import time
 import jax
 import jax.numpy as jnp
 import pytest
+from selfsup.engine import checkpoint
 from selfsup.engine.checkpoint import Checkpoints
 from selfsup.errors import UserError
 
@@ -49,4 +50,31 @@ def test_a_checkpoint_of_another_layout_says_how_it_differs(tmp_path):
     )
     with pytest.raises(UserError, match=message):
         checkpoints.restore(like)
+    checkpoints.close()
+
+
+@pytest.mark.parametrize('kind', ['float32', 'bfloat16', 'int32', 'bool'])
+def test_a_number_that_is_not_the_one_written_is_found(kind, tmp_path, monkeypatch, capsys):
+    """As a flipped bit that the file format does not see: the checkpoint before it is used."""
+    value = jnp.arange(6).reshape(2, 3).astype(kind)
+    checkpoints = Checkpoints(tmp_path)
+    for number in (1, 2):
+        checkpoints.save(number, {'params': {'kernel': value, 'count': jnp.asarray(number)}})
+    checkpoints.wait()
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    like = {'params': {'kernel': value, 'count': jnp.asarray(0)}}
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), like)
+    assert checkpoints.restore(like)[0] == 2
+    read = checkpoint.ocp.StandardCheckpointHandler.restore
+
+    def flipped(self, folder, **keywords):
+        state = read(self, folder, **keywords)
+        if folder.parent.name == '2':
+            state['params']['kernel'] = state['params']['kernel'].at[1, 2].set(jnp.zeros((), kind))
+        return state
+
+    monkeypatch.setattr(checkpoint.ocp.StandardCheckpointHandler, 'restore', flipped)
+    step, state = checkpoints.restore(like)
+    assert step == 1 and int(state['params']['count']) == 1
+    assert 'step 2 (ValueError: params/kernel is damaged: its checksum is another' in capsys.readouterr().out
     checkpoints.close()

@@ -125,6 +125,7 @@ BAD_FILES = {
     'no function': ('x = 1', r'has no function get_config\(\)'),
     'failing': ('def get_config():\n    raise KeyError("x")', r'get_config\(\) of .* failed: KeyError'),
     'type': ('def get_config():\n    return {}', 'must return the ConfigDict'),
+    'coroutine': ('async def get_config():\n    return {}', 'must return the ConfigDict'),
     'field': (
         'from selfsup.config import defaults\ndef get_config():\n    c = defaults()\n    c.data.sorce = "x"\n    return c',
         'data.sorce is no field of a config; did you mean data.source',

@@ -257,7 +257,7 @@ def test_load_encoder(finished):
     np.testing.assert_allclose(trained(as_bytes), features, atol=2e-2)
     assert trained.step == 12
     assert selfsup.load_encoder(str(finished), step=8).step == 8
-    with pytest.raises(UserError, match=r'no checkpoint of step 3; there are'):
+    with pytest.raises(UserError, match=r'has no checkpoint of step 3; there are'):
         selfsup.load_encoder(str(finished), step=3)
     with pytest.raises(UserError, match='shape'):
         trained(padded[0])

@@ -5,11 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
-from selfsup import losses, models, parallel
+from selfsup import losses, methods, models, parallel
+from selfsup.errors import UserError
+from selfsup.methods.base import over_pairs, towards
 from selfsup.methods.dino import last_layer
 from selfsup.methods.kmeans import PIECE, padded, spherical_kmeans
 from selfsup.methods.vicregl import places
-from tolerances import FLOAT32
+from tolerances import FLOAT32, FLOAT64
 
 KEY = jax.random.key(3)
 
@@ -28,25 +30,53 @@ def begun(name, rows=None, **changes):
 
 def multicrop(rows):
     """The batch with two smaller crops after its two views."""
-    return {**rows, 'views': (*rows['views'], *(v[:, 1:7, 1:7] for v in rows['views']))}
+    views, params = rows['views'], rows['view_params']
+    return {**rows, 'views': (*views, *(v[:, 1:7, 1:7] for v in views)), 'view_params': (*params, *params)}
 
 
 def zero(tree):
     return all(float(jnp.abs(x).max()) == 0 for x in jax.tree.leaves(tree))
 
 
-@pytest.mark.parametrize('name', ['dino', 'lejepa', 'mmcr', 'swav', 'w_mse', 'deepcluster_v2'])
+# One query meets one key, or one target's covariance.
+TWO_VIEWS = ('moco_v1', 'moco_v2', 'ressl', 'tico')
+
+
+@pytest.mark.parametrize('name', sorted(set(methods.METHODS) - set(TWO_VIEWS)))
 def test_multi_crop_runs_and_every_crop_gets_a_gradient(name):
     rows = multicrop(small.batch())
     method, _, params, extra = begun(name, rows)
     outputs, extra = small.embed(method, params, extra, rows, KEY)
     assert [z.shape[0] for z in outputs['embeddings']] == [small.BATCH] * 4
+    asked = 'predictions' if 'predictions' in outputs else 'embeddings'
 
-    def value(embeddings):
-        return small.criterion(method, params, {**outputs, 'embeddings': embeddings}, extra, rows, KEY)[0]
+    def value(views):
+        return small.criterion(method, params, {**outputs, asked: views}, extra, rows, KEY)[0]
 
-    gradients = jax.grad(value)(outputs['embeddings'])
+    gradients = jax.grad(value)(outputs[asked])
     assert all(float(jnp.abs(g).max()) > 1e-8 for g in gradients)
+
+
+@pytest.mark.parametrize('name', TWO_VIEWS)
+def test_methods_of_two_views_refuse_more(name):
+    rows = small.batch()
+    method, _, params, extra = begun(name, rows)
+    with pytest.raises(UserError, match=r'compares 2 views, and gets 4 \(augment.views'):
+        small.embed(method, params, extra, multicrop(rows), KEY)
+
+
+def test_crops_are_compared_with_the_two_global_views(x64):
+    """By the formula, for a symmetric loss and for one with a target; two views are the methods' own loss."""
+    z = [jnp.asarray(np.random.default_rng(v).normal(size=(6, 5))) for v in range(4)]
+    places = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3)]
+    expected = np.mean([losses.ntxent(z[i], z[j]) for i, j in places])
+    np.testing.assert_allclose(over_pairs(losses.ntxent, tuple(z)), expected, rtol=FLOAT64)
+    np.testing.assert_allclose(over_pairs(losses.ntxent, tuple(z[:2])), losses.ntxent(*z[:2]), rtol=FLOAT64)
+    t = z[2:]
+    expected = sum(np.mean([losses.moco_v3(z[v], t[g]) for v in range(4) if v != g]) for g in range(2))
+    np.testing.assert_allclose(towards(losses.moco_v3, tuple(z), tuple(t)), expected, rtol=FLOAT64)
+    both = losses.moco_v3(z[0], t[1]) + losses.moco_v3(z[1], t[0])
+    np.testing.assert_allclose(towards(losses.moco_v3, tuple(z[:2]), tuple(t)), both, rtol=FLOAT64)
 
 
 def test_w_mse_draws_its_blocks_from_the_key_alike_for_all_views():

@@ -8,6 +8,7 @@ and a mistyped field should end in one sentence with the nearest name.
 """
 
 import hashlib
+import inspect
 import json
 import runpy
 from pathlib import Path
@@ -175,6 +176,8 @@ def load(path: str, overrides: list[str] = ()) -> ConfigDict:  # type: ignore[as
         config = namespace['get_config']()
     except (Exception, SystemExit) as error:
         raise UserError(f'get_config() of {path} failed: {type(error).__name__}: {error}') from error
+    if inspect.iscoroutine(config):
+        config.close()  # of an `async def`: else Python adds a warning to the sentence
     if not isinstance(config, ConfigDict):
         raise UserError(f'get_config() of {path} must return the ConfigDict of selfsup.config.defaults()')
     return with_overrides(config, overrides)
@@ -245,8 +248,6 @@ def fill(config: ConfigDict) -> None:
 
 def keywords(constructor: Any) -> dict[str, Any]:
     """The configurable keywords of a method or model and their defaults."""
-    import inspect
-
     reserved = ('encoder', 'projector', 'predictor', 'axis_name', 'data_size', 'dtype', 'groups_axis', 'parent', 'name')
     found: dict[str, Any] = {}
     is_model = not inspect.isfunction(constructor)
@@ -262,8 +263,6 @@ def keywords(constructor: Any) -> dict[str, Any]:
 
 def takes(constructor: Any, name: str) -> bool:
     """Whether a method's constructor has a parameter of this name, such as `predictor` or `data_size`."""
-    import inspect
-
     return constructor is not None and name in inspect.signature(constructor).parameters
 
 

@@ -1,9 +1,15 @@
-"""Checkpoints: orbax, asynchronous and atomic; the newest few and the best are kept."""
+"""Checkpoints: orbax, asynchronous and atomic; the newest few and the best are kept.
 
+Orbax's files have no checksum of the numbers in them: a bit that flips on a disk would be read as another
+number. So every checkpoint carries one of each array, and what does not agree with it is not used.
+"""
+
+import zlib
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
@@ -54,9 +60,8 @@ class Checkpoints:
 
     def save(self, step: int, state: Any, metrics: dict[str, float] | None = None) -> None:
         """Starts writing; returns at once, and waits for the write before it."""
-        arguments = ocp.args.Composite(
-            state=ocp.args.StandardSave(state), about=ocp.args.JsonSave({'format': FORMAT, 'step': step})
-        )
+        about = {'format': FORMAT, 'step': step, 'checksums': _checksums(state)}
+        arguments = ocp.args.Composite(state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about))
         self._manager.save(step, args=arguments, metrics=metrics or {}, force=True)
 
     def wait(self) -> None:
@@ -77,7 +82,7 @@ class Checkpoints:
         """
         available = together.from_first(self.steps)
         if step is not None and step not in available:
-            raise UserError(f'there is no checkpoint of step {step}; there are {available or "none"}')
+            raise UserError(f'{self._folder} has no checkpoint of step {step}; there are {available or "none"}')
         failures = []
         for candidate in [step] if step is not None else reversed(available):
             state, text = None, 'another process cannot read it'
@@ -106,15 +111,19 @@ class Checkpoints:
         about = ocp.JsonCheckpointHandler().restore(folder / 'about', args=ocp.args.JsonRestore())
         if about.get('format') != FORMAT:
             raise ValueError(f'its format is {about.get("format")}, and this version reads {FORMAT}')
-        return ocp.StandardCheckpointHandler().restore(folder / 'state', args=ocp.args.StandardRestore(like))
+        state = ocp.StandardCheckpointHandler().restore(folder / 'state', args=ocp.args.StandardRestore(like))
+        # Checkpoints from before there were checksums are taken as they are.
+        written, found = about.get('checksums', {}), _checksums(state)
+        damaged = [name for name, value in found.items() if written.get(name, value) != value]
+        if damaged:
+            raise ValueError(f'{damaged[0]} is damaged: its checksum is another ({len(damaged)} such arrays)')
+        return state
 
     def _other_layout(self, step: int, like: Any) -> str:
         """How the arrays of a checkpoint differ from those of `like` in name, shape or type; '' if they do not."""
 
         def arrays(tree: Any) -> dict[str, str]:
-            leaves = jax.tree_util.tree_leaves_with_path(tree)
-            names = [jax.tree_util.keystr(path, simple=True, separator='/') for path, _ in leaves]
-            return {name: f'{x.dtype}{list(x.shape)}' for name, (_, x) in zip(names, leaves, strict=True)}
+            return {name: f'{x.dtype}{list(x.shape)}' for name, x in _named(tree).items()}
 
         try:
             folder = epath.Path(self._folder / str(step) / 'state')
@@ -137,6 +146,23 @@ class Checkpoints:
     def close(self) -> None:
         if self._manager is not None:
             self._manager.close()
+
+
+def _named(tree: Any) -> dict[str, Any]:
+    """The leaves of a state by their places, as `params/encoder/…`."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator='/'): leaf for path, leaf in leaves}
+
+
+def _checksums(state: Any) -> dict[str, int]:
+    """CRC-32 of the bytes of every array that this process can see whole."""
+    found = {}
+    for name, array in _named(state).items():
+        if not array.is_fully_addressable and not array.is_fully_replicated:
+            continue
+        whole = array if array.is_fully_addressable else array.addressable_data(0)
+        found[name] = zlib.crc32(np.ascontiguousarray(whole).reshape(-1).view(np.uint8).data)
+    return found
 
 
 def _empty_damaged_numbers(folder: Path) -> None:

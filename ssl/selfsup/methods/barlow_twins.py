@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 
 from .. import losses, parallel
-from .base import Method, joint_embedding, over, pairs
+from .base import Method, joint_embedding, over, over_pairs
 
 
 def barlow_twins(
@@ -24,7 +24,7 @@ def barlow_twins(
     """
 
     def loss(embeddings: tuple) -> tuple:
-        terms = losses.barlow_twins_terms(*pairs(embeddings))
+        terms = over_pairs(losses.barlow_twins_terms, embeddings)
         return scale * (terms['on_diagonal'] + lambd * terms['off_diagonal']), terms
 
     encoder, projector = over(axis_name, encoder, projector)

@@ -237,3 +237,29 @@ def pairs(views: tuple, *, count: int = 2) -> tuple:
     if len(views) < count:
         raise UserError(f'this method needs {count} views, and gets {len(views)} (augment.views, and their counts)')
     return views[:count]
+
+
+def only_two(views: tuple) -> tuple:
+    """A tuple of two views, or an error: for methods that have no use for more."""
+    if len(views) > 2:
+        raise UserError(f'this method compares 2 views, and gets {len(views)} (augment.views, and their counts)')
+    return pairs(views)
+
+
+def over_pairs(compare: Callable[[Array, Array], Any], views: tuple) -> Any:
+    """Mean of `compare(a, b)`, a scalar or a tree of them, over pairs whose first is a global view (multi-crop).
+
+    Global are the first two views; a pair counts once, so two views make one pair.
+    """
+    found = [compare(a, b) for i, a in enumerate(pairs(views)) for b in views[i + 1 :]]
+    return jax.tree.map(lambda *values: sum(values) / len(values), *found)
+
+
+def towards(compare: Callable[[Array, Array], Array], predictions: tuple, targets: tuple) -> Array:
+    """Sum over the two global targets of the mean `compare(prediction, target)` of the other views (multi-crop)."""
+
+    def mean(number: int, target: Array) -> Array:
+        others = [p for i, p in enumerate(predictions) if i != number]
+        return sum(compare(p, target) for p in others) / len(others)
+
+    return sum(mean(number, target) for number, target in enumerate(pairs(targets)))

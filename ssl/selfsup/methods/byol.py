@@ -6,7 +6,7 @@ import flax.linen as nn
 from jaxtyping import Array
 
 from .. import losses
-from .base import Method
+from .base import Method, towards
 from .momentum import predicted_target
 
 
@@ -39,7 +39,8 @@ def byol(
     """
 
     def loss(predictions: tuple, targets: tuple) -> Array:
-        return losses.byol(*predictions, *targets)
+        # Both directions of one pair are twice one direction.
+        return towards(lambda p, z: losses.byol(p, p, z, z) / 2, predictions, targets)
 
     return predicted_target(
         encoder,

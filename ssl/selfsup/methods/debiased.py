@@ -1,11 +1,12 @@
 """Debiased and hard-negative contrastive learning (Chuang et al. 2020, Robinson et al. 2021)."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 
 from .. import losses, parallel
-from .base import Method, joint_embedding, mean_cosine, over, pairs
+from .base import Method, joint_embedding, mean_cosine, over, over_pairs, pairs
 
 
 def debiased(
@@ -34,11 +35,9 @@ def debiased(
     """
 
     def loss(embeddings: tuple) -> tuple:
-        z1, z2 = pairs(embeddings)
-        value = losses.debiased(
-            z1, z2, temperature=temperature, positive_prior=positive_prior, concentration=concentration
-        )
-        return value, {'positive_cosine': mean_cosine(z1, z2)}
+        keywords = {'temperature': temperature, 'positive_prior': positive_prior, 'concentration': concentration}
+        value = over_pairs(partial(losses.debiased, **keywords), embeddings)
+        return value, {'positive_cosine': mean_cosine(*pairs(embeddings))}
 
     encoder, projector = over(axis_name, encoder, projector)
     return parallel.over_axis(joint_embedding(encoder, projector, loss, fuse_views=fuse_views), axis_name)

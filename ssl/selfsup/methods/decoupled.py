@@ -1,11 +1,12 @@
 """Decoupled contrastive learning (Yeh et al. 2022, https://arxiv.org/abs/2110.06848)."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 
 from .. import losses, parallel
-from .base import Method, joint_embedding, mean_cosine, over, pairs
+from .base import Method, joint_embedding, mean_cosine, over, over_pairs, pairs
 
 
 def decoupled(
@@ -33,9 +34,8 @@ def decoupled(
     """
 
     def loss(embeddings: tuple) -> tuple:
-        z1, z2 = pairs(embeddings)
-        value = losses.decoupled(z1, z2, temperature=temperature, sigma=sigma, stop_weights=stop_weights)
-        return value, {'positive_cosine': mean_cosine(z1, z2)}
+        compare = partial(losses.decoupled, temperature=temperature, sigma=sigma, stop_weights=stop_weights)
+        return over_pairs(compare, embeddings), {'positive_cosine': mean_cosine(*pairs(embeddings))}
 
     encoder, projector = over(axis_name, encoder, projector)
     return parallel.over_axis(joint_embedding(encoder, projector, loss, fuse_views=fuse_views), axis_name)

@@ -1,12 +1,13 @@
 """MoCo v3 (Chen et al. 2021, https://arxiv.org/abs/2104.02057): a momentum encoder without a queue."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 from jaxtyping import Array
 
 from .. import losses
-from .base import Method
+from .base import Method, towards
 from .momentum import predicted_target
 
 
@@ -41,8 +42,7 @@ def moco_v3(
     """
 
     def loss(predictions: tuple, targets: tuple) -> Array:
-        first = losses.moco_v3(predictions[0], targets[1], temperature=temperature)
-        return first + losses.moco_v3(predictions[1], targets[0], temperature=temperature)
+        return towards(partial(losses.moco_v3, temperature=temperature), predictions, targets)
 
     return predicted_target(
         encoder,

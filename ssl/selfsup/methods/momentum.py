@@ -58,7 +58,8 @@ def predicted_target(
     Args:
       encoder, projector, predictor: flax modules; the target has the first two. Without a predictor
         the embeddings take the predictions' place.
-      loss: `(predictions, targets) -> scalar`, two arrays each; no gradient enters the targets.
+      loss: `(predictions, targets) -> scalar`, an array a view and one for each of the first two, the
+        global views, which alone the target network sees; no gradient enters the targets.
       momentum, ahead: as in :func:`follow`.
       own_start: whether the target is initialised with a key of its own, or as a copy.
       fuse_views: whether views of one resolution share batch-norm statistics.
@@ -76,12 +77,12 @@ def predicted_target(
         return params, {'batch_stats': stats, 'target': target}
 
     def embed(params: Any, extra: Any, batch: dict, key: Array) -> tuple[dict, dict]:
-        views, target = pairs(batch['views']), extra['target']
+        views, target = batch['views'], extra['target']
         run = {'train': True, 'fuse': fuse_views}
         outputs, stats = network(modules, params, extra['batch_stats'], views, key=jax.random.fold_in(key, 0), **run)
         theirs, target_stats = network(
-            followers, jax.lax.stop_gradient(target['params']), target['batch_stats'], views,
-            key=jax.random.fold_in(key, 1), **run,
+            followers, jax.lax.stop_gradient(target['params']), target['batch_stats'],
+            pairs(views), key=jax.random.fold_in(key, 1), **run,
         )  # fmt: skip
         outputs['targets'] = jax.lax.stop_gradient(theirs['embeddings'])
         return outputs, {**extra, 'batch_stats': stats, 'target': {**target, 'batch_stats': target_stats}}

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .. import losses, parallel
-from .base import Method, joint_embedding, mean_cosine, over, pairs, unit
+from .base import Method, joint_embedding, mean_cosine, over, pairs, towards, unit
 from .queue import enqueue, random_queue
 
 
@@ -50,12 +50,13 @@ def nnclr(
         return params, {**extra, 'queue': rows, 'pointer': jnp.zeros((), jnp.int32)}
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
+        def compare(p: Array, z: Array) -> Array:
+            return losses.nnclr(p, z, extra['queue'], temperature=temperature)
+
         z1, z2 = pairs(outputs['embeddings'])
-        p1, p2 = pairs(outputs.get('predictions', outputs['embeddings']))
-        forth = losses.nnclr(p2, z1, extra['queue'], temperature=temperature)
-        back = losses.nnclr(p1, z2, extra['queue'], temperature=temperature)
+        value = towards(compare, outputs.get('predictions', outputs['embeddings']), (z1, z2)) / 2
         rows, pointer = enqueue(extra['queue'], extra['pointer'], jax.lax.stop_gradient(unit(z1)))
         metrics = {'positive_cosine': mean_cosine(z1, z2)}
-        return (forth + back) / 2, ({**extra, 'queue': rows, 'pointer': pointer}, metrics)
+        return value, ({**extra, 'queue': rows, 'pointer': pointer}, metrics)
 
     return parallel.over_axis(base._replace(init=init, criterion=criterion, queue=queue), axis_name)

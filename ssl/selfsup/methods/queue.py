@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .. import parallel
-from .base import Method, encode_with, heads, init_modules, mean_cosine, network, over, pairs, unit
+from .base import Method, encode_with, heads, init_modules, mean_cosine, network, only_two, over, unit
 from .momentum import copied, follow
 
 
@@ -71,7 +71,7 @@ def against_queue(
         }
 
     def embed(params: Any, extra: Any, batch: dict, key: Array) -> tuple[dict, dict]:
-        views, target = pairs(batch['views']), extra['target']
+        views, target = only_two(batch['views']), extra['target']
         stats, target_stats = extra['batch_stats'], target['batch_stats']
         outputs: dict = {'features': (), 'embeddings': (), 'keys': ()}
         for direction in range(directions):

@@ -1,11 +1,12 @@
 """SimCLR (Chen et al. 2020, https://arxiv.org/abs/2002.05709)."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 
 from .. import losses, parallel
-from .base import Method, joint_embedding, mean_cosine, over, pairs
+from .base import Method, joint_embedding, mean_cosine, over, over_pairs, pairs
 
 
 def simclr(
@@ -24,9 +25,8 @@ def simclr(
     """
 
     def loss(embeddings: tuple) -> tuple:
-        z1, z2 = pairs(embeddings)
-        value = losses.ntxent(z1, z2, temperature=temperature)
-        return scale * value, {'positive_cosine': mean_cosine(z1, z2)}
+        value = over_pairs(partial(losses.ntxent, temperature=temperature), embeddings)
+        return scale * value, {'positive_cosine': mean_cosine(*pairs(embeddings))}
 
     encoder, projector = over(axis_name, encoder, projector)
     return parallel.over_axis(joint_embedding(encoder, projector, loss, fuse_views=fuse_views), axis_name)

@@ -1,9 +1,11 @@
 """SimSiam (Chen and He 2021, https://arxiv.org/abs/2011.10566): a predictor and a stopped gradient."""
 
+from functools import partial
+
 import flax.linen as nn
 
 from .. import losses, parallel
-from .base import Method, joint_embedding, mean_cosine, over, pairs
+from .base import Method, joint_embedding, mean_cosine, over, pairs, towards
 
 
 def simsiam(
@@ -34,11 +36,9 @@ def simsiam(
     """
 
     def loss(embeddings: tuple, predictions: tuple | None = None) -> tuple:
-        z1, z2 = pairs(embeddings)
-        p1, p2 = pairs(predictions or embeddings)
-        forth = losses.simsiam(p1, z2, stop_gradient=stop_gradient)
-        back = losses.simsiam(p2, z1, stop_gradient=stop_gradient)
-        return (forth + back) / 2, {'positive_cosine': mean_cosine(z1, z2)}
+        compare = partial(losses.simsiam, stop_gradient=stop_gradient)
+        value = towards(compare, predictions or embeddings, pairs(embeddings)) / 2
+        return value, {'positive_cosine': mean_cosine(*pairs(embeddings))}
 
     encoder, projector, predictor = over(axis_name, encoder, projector, predictor)
     method = joint_embedding(encoder, projector, loss, predictor=predictor, fuse_views=fuse_views)

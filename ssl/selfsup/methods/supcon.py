@@ -3,9 +3,10 @@
 from typing import Any
 
 import flax.linen as nn
+from jaxtyping import Array
 
 from .. import losses, parallel
-from .base import Method, joint_embedding, mean_cosine, over, pairs
+from .base import Method, joint_embedding, mean_cosine, over, over_pairs, pairs
 
 
 def supcon(
@@ -38,8 +39,10 @@ def supcon(
     base = joint_embedding(encoder, projector, lambda _: (0.0, {}), fuse_views=fuse_views)
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
-        z1, z2 = pairs(outputs['embeddings'])
-        value = losses.supcon(z1, z2, batch['label'], temperature=temperature, sum_inside=sum_inside)
-        return value, (extra, {'positive_cosine': mean_cosine(z1, z2)})
+        def compare(z1: Array, z2: Array) -> Array:
+            return losses.supcon(z1, z2, batch['label'], temperature=temperature, sum_inside=sum_inside)
+
+        value = over_pairs(compare, outputs['embeddings'])
+        return value, (extra, {'positive_cosine': mean_cosine(*pairs(outputs['embeddings']))})
 
     return parallel.over_axis(base._replace(criterion=criterion, uses_labels=True), axis_name)

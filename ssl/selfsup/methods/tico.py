@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .. import losses, parallel
-from .base import Method, encode_with, heads, init_modules, mean_cosine, network, over, pairs
+from .base import Method, encode_with, heads, init_modules, mean_cosine, network, only_two, over
 from .momentum import copied, follow
 
 
@@ -48,7 +48,7 @@ def tico(
         return params, {'batch_stats': stats, 'target': copied(params, stats), 'covariance': jnp.zeros((dim, dim))}
 
     def embed(params: Any, extra: Any, batch: dict, key: Array) -> tuple[dict, dict]:
-        (first, second), target = pairs(batch['views']), extra['target']
+        (first, second), target = only_two(batch['views']), extra['target']
         outputs, stats = network(
             modules, params, extra['batch_stats'], (first,), train=True, fuse=False, key=jax.random.fold_in(key, 0)
         )

@@ -1,11 +1,12 @@
 """VIbCReg (Lee and Aune 2021, https://arxiv.org/abs/2109.00783)."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 
 from .. import losses, parallel
-from .base import Method, joint_embedding, over, pairs
+from .base import Method, joint_embedding, over, over_pairs
 
 
 def vibcreg(
@@ -26,7 +27,8 @@ def vibcreg(
     """
 
     def loss(embeddings: tuple) -> tuple:
-        terms = losses.vibcreg_terms(*pairs(embeddings), halve_variance=halve_variance)
+        compare = partial(losses.vibcreg_terms, halve_variance=halve_variance)
+        terms = over_pairs(compare, embeddings)
         total = (
             invariance_weight * terms['invariance']
             + variance_weight * terms['variance']

@@ -1,11 +1,12 @@
 """VICReg (Bardes et al. 2022, https://arxiv.org/abs/2105.04906)."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 
 from .. import losses, parallel
-from .base import Method, joint_embedding, over, pairs
+from .base import Method, joint_embedding, over, over_pairs
 
 
 def vicreg(
@@ -26,7 +27,8 @@ def vicreg(
     """
 
     def loss(embeddings: tuple) -> tuple:
-        terms = losses.vicreg_terms(*pairs(embeddings), halve_variance=halve_variance)
+        compare = partial(losses.vicreg_terms, halve_variance=halve_variance)
+        terms = over_pairs(compare, embeddings)
         total = (
             invariance_weight * terms['invariance']
             + variance_weight * terms['variance']
