@@ -2,6 +2,7 @@
 
     python benchmarks/losses.py             # (256, 2048), (256, 8192), (2048, 8192): a quarter of an hour on two cores
     python benchmarks/losses.py --small     # a quick try
+    python benchmarks/losses.py --shapes 2048x8192
     python benchmarks/losses.py --only=barlow_twins,vicreg
 
 The plain form is the formula as the paper writes it: the whole dim x dim matrix, or every pair of rows with its
@@ -222,6 +223,7 @@ def measure(shape: tuple[int, int], names: list[str], repeats: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--small', action='store_true')
+    parser.add_argument('--shapes', nargs='+', default=[f'{n}x{d}' for n, d in SHAPES], help='batch x dim')
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--only', default=','.join(LOSSES))
     options = parser.parse_args()
@@ -231,8 +233,9 @@ def main() -> None:
     print(
         f'jax {jax.__version__} on {jax.devices()[0].device_kind}, Python {platform.python_version()}; x is over ours'
     )
-    for shape in ((64, 256), (64, 1024)) if options.small else SHAPES:
-        measure(shape, names, options.repeats)
+    for text in ('64x256', '64x1024') if options.small else options.shapes:
+        batch, dim = map(int, text.split('x'))
+        measure((batch, dim), names, options.repeats)
 
 
 if __name__ == '__main__':
