@@ -110,3 +110,18 @@ BAD = {
 def test_bad_input(call, message, own_checks):
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+PAIRED = {
+    'cka': diagnostics.cka,
+    'cka, debiased': lambda x, y: diagnostics.cka(x, y, debiased=True),
+    'collapse_alarm': diagnostics.collapse_alarm,
+    'alignment': diagnostics.alignment,
+}
+
+
+@pytest.mark.parametrize('function', PAIRED.values(), ids=PAIRED.keys())
+def test_many_rows_can_be_traced(function):
+    """A product of two Python counts may not fit the 32 bits that a constant has."""
+    view = jax.ShapeDtypeStruct((2**17, 64), jnp.float32)
+    assert all(x.shape == () for x in jax.tree.leaves(jax.eval_shape(function, view, view)))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from jax.test_util import check_grads
 from loss_references import (
     COVARIANCE,
@@ -239,3 +240,22 @@ def test_deepcluster_leaves_out_what_has_no_cluster(x64):
     assert float(losses.deepcluster(z, prototypes=prototypes, assignments=np.full((12, 2), -1))) == 0
     passed = jax.grad(lambda p: losses.deepcluster(z, prototypes=p, assignments=clusters))(prototypes)
     assert not np.any(passed)
+
+
+SIZES = [(2**17, 6), (2048, 8192), (2**17, 2**16), (256, 2**17)]
+
+
+@pytest.mark.parametrize('size', SIZES, ids=str)
+@pytest.mark.parametrize(
+    'name', ['barlow_twins', 'vicreg', 'vibcreg', 'ntxent', 'mmcr', 'decoupled', 'debiased', 'moco_v3']
+)
+def test_large_batches_and_dims_can_be_traced(name, size):
+    """A product of two Python counts may not fit the 32 bits that a constant has: VICReg's own 2048 x 8192 did not."""
+    view = jax.ShapeDtypeStruct(size, jnp.float32)
+    assert jax.eval_shape(getattr(losses, name), view, view).shape == ()
+
+
+def test_large_batches_of_every_row_can_be_traced():
+    view = jax.ShapeDtypeStruct((2**17, 6), jnp.float32)
+    for name, row in LOSSES.items():
+        assert jax.eval_shape(row.loss, view, view).shape == (), name

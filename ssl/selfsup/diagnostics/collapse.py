@@ -162,7 +162,7 @@ def neural_collapse(
     out = {
         'nc1': jnp.where(sigma[0] > 0, jnp.mean(jnp.sum(scaled * scaled, axis=1)), jnp.inf),
         'nc2_norm': ratio(jnp.sqrt(jnp.mean((norms - mean_norm) ** 2)), mean_norm, limit=0.0),
-        'nc2_angle': jnp.sum(jnp.where(off, angles, 0.0)) / (classes * (classes - 1)),
+        'nc2_angle': jnp.sum(jnp.where(off, angles, 0.0)) / (float(classes) * (classes - 1)),
     }
     if weights is None:
         return out

@@ -140,7 +140,7 @@ def feature_correlation(z: Float[ArrayLike, 'samples dim'] | Summary) -> Float[A
     dim = correlation.shape[0]
     if dim < 2:
         raise ValueError(f'z needs at least two dimensions, and its correlation has shape {list(correlation.shape)}')
-    return jnp.sum(jnp.where(jnp.eye(dim, dtype=bool), 0.0, jnp.abs(correlation))) / (dim * (dim - 1))
+    return jnp.sum(jnp.where(jnp.eye(dim, dtype=bool), 0.0, jnp.abs(correlation))) / (float(dim) * (dim - 1))
 
 
 def tolerance(
@@ -195,5 +195,5 @@ def relative_alignment(z1: Float[ArrayLike, 'samples dim'], z2: Float[ArrayLike,
     positive = jnp.mean(jnp.sum((z1 - z2) ** 2, axis=-1))
     # Σ_{i,j} ‖aᵢ − bⱼ‖² = n(Σ‖a‖² + Σ‖b‖²) − 2 (Σa)·(Σb); the n positive pairs are taken out.
     every = count * (jnp.sum(z1 * z1) + jnp.sum(z2 * z2)) - 2 * jnp.sum(jnp.sum(z1, 0) * jnp.sum(z2, 0))
-    random = (every - count * positive) / (count * (count - 1))
+    random = (every - count * positive) / (float(count) * (count - 1))
     return ratio(positive, random, limit=1.0)

@@ -28,7 +28,7 @@ def _hsic(x: Array, y: Array, *, debiased: bool) -> Array:
     For centred columns the sums over the zero-diagonal kernels collapse, with a = ‖xᵢ‖² and b = ‖yᵢ‖²:
     tr K̃L̃ = ‖XᵀY‖² − Σab, 1ᵀK̃1 = −Σa, 1ᵀK̃L̃1 = Σab; so neither kernel need be formed.
     """
-    count = x.shape[0]
+    count = float(x.shape[0])  # products of two counts do not fit 32 bits
     energy = _cross_energy(x, y)
     if not debiased:
         return energy / (count - 1) ** 2

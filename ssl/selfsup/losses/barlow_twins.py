@@ -27,7 +27,7 @@ def barlow_twins_terms(
     diagonal = jnp.mean(z1 * z2, axis=0)
     return {
         'on_diagonal': jnp.sum((diagonal - 1.0) ** 2),
-        'off_diagonal': off_diagonal_energy(z1, z2) / batch**2,
+        'off_diagonal': off_diagonal_energy(z1, z2) / float(batch) ** 2,
     }
 
 

@@ -58,7 +58,7 @@ def tico(
     if batch <= dim:
         gram = jnp.matmul(z1, z1.T, precision=HIGHEST)
         past = jnp.sum(jnp.matmul(z1, old, precision=HIGHEST) * z1) / batch
-        contrast = beta * past + (1.0 - beta) * jnp.sum(gram * gram) / batch**2
+        contrast = beta * past + (1.0 - beta) * jnp.sum(gram * gram) / float(batch) ** 2
     else:
         contrast = jnp.sum(new * moment)
     loss = 1.0 - jnp.mean(jnp.sum(z1 * z2, axis=-1)) + rho * contrast

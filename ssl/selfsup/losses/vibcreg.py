@@ -36,7 +36,7 @@ def vibcreg_terms(
         centred = z - jnp.mean(z, axis=0, keepdims=True)
         hinge += deviation_hinge(centred, target=target, eps=eps)
         columns = jax.checkpoint(lambda x: normalize(x.T).T)(centred)  # cheaper to repeat than to keep
-        covariance += off_diagonal_energy(columns, columns) / dim**2
+        covariance += off_diagonal_energy(columns, columns) / float(dim) ** 2
     return {
         'invariance': jnp.mean((z1 - z2) ** 2),
         'variance': hinge / 2 if halve_variance else hinge,

@@ -34,7 +34,7 @@ def vicreg_terms(
     for z in (z1, z2):
         centred = z - jnp.mean(z, axis=0, keepdims=True)
         hinge += deviation_hinge(centred, target=target, eps=eps)
-        covariance += off_diagonal_energy(centred, centred) / ((batch - 1) ** 2 * dim)
+        covariance += off_diagonal_energy(centred, centred) / (float(batch - 1) ** 2 * dim)
     return {
         'invariance': jnp.mean((z1 - z2) ** 2),
         'variance': hinge / 2 if halve_variance else hinge,

@@ -27,7 +27,7 @@ def _spread(x: Float[Array, 'batch places dim'], target: ArrayLike, eps: ArrayLi
     hinge = jnp.mean(jnp.maximum(target - jnp.sqrt(variance + eps), 0.0))
     if 2 * batch <= dim:  # ‖XᵀX‖² = ‖XXᵀ‖², as in the losses of whole images
         gram = jnp.einsum('npd,mpd->pnm', x, x, precision=HIGHEST)
-        energy = jnp.sum(gram * gram, axis=(1, 2)) / (batch - 1) ** 2 - jnp.sum(variance**2, axis=-1)
+        energy = jnp.sum(gram * gram, axis=(1, 2)) / float(batch - 1) ** 2 - jnp.sum(variance**2, axis=-1)
     else:
         product = jnp.einsum('npd,npe->pde', x, x, precision=HIGHEST) / (batch - 1)
         energy = jnp.sum(jnp.where(jnp.eye(dim, dtype=bool)[None], 0.0, product) ** 2, axis=(1, 2))
