@@ -174,7 +174,8 @@ def swapped(fields: dict[str, Any], r: random.Random) -> list[str]:
 CHOICES: dict[str, tuple[Any, ...]] = {
     'method.name': tuple(METHODS), 'model.name': tuple(ENCODERS), 'augment.recipe': (*RECIPES, ''),
     'optimizer.name': ('sgd', 'adamw', 'lars', 'lars_clipped', 'lars_classic', 'larc'),
-    'data.crop': ('device', 'reading'), 'data.feed': ('auto', 'resident', 'streaming'), 'data.channels': (0, 1, 3),
+    'data.crop': ('device', 'reading', 'canvas'), 'data.feed': ('auto', 'resident', 'streaming'),
+    'data.channels': (0, 1, 3),
     'data.image_size': (0, 1, 8, 16, 33), 'data.pad': (0, 1, 20), 'augment.size': (1, 2, 8, 16, 32),
     'augment.mean': ('(0.5,)', '(0.1, 0.2)', '(0.5, 0.5, 0.5)', '()'),
     'augment.std': ('(0.5,)', '(0.0,)', '(0.1, 0.1, 0.1)', '(-1.0,)'),

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from fuzz_outcome import ROOT, Outcome, attempt, hashes, lost
 from PIL import Image
+from selfsup.engine.checkpoint import Checkpoints
 
 SMALL_RUN = [
     f'--config={ROOT}/experiments/digits/vicreg.py',
@@ -321,18 +322,13 @@ CASES: dict[str, Case] = {
 COMMON = ('checkpoint', 'image', 'npz images', 'encoder, pth', 'shards')
 
 
-def steps(run: Path) -> list[int]:
-    """Steps of a run's checkpoints, oldest first."""
-    return sorted(int(p.name) for p in (run / 'checkpoints').iterdir() if p.name.isdigit())
-
-
 def trial(seed: int, number: int, material: Path, folder: Path, kind: str = '') -> Outcome:
     """Copies what a case needs, damages it, and runs a command on it; the kind of case is drawn if it is not given."""
     r = random.Random(f'files {seed} {number}')
     kind = kind or r.choice((*CASES, *COMMON))
     case = CASES[kind]
     command, line = prepared(case, r.choice(case.lines), material, folder)
-    saved = steps(folder / 'run') if 'run' in case.needs else [0, 0]
+    saved = Checkpoints(folder / 'run', read_only=True).steps() if 'run' in case.needs else [0, 0]
     found = [f for f in sorted(folder.glob(case.files.format(newest=saved[-1]))) if f.is_file()]
     file = r.choice(found)
     done = r.choice(case.ways)(file, r)

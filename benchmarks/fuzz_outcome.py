@@ -107,7 +107,7 @@ def build_only(config, path: str = '', *, devices: int | None = None) -> int:
     run = loop.Run(config, devices=1)
     count = run.next_chunk(0)
     lead = (len(run.data.train),) if run.feed.resident else (count, config.data.batch_size)
-    if config.data.crop == 'reading':
+    if config.data.crop != 'device':
         data, _ = run.feed(0, count)
         data = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), data)
     else:

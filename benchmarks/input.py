@@ -87,6 +87,15 @@ def reading(source: sources.Source, count: int, crops: Any, canvas: int = 0) -> 
     return lambda: rows(next(step), out) and None
 
 
+def cropping(source: sources.Source, count: int, crops: Any, canvas: int) -> dict[str, Callable[[], None]]:
+    """Bare decoding, and both ways to take crops of full images."""
+    return {
+        'bare': bare(source, range(count)),
+        'views': reading(source, count, crops),
+        'canvas': reading(source, count, crops, canvas),
+    }
+
+
 def measure(runs: dict[str, Callable[[], None]], count: int, rounds: int) -> dict[str, list[float]]:
     """Images per CPU second of each, all in turn."""
     rates: dict[str, list[float]] = {name: [] for name in runs}
@@ -151,10 +160,7 @@ def main() -> None:
         crops = draws.crops(VIEWS)
         few = min(count, len(same))
         rates = measure({'bare': bare(same, range(few)), 'whole': reading(same, few, ())}, few, arguments.rounds)
-        runs = {
-            'bare': bare(source, range(count)), 'views': reading(source, count, crops),
-            'canvas': reading(source, count, crops, 512),
-        }  # fmt: skip
+        runs = cropping(source, count, crops, 512)
         if opencv(source, range(count)):
             runs['bare, OpenCV'] = opencv(source, range(count))
         print(f'\nfolder, {sizes[1]} and alike')
@@ -164,10 +170,8 @@ def main() -> None:
         pack.main([f'--data={arguments.data or f"folder:{root}/made"}', f'--out={root / "packed"}'])
         packed = sources.open_source(f'shards:{root / "packed"}')[0]
         print('\npacked to a shorter side of 256')
-        runs = {
-            'bare': bare(packed, range(count)), 'views': reading(packed, count, crops),
-            'canvas': reading(packed, count, crops, 384),
-        }  # fmt: skip
+        count = min(count, len(packed))
+        runs = cropping(packed, count, crops, 384)
         table(measure(runs, count, arguments.rounds), 'bare')
         print(
             f'\nthe feed: two views of 224 from packed images, batch {arguments.batch}, {arguments.step_ms:g} ms a step'

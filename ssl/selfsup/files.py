@@ -120,15 +120,13 @@ def read_arrays(file: Path, name: str) -> dict[str, np.ndarray]:
     """
     if not file.is_file():
         raise UserError(f'{name}: there is no such file')
-    # What a broken archive can raise is open-ended, and all of it means the same to the user.
     try:
-        with file.open('rb') as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if isinstance(archive, np.lib.npyio.NpzFile):
-                return {key: archive[key] for key in archive.files}
+        content = _load(file)
     except Exception as error:
         raise UserError(f'{name} is no readable npz file of plain arrays: {type(error).__name__}: {error}') from error
-    raise UserError(f'{name} is no npz file: it holds a single array')
+    if not isinstance(content, dict):
+        raise UserError(f'{name} is no npz file: it holds a single array')
+    return content
 
 
 def read_array(file: Path) -> np.ndarray:
@@ -138,13 +136,19 @@ def read_array(file: Path) -> np.ndarray:
       UserError: naming the file.
     """
     try:
-        with file.open('rb') as stream:
-            array = np.load(stream, allow_pickle=False)
-    except Exception as error:  # open-ended, as above
+        content = _load(file)
+    except Exception as error:
         raise UserError(f'{file} cannot be read: {type(error).__name__}: {error}') from error
-    if not isinstance(array, np.ndarray):
+    if isinstance(content, dict):
         raise UserError(f'{file} is damaged: it holds several arrays')
-    return array
+    return content
+
+
+def _load(file: Path) -> np.ndarray | dict[str, np.ndarray]:
+    """What an npy or npz file holds; what a broken one raises is open-ended, all means the same to a user."""
+    with file.open('rb') as stream:
+        content = np.load(stream, allow_pickle=False)
+        return dict(content) if isinstance(content, np.lib.npyio.NpzFile) else content
 
 
 def are_numbers(values: Any, *, positive: bool = False) -> bool:

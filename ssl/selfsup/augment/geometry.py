@@ -115,7 +115,7 @@ def sample_crop(
 
     Ten tries: area uniform in `scale` of the image, log aspect ratio uniform in `ratio`, sides rounded,
     accepted if it fits; else the largest centred box whose ratio is allowed.
-    `selfsup.data.crops` draws the same boxes without jax, for workers that decode.
+    `selfsup.data.draws` draws the same boxes without jax, for workers that decode.
 
     Returns:
       (top, left, height, width) in whole pixels.

@@ -119,13 +119,15 @@ class Streaming:
             batch['label'] = self.source.labels[batch['used']]
             if self._views:
                 batch.update({f'box{view}': batch['boxes'][:, view] for view in range(self._views)})
-        image: Any = put('image') if self._canvas or not self._views else None
-        if self._views:
-            boxes = [put(f'box{view}') for view in range(self._views)]
-            cuts = (
-                {'crops': [put(f'crop{view}') for view in range(self._views)]} if image is None else {'canvas': image}
-            )
-            image = {**cuts, 'boxes': boxes}
+        views = range(self._views)
+        image: Any
+        if not self._views:
+            image = put('image')
+        elif self._canvas:
+            image = {'canvas': put('image'), 'boxes': [put(f'box{view}') for view in views]}
+        else:
+            crops = [put(f'crop{view}') for view in views]
+            image = {'crops': crops, 'boxes': [put(f'box{view}') for view in views]}
         found = {'image': image, 'label': put('label')}, put('index')
         self.waited += time.perf_counter() - started
         return found
