@@ -24,7 +24,7 @@ import numpy as np
 from selfsup import diagnostics
 from selfsup.evals import Features
 from selfsup.evals.knn import predict
-from selfsup.evals.tables import DEFAULT, EVALUATIONS
+from selfsup.evals.suite import DEFAULT, EVALUATIONS
 
 
 class Timed(NamedTuple):

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from selfsup import pack
-from selfsup.data import draws, feeds, readers, sources, workers
+from selfsup.data import crop_boxes, loader, readers, sources, workers
 
 VIEWS = {'both': {'size': 224, 'count': 2, 'crop': {'scale': (0.08, 1.0), 'method': 'bicubic'}, 'flip': 0.5}}
 
@@ -114,9 +114,9 @@ def waiting(source: sources.Source, batch: int, step_ms: float, processes: int, 
     import jax
     from selfsup import parallel
 
-    feed = feeds.make_feed(
+    feed = loader.make_feed(
         'streaming', source, seed=0, batch_size=batch, mesh=parallel.data_mesh(1), workers=processes,
-        crops=draws.crops(VIEWS), channels=3,
+        crops=crop_boxes.crops(VIEWS), channels=3,
     )  # fmt: skip
     jax.block_until_ready(feed(0, 1))
     before, started = feed.waited, time.perf_counter()
@@ -157,7 +157,7 @@ def main() -> None:
         sizes = [source.reader.picture(i).size for i in range(count)]
         square = sources.fitted(source, channels=3)
         same = square.select(np.flatnonzero([size == sizes[1] for size in sizes]), 'of one size')
-        crops = draws.crops(VIEWS)
+        crops = crop_boxes.crops(VIEWS)
         few = min(count, len(same))
         rates = measure({'bare': bare(same, range(few)), 'whole': reading(same, few, ())}, few, arguments.rounds)
         runs = cropping(source, count, crops, 512)

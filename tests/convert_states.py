@@ -9,9 +9,9 @@ import numpy as np
 import torch_like
 from convert_golden.formula import array
 from safetensors.numpy import save_file
-from selfsup.convert.names import NAMINGS, rename, transposed
-from selfsup.convert.weights import complete, shapes
 from selfsup.models.positions import sincos_positions
+from selfsup.weights.names import NAMINGS, rename, transposed
+from selfsup.weights.values import complete, shapes
 
 HERE = Path(__file__).parent / 'convert_golden'
 GOLDEN = json.loads((HERE / 'golden.json').read_text())

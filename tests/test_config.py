@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import small
 from ml_collections import ConfigDict
-from selfsup import cli, config, fields
+from selfsup import cli, config
+from selfsup.config import fields
 from selfsup.errors import UserError, command, nearest
 
 FILE = 'experiments/digits/simclr.py'
@@ -63,7 +64,13 @@ def test_a_saved_config_comes_back():
 
 
 def test_every_field_is_documented():
-    lines = Path(config.__file__).read_text().split('def defaults')[1].split('\ndef ')[0].splitlines()
+    lines = (
+        (Path(config.__file__).parent / 'defaults.py')
+        .read_text()
+        .split('def defaults')[1]
+        .split('\ndef ')[0]
+        .splitlines()
+    )
     for number, line in enumerate(lines):
         if lines[number - 1].strip().startswith('#'):
             continue

@@ -11,12 +11,12 @@ from convert_golden.formula import images, uniform
 from convert_states import CIFAR, GOLDEN, HERE, RESNET, SINCOS, VIT, assert_equal, encode, state_of, tensors, written
 from flax.traverse_util import unflatten_dict
 from safetensors.numpy import load_file, save_file
-from selfsup import convert
-from selfsup.convert import reading
-from selfsup.convert.names import IMAGENET_STD
-from selfsup.convert.weights import complete, shapes
-from selfsup.engine import initial
+from selfsup import weights as foreign
+from selfsup.engine import export
 from selfsup.models.positions import interpolation_matrix, sincos_positions
+from selfsup.weights import reading
+from selfsup.weights.names import IMAGENET_STD
+from selfsup.weights.values import complete, shapes
 from tolerances import FLOAT32, PARITY
 
 
@@ -53,7 +53,7 @@ FAST = ('torchvision resnet18 cifar', 'timm vit_ti')
 def test_features_equal_the_other_library(name, tmp_path):
     names, arch, *stem = name.split()
     model = {'name': arch} | ({'stem': stem[0]} if stem else {}) | ({'grid': 14} if arch.startswith('vit') else {})
-    weights = convert.read(written(tmp_path / 'm.safetensors', model, names))
+    weights = foreign.read(written(tmp_path / 'm.safetensors', model, names))
     found = encode(weights, images(32 if stem else 64))
     wanted = np.array(GOLDEN['features'][name])
     np.testing.assert_allclose(found[:, :: found.shape[1] // 16], wanted, atol=PARITY)
@@ -67,8 +67,8 @@ def test_exported_names_and_shapes_are_theirs(name):
         kind: {n: np.broadcast_to(np.float32(1), s) for n, s in leaves.items()}
         for kind, leaves in shapes(model, 3).items()
     }
-    weights = convert.Weights(model, *(unflatten_dict(t, sep='/') for t in trees.values()))
-    state = convert.state_dict(weights, names=names)
+    weights = foreign.Weights(model, *(unflatten_dict(t, sep='/') for t in trees.values()))
+    state = foreign.state_dict(weights, names=names)
     lines = sorted(f'{n} {list(a.shape)}' for n, a in state.items())
     assert hashlib.sha256('\n'.join(lines).encode()).hexdigest()[:16] == GOLDEN['names'][name]
 
@@ -127,11 +127,11 @@ def test_every_origin_is_recognised_and_read(name, tmp_path):
     state = state_of(model)
     path = tmp_path / 'checkpoint.pth.tar'
     torch_like.save(tensors(pack(state)), path, legacy=name in ('dino', 'swav'))
-    weights = convert.read(path)
+    weights = foreign.read(path)
     assert weights.origin == name.split()[0]
     for field, value in {'std': IMAGENET_STD, **fields}.items():
         assert weights.model.get(field, getattr(weights, field, None)) == value, field
-    back = convert.state_dict(weights, names='timm', image_size=0 if 'std' in fields else weights.crop)
+    back = foreign.state_dict(weights, names='timm', image_size=0 if 'std' in fields else weights.crop)
     tracked = {n for n in state if n.endswith('num_batches_tracked')}
     assert back.keys() == state.keys()
     for key in state.keys() - tracked:
@@ -139,9 +139,9 @@ def test_every_origin_is_recognised_and_read(name, tmp_path):
 
 
 def test_the_vit_of_moco_v3_is_known_by_its_positions(tmp_path):
-    weights = convert.read(written(tmp_path / 'm.safetensors', SINCOS | {'name': 'vit_s'}))
+    weights = foreign.read(written(tmp_path / 'm.safetensors', SINCOS | {'name': 'vit_s'}))
     assert (weights.origin, weights.model['heads'], 'positions' in weights.params) == ('moco_v3', 12, False)
-    assert convert.read(tmp_path / 'm.safetensors', heads=6).model['heads'] == 6
+    assert foreign.read(tmp_path / 'm.safetensors', heads=6).model['heads'] == 6
 
 
 def test_an_older_torchvision_calls_the_mlp_otherwise(tmp_path):
@@ -149,8 +149,8 @@ def test_an_older_torchvision_calls_the_mlp_otherwise(tmp_path):
     older = {n.replace('.mlp.0.', '.mlp.linear_1.').replace('.mlp.3.', '.mlp.linear_2.'): a for n, a in state.items()}
     assert older.keys() != state.keys()
     save_file(older, tmp_path / 'older.safetensors')
-    weights = convert.read(tmp_path / 'older.safetensors')
-    assert_equal(weights.params, convert.read(written(tmp_path / 'm.safetensors', VIT, 'torchvision')).params)
+    weights = foreign.read(tmp_path / 'older.safetensors')
+    assert_equal(weights.params, foreign.read(written(tmp_path / 'm.safetensors', VIT, 'torchvision')).params)
     assert weights.model['interpolation'] == 'torchvision'
 
 
@@ -158,14 +158,14 @@ def test_a_folder_of_timm_says_how_it_wants_its_images(tmp_path):
     written(tmp_path / 'model.safetensors', VIT)
     about = {'input_size': [3, 32, 32], 'mean': [0.5, 0.5, 0.5], 'std': [0.4, 0.4, 0.4], 'crop_pct': 0.8}
     (tmp_path / 'config.json').write_text(json.dumps({'architecture': 'vit_tiny', 'pretrained_cfg': about}))
-    weights = initial.source(str(tmp_path))
+    weights = export.source(str(tmp_path))
     assert (weights.mean, weights.std, weights.crop, weights.resize) == ((0.5,) * 3, (0.4,) * 3, 32, 40)
 
 
 def test_half_precision_is_widened(tmp_path):
     state = {n: a.astype(np.float16) for n, a in state_of(CIFAR).items() if a.dtype == np.float32}
     save_file(state, tmp_path / 'half.safetensors')
-    kernel = convert.read(tmp_path / 'half.safetensors').params['conv1']['kernel']
+    kernel = foreign.read(tmp_path / 'half.safetensors').params['conv1']['kernel']
     assert kernel.dtype == np.float32
     np.testing.assert_array_equal(kernel, state['conv1.weight'].astype('f4').transpose(2, 3, 1, 0))
 
@@ -184,10 +184,10 @@ ROUNDS = {
 
 @pytest.mark.parametrize('model, names, place', ROUNDS.values(), ids=ROUNDS.keys())
 def test_out_and_in_again(model, names, place, tmp_path):
-    read = convert.read(written(tmp_path / 'm.safetensors', model))
+    read = foreign.read(written(tmp_path / 'm.safetensors', model))
     weights = read._replace(model=read.model | model, origin='simclr', about={'step': 7}, mean=(0.1, 0.2, 0.3))
-    arrays = convert.write(weights, tmp_path / place, names=names)
-    again = convert.read(tmp_path / place)
+    arrays = foreign.write(weights, tmp_path / place, names=names)
+    again = foreign.read(tmp_path / place)
     assert again.model == complete(weights.model) and again.about == {'step': 7} and again.mean == (0.1, 0.2, 0.3)
     assert_equal(again.params, weights.params)
     assert_equal(again.batch_stats, weights.batch_stats)
@@ -202,9 +202,9 @@ def test_out_and_in_again(model, names, place, tmp_path):
 
 
 def test_positions_are_written_for_another_image_size(tmp_path):
-    weights = convert.read(written(tmp_path / 'm.safetensors', VIT | {'grid': 4}))
-    convert.write(weights, tmp_path / 'out', image_size=32)
-    moved = convert.read(tmp_path / 'out')
+    weights = foreign.read(written(tmp_path / 'm.safetensors', VIT | {'grid': 4}))
+    foreign.write(weights, tmp_path / 'out', image_size=32)
+    moved = foreign.read(tmp_path / 'out')
     assert moved.params['positions'].shape == (4, 192) and (moved.model['grid'], moved.crop) == (2, 32)
     x = images(32)
     np.testing.assert_allclose(encode(moved, x), encode(weights, x), atol=PARITY)

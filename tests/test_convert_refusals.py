@@ -11,11 +11,11 @@ import pytest
 import torch_like
 from convert_states import CIFAR, HERE, VIT, state_of, tensors, written
 from safetensors.numpy import save_file
-from selfsup import convert
-from selfsup.convert import reading, torch_file
-from selfsup.convert.__main__ import main
-from selfsup.engine import initial
+from selfsup import weights as foreign
+from selfsup.convert import main
+from selfsup.engine import export
 from selfsup.errors import UserError
+from selfsup.weights import reading, torch_file
 
 
 class Evil:
@@ -44,7 +44,7 @@ def test_nothing_in_a_file_is_run(name, legacy, tmp_path):
     call = HOSTILE[name](mark)
     torch_like.save({'state_dict': {'conv1.weight': Evil(*call)}}, path, legacy=legacy)
     with pytest.raises(UserError, match=rf'asks to load \w+\.{name}, which is no plain data.*nothing of it was run'):
-        convert.read(path)
+        foreign.read(path)
     assert not mark.exists()
 
 
@@ -141,10 +141,10 @@ def test_files_that_do_not_fit(make, keywords, message, tmp_path):
     path = tmp_path / 'file.pth'
     make(path)
     if message is None:
-        convert.read(path, **keywords)
+        foreign.read(path, **keywords)
         return
     with pytest.raises(UserError, match=message) as caught:
-        convert.read(path, **keywords)
+        foreign.read(path, **keywords)
     assert str(path) in str(caught.value) or 'origin' in message or 'patches' in message
     assert '\n' not in str(caught.value)
 
@@ -167,10 +167,10 @@ def test_bad_commands(arguments, message, tmp_path):
 
 def test_what_is_no_place_of_weights_is_refused(tmp_path):
     with pytest.raises(UserError, match='is a folder, and neither a run nor an encoder'):
-        initial.source(str(tmp_path))
+        export.source(str(tmp_path))
     (tmp_path / 'config.json').write_text('{')
     with pytest.raises(UserError, match='config.json is damaged'):
-        initial.source(str(tmp_path))
+        export.source(str(tmp_path))
 
 
 def test_a_place_that_is_taken_is_left_alone(tmp_path):

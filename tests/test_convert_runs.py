@@ -9,9 +9,10 @@ import optax
 import pytest
 from convert_states import CIFAR, assert_equal, encode, written
 from flax.traverse_util import flatten_dict
-from selfsup import convert, embed, evaluate, load_encoder, methods, models, train
-from selfsup.convert.__main__ import main
-from selfsup.engine import initial
+from selfsup import embed, evaluate, load_encoder, methods, models, train
+from selfsup import weights as foreign
+from selfsup.convert import main
+from selfsup.engine import warm_start
 from selfsup.engine.step import init_state
 from selfsup.errors import UserError
 from tolerances import PARITY
@@ -38,7 +39,7 @@ def few(tmp_path_factory):
 
 
 def test_an_imported_encoder_is_called_like_ours(encoder):
-    weights = convert.read(encoder)
+    weights = foreign.read(encoder)
     x = np.random.default_rng(1).uniform(size=(3, 16, 16, 3)).astype(np.float32)
     found = load_encoder(str(encoder))(x)
     wanted = encode(weights, (x - np.float32(weights.mean)) / np.float32(weights.std))
@@ -66,12 +67,12 @@ def start():
     state = init_state(method, optax.sgd(0.1), views, seed=0, classes=2)
     other = jax.device_get(network.init(jax.random.key(7), views['views'][0]))
     stats = jax.tree.map(lambda x: x + 0.5, other['batch_stats'])
-    return state, convert.Weights({'name': 'resnet18', 'stem': 'cifar', 'width': 4}, other['params'], stats)
+    return state, foreign.Weights({'name': 'resnet18', 'stem': 'cifar', 'width': 4}, other['params'], stats)
 
 
 def test_a_run_starts_from_given_weights(start):
     scratch, weights = start
-    state = jax.device_get(initial.start_from(scratch, weights))
+    state = jax.device_get(warm_start.start_from(scratch, weights))
     target = state.extra['target']
     for params in (state.params, target['params']):
         assert_equal(params['encoder'], weights.params)
@@ -87,10 +88,10 @@ def test_arrays_of_a_start_that_do_not_fit_are_named(start):
     state, weights = start
     params = {**weights.params, 'conv1': {'kernel': np.ones((7, 7, 3, 4), 'f4')}}
     with pytest.raises(UserError, match=r'conv1/kernel \[7, 7, 3, 4\] instead of \[3, 3, 3, 4\]'):
-        initial.start_from(state, weights._replace(params=params))
+        warm_start.start_from(state, weights._replace(params=params))
     grid = {**weights.params, 'positions': np.ones((196, 4), 'f4')}
     with pytest.raises(UserError, match=r'positions \[196, 4\] instead of nothing; model.grid=14 keeps its positions'):
-        initial.start_from(state, weights._replace(params=grid))
+        warm_start.start_from(state, weights._replace(params=grid))
 
 
 STARTS = {
@@ -104,7 +105,7 @@ STARTS = {
 def test_a_start_that_does_not_fit_is_refused(changes, channels, message, start):
     weights = start[1]
     with pytest.raises(UserError, match=f'init_from holds another encoder than config.model: {message}'):
-        initial.check(weights, {**weights.model, **changes}, channels)
+        warm_start.check(weights, {**weights.model, **changes}, channels)
 
 
 @pytest.mark.slow
@@ -118,11 +119,11 @@ def test_a_run_from_weights_is_trained_exported_and_read_again(encoder, tmp_path
     ours, theirs = load_encoder(str(run)), load_encoder(str(tmp_path / 'out'))
     x = np.random.default_rng(1).uniform(size=(3, 8, 8, 3)).astype(np.float32)
     teacher = ours.extra['target']['params']['encoder']
-    assert_equal(jax.device_get(teacher), convert.read(tmp_path / 'out').params)
+    assert_equal(jax.device_get(teacher), foreign.read(tmp_path / 'out').params)
     assert theirs(x).shape == (3, 32)
     assert '## Evaluation' in (tmp_path / 'out' / 'README.md').read_text()
 
 
 def test_trees_are_flat_dictionaries_of_arrays(encoder):
-    weights = convert.read(encoder)
+    weights = foreign.read(encoder)
     assert all(isinstance(a, np.ndarray) and a.dtype == np.float32 for a in flatten_dict(weights.params).values())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from selfsup import parallel
-from selfsup.data import feeds, order, readers, sources
+from selfsup.data import loader, readers, sampler, sources
 from selfsup.errors import UserError
 
 
@@ -149,25 +149,25 @@ def test_bad_files(folder):
 
 
 def test_order_is_a_permutation_of_seed_and_epoch():
-    first = order.epoch_order(0, 0, 1000)
+    first = sampler.epoch_order(0, 0, 1000)
     assert sorted(first) == list(range(1000))
-    np.testing.assert_array_equal(first, order.epoch_order(0, 0, 1000))
+    np.testing.assert_array_equal(first, sampler.epoch_order(0, 0, 1000))
     for seed, epoch in ((0, 1), (1, 0)):
-        assert (first != order.epoch_order(seed, epoch, 1000)).mean() > 0.9
+        assert (first != sampler.epoch_order(seed, epoch, 1000)).mean() > 0.9
     # The stream is guaranteed by NumPy, so these numbers hold on every machine and version.
-    np.testing.assert_array_equal(order.epoch_order(7, 3, 8), np.argsort(np.random.Philox(key=[7, 3]).random_raw(8)))
+    np.testing.assert_array_equal(sampler.epoch_order(7, 3, 8), np.argsort(np.random.Philox(key=[7, 3]).random_raw(8)))
 
 
 def test_batches_drop_the_remainder_and_cover_an_epoch():
-    rows = order.batch_indices(0, 0, 6, 10, 3)  # three batches an epoch, one example dropped
+    rows = sampler.batch_indices(0, 0, 6, 10, 3)  # three batches an epoch, one example dropped
     assert rows.shape == (6, 3)
     assert len(set(rows[:3].ravel())) == 9
-    np.testing.assert_array_equal(rows[4:], order.batch_indices(0, 4, 2, 10, 3))
+    np.testing.assert_array_equal(rows[4:], sampler.batch_indices(0, 4, 2, 10, 3))
 
 
 def test_feeds_refuse_impossible_batches():
     source, _ = sources.open_source('digits')
     with pytest.raises(UserError, match=r'batch_size=2000 is larger than the 1438 images'):
-        feeds.make_feed('auto', source, seed=0, batch_size=2000, mesh=parallel.data_mesh(1))
+        loader.make_feed('auto', source, seed=0, batch_size=2000, mesh=parallel.data_mesh(1))
     with pytest.raises(UserError, match='batch_size=30 must be a multiple of the 8 devices'):
-        feeds.make_feed('auto', source, seed=0, batch_size=30, mesh=parallel.data_mesh(8))
+        loader.make_feed('auto', source, seed=0, batch_size=30, mesh=parallel.data_mesh(8))

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from selfsup import augment, pack, parallel
 from selfsup.config import defaults, with_overrides
-from selfsup.data import draws, feeds, readers, shards, sources, workers
+from selfsup.data import crop_boxes, loader, readers, shards, sources, workers
 from selfsup.engine import build
 from selfsup.errors import UserError
 
@@ -54,8 +54,8 @@ def test_resident_and_streaming_give_the_same_batches(number):
     source, _ = sources.open_source('digits')
     mesh = parallel.data_mesh(2)
     options = {'seed': 3, 'batch_size': 64, 'mesh': mesh}
-    resident = feeds.make_feed('resident', source, **options)
-    streaming = feeds.make_feed('streaming', source, **options, workers=number)
+    resident = loader.make_feed('resident', source, **options)
+    streaming = loader.make_feed('streaming', source, **options, workers=number)
     for step, steps in ((0, 1), (1, 2), (20, 3), (23, 1), (0, 1)):  # across epochs, and back
         for a, b in zip(gathered(resident, step, steps), gathered(streaming, step, steps), strict=True):
             np.testing.assert_array_equal(a, b)
@@ -65,9 +65,9 @@ def test_resident_and_streaming_give_the_same_batches(number):
 def test_a_large_set_is_spread_over_the_devices(monkeypatch):
     source, _ = sources.open_source('digits')
     options = {'seed': 3, 'batch_size': 64, 'mesh': parallel.data_mesh(8)}
-    whole = feeds.make_feed('resident', source, **options)
-    monkeypatch.setattr(feeds, 'RESIDENT_LIMIT', 1000)
-    spread = feeds.make_feed('resident', source, **options)
+    whole = loader.make_feed('resident', source, **options)
+    monkeypatch.setattr(loader, 'RESIDENT_LIMIT', 1000)
+    spread = loader.make_feed('resident', source, **options)
     assert spread.data['image'].addressable_shards[0].data.shape[0] == -(-len(source) // 8)
     gather = jax.jit(lambda data, indices: {name: array[indices] for name, array in data.items()})
     for a, b in zip(*(jax.tree.leaves(gather(*feed(21, 2))) for feed in (whole, spread)), strict=True):
@@ -76,7 +76,7 @@ def test_a_large_set_is_spread_over_the_devices(monkeypatch):
 
 @pytest.mark.parametrize('shape', [(375, 500), (40, 200), (33, 32)])
 def test_boxes_are_those_of_the_step(shape):
-    positions, crop = np.arange(50, 82), draws.crops(VIEWS)
+    positions, crop = np.arange(50, 82), crop_boxes.crops(VIEWS)
 
     @jax.jit
     def device(step):
@@ -91,16 +91,22 @@ def test_boxes_are_those_of_the_step(shape):
         return [jax.vmap(lambda k, v=v, f=f: draw(k, v, f))(keys) for v, f in names]
 
     for step in (0, 7, 2**31):
-        ours, theirs = draws.draw(11, step, positions, 2), device(np.uint32(step))
+        ours, theirs = crop_boxes.draw(11, step, positions, 2), device(np.uint32(step))
         for view in range(2):
-            boxes = [draws.box(ours[view], row, *shape, crop[view]) for row in range(32)]
+            boxes = [crop_boxes.box(ours[view], row, *shape, crop[view]) for row in range(32)]
             np.testing.assert_array_equal(boxes, theirs[view])
 
 
 def open_feed(folder, number=0, on_corrupt='stop', canvas=0):
     source = sources.fitted(sources.open_source(f'folder:{folder}')[0], image_size=16, channels=3).heeding(on_corrupt)
-    options = {'seed': 5, 'batch_size': 8, 'mesh': parallel.data_mesh(2), 'crops': draws.crops(VIEWS), 'channels': 3}
-    return source, feeds.make_feed('streaming', source, **options, workers=number, canvas=canvas)
+    options = {
+        'seed': 5,
+        'batch_size': 8,
+        'mesh': parallel.data_mesh(2),
+        'crops': crop_boxes.crops(VIEWS),
+        'channels': 3,
+    }
+    return source, loader.make_feed('streaming', source, **options, workers=number, canvas=canvas)
 
 
 # In steps of 8 bits. Pillow rounds after each axis, and Pillow 13 cuts the cubic kernel's overshoot in another order;
@@ -136,7 +142,7 @@ def test_crops_on_reading_are_the_devices_crops(folder, number, canvas, tmp_path
 def test_a_large_jpeg_is_decoded_smaller(tmp_path):
     picture = photograph(np.random.default_rng(1), 400, 480)
     picture.save(tmp_path / 'large.jpg', quality=95)
-    crops = draws.crops({'a': VIEWS['second']})
+    crops = crop_boxes.crops({'a': VIEWS['second']})
     with Image.open(tmp_path / 'large.jpg') as opened:
         (small,) = workers.cut(opened, 'large', [(40, 80, 200, 240)], crops, 3)
         assert opened.size == (60, 50)  # an eighth: 200 pixels are 25 then, and 12 are needed
@@ -175,7 +181,7 @@ assert not {'jax', 'tensorflow', 'grain'} & set(sys.modules)
 
     source, _ = sources.open_source(f'folder:{folder}')
     work = workers.Work(
-        source.reader, source.name, len(source), source.image_shape, 0, 8, (0, 8), draws.crops(VIEWS), 3
+        source.reader, source.name, len(source), source.image_shape, 0, 8, (0, 8), crop_boxes.crops(VIEWS), 3
     )
     subprocess.run([sys.executable, '-c', code], input=pickle.dumps(work), check=True)
 
@@ -237,7 +243,7 @@ def test_mixed_channels_are_refused(tmp_path):
         Image.fromarray(np.zeros((9, 9) if i == 5 else (9, 9, 3), np.uint8)).save(tmp_path / f'{i}.png')
     source, _ = sources.open_source(f'folder:{tmp_path}')
     for number in (0, 1):
-        feed = feeds.make_feed('streaming', source, seed=0, batch_size=4, mesh=parallel.data_mesh(1), workers=number)
+        feed = loader.make_feed('streaming', source, seed=0, batch_size=4, mesh=parallel.data_mesh(1), workers=number)
         with pytest.raises(UserError, match=r'cannot be batched.*set data.image_size \(and data.channels\)'):
             feed(0, 1), feed(1, 1)
         feed.close()
@@ -283,10 +289,12 @@ def test_colour_operations_and_normalisation_need_their_channels():
 
 def test_crops_on_reading_need_a_crop_and_a_stream(folder):
     with pytest.raises(UserError, match=r'augment.views.a has no crop'):
-        draws.crops({'a': {'flip': 0.5}})
+        crop_boxes.crops({'a': {'flip': 0.5}})
     with pytest.raises(UserError, match='data.crop=reading needs data.feed=streaming'):
         source, _ = sources.open_source('digits')
-        feeds.make_feed('resident', source, seed=0, batch_size=8, mesh=parallel.data_mesh(1), crops=draws.crops(VIEWS))
+        loader.make_feed(
+            'resident', source, seed=0, batch_size=8, mesh=parallel.data_mesh(1), crops=crop_boxes.crops(VIEWS)
+        )
 
 
 def run_pack(*arguments):
@@ -315,8 +323,8 @@ def test_packed_images_are_those_of_the_folder(folder, tmp_path, monkeypatch):
     assert len(dogs) == 16 and dogs.class_names == ('dog',) and set(dogs.labels) == {0}
     np.testing.assert_array_equal(dogs[0]['image'], whole[16]['image'])
     # Another process opens them again.
-    feed = feeds.make_feed(
-        'streaming', dogs, seed=0, batch_size=4, mesh=parallel.data_mesh(1), workers=1, crops=draws.crops(VIEWS)
+    feed = loader.make_feed(
+        'streaming', dogs, seed=0, batch_size=4, mesh=parallel.data_mesh(1), workers=1, crops=crop_boxes.crops(VIEWS)
     )
     assert feed(0, 1)[0]['image']['crops'][0].shape == (1, 4, 16, 16, 3)
     feed.close()

@@ -11,10 +11,12 @@ import pytest
 import selfsup
 import small
 from selfsup import config as configuration
-from selfsup.engine import encoder, loop, monitor, workdir
+from selfsup.engine import alarm, encoder, loop, workdir
 from selfsup.engine.checkpoint import Checkpoints
+from selfsup.engine.run import Run
 from selfsup.engine.writer import read_jsonl
 from selfsup.errors import REQUEUE, UserError, command
+from selfsup.evals.measures import MEASURES
 
 QUICK = ('monitor.max_samples=64',)
 
@@ -26,7 +28,7 @@ def run(path, method='simclr', *overrides, devices=1):
 def final_state(path):
     """Every number of the newest checkpoint."""
     config = encoder.read_config(path)
-    shapes = loop.Run(config, devices=1).shapes
+    shapes = Run(config, devices=1).shapes
     checkpoints = Checkpoints(path)
     found = checkpoints.restore(shapes)
     checkpoints.close()
@@ -182,14 +184,14 @@ def test_a_workdir_in_use_is_refused(tmp_path):
 
 
 def test_a_signal_saves_and_leaves(tmp_path, monkeypatch):
-    plain = loop.Run.next_chunk
+    plain = Run.next_chunk
 
     def at_step_three(self, number):
         if number == 3:
             signal.raise_signal(signal.SIGTERM)
         return plain(self, number)
 
-    monkeypatch.setattr(loop.Run, 'next_chunk', at_step_three)
+    monkeypatch.setattr(Run, 'next_chunk', at_step_three)
     assert threading.current_thread() is threading.main_thread()
     assert run(tmp_path / 'r') == REQUEUE
     assert final_state(tmp_path / 'r')[0] == 4
@@ -215,7 +217,7 @@ def test_a_second_signal_ends_at_once(tmp_path, monkeypatch):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(loop.Run, 'next_chunk', twice)
+    monkeypatch.setattr(Run, 'next_chunk', twice)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / 'r')
 
@@ -294,9 +296,9 @@ def test_a_report_ends_with_the_alarms_sentence(finished):
     report = (finished / 'report.md').read_text()
     assert 'Last measurement, step 12. ' in report and 'times as far apart as strangers' in report
     line = read_jsonl(finished / 'metrics.jsonl')[-1]
-    assert monitor.verdict(line)
+    assert alarm.verdict(line)
     for name in ('rank', 'alarm/flat'):  # of a damaged file
-        assert monitor.verdict({k: v for k, v in line.items() if k != name}) == ''
+        assert alarm.verdict({k: v for k, v in line.items() if k != name}) == ''
 
 
 def test_early_stopping_ends_and_reports_a_run_and_repeats_exactly(tmp_path, no_report, capsys):
@@ -314,22 +316,22 @@ def test_early_stopping_ends_and_reports_a_run_and_repeats_exactly(tmp_path, no_
 
 
 def test_every_measure_can_be_asked_for_and_small_sets_are_refused():
-    config = small.digits_config('vicreg', f'monitor.measures={tuple(monitor.MEASURES)}', 'monitor.max_samples=60')
-    prepared = loop.Run(config, devices=1)
+    config = small.digits_config('vicreg', f'monitor.measures={tuple(MEASURES)}', 'monitor.max_samples=60')
+    prepared = Run(config, devices=1)
     numbers = jax.device_get(prepared.monitor()(prepared.start()))
-    assert set(monitor.MEASURES) <= set(numbers)
+    assert set(MEASURES) <= set(numbers)
     assert all(np.isfinite(v) for v in numbers.values())
     assert np.isclose(numbers['alarm/rank_limit'], 4)  # a quarter of 16
     few = small.digits_config('vicreg', "monitor.measures=('lid_mle',)", 'monitor.max_samples=10')
     with pytest.raises(UserError, match=r"monitor.measures=\('lid_mle',\) on 10 held-out images: .*10"):
-        loop.Run(few, devices=1).monitor()
+        Run(few, devices=1).monitor()
 
 
 def test_measurements_do_not_depend_on_the_chunks():
     numbers = []
     for size in (60, 25):
         config = small.digits_config('vicreg', 'monitor.max_samples=60', f'evaluate.batch_size={size}')
-        prepared = loop.Run(config, devices=1)
+        prepared = Run(config, devices=1)
         numbers.append(jax.device_get(prepared.monitor()(prepared.start())))
     for name, value in numbers[0].items():
         np.testing.assert_allclose(numbers[1][name], value, rtol=1e-4, err_msg=name)
@@ -342,6 +344,6 @@ def test_measurements_do_not_depend_on_the_chunks():
 def test_the_alarm_counts_after_the_warm_up_and_alignment_in_the_second_half(flag, step_seen, counts):
     flags = dict.fromkeys(('alarm/shrunk', 'alarm/narrow', 'alarm/unaligned', 'alarm/flat', 'alarm/collapsed'), 0.0)
     line = {'step': step_seen, **flags, **({f'alarm/{flag}': 1.0} if flag else {})}
-    assert monitor.raised(line, warm=20, half=50) == counts
-    assert monitor.collapsed([line, {'step': 55, 'loss': 1.0}, line], warm=20, half=50) == counts
-    assert not monitor.collapsed([line], warm=20, half=50)
+    assert alarm.raised(line, warm=20, half=50) == counts
+    assert alarm.collapsed([line, {'step': 55, 'loss': 1.0}, line], warm=20, half=50) == counts
+    assert not alarm.collapsed([line], warm=20, half=50)

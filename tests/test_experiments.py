@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from selfsup import config
-from selfsup.engine import loop
+from selfsup.engine.run import Run
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted(f for f in (ROOT / 'experiments').glob('*/*.py') if f.parent.name != 'tables' and f.name[0] != '_')
@@ -61,7 +61,7 @@ def test_config_takes_real_steps(file, request):
     if resolved.method.get('groups', 1) > 1:
         overrides.append('method.groups=4')
     overrides += BY_METHOD.get(resolved.method.name, [])
-    run = loop.Run(config.load(str(file), overrides), devices=1)
+    run = Run(config.load(str(file), overrides), devices=1)
     state = run.start()
     before = jax.tree.map(np.asarray, state.params)
     for number in range(2):

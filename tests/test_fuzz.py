@@ -1,4 +1,4 @@
-"""A small part of benchmarks/fuzz.py in the quick suite, and the whole of it in the slow one."""
+"""A small part of stress/fuzz.py in the quick suite, and the whole of it in the slow one."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT / 'benchmarks'))
+sys.path.append(str(ROOT / 'stress'))
 
 import fuzz_configs  # noqa: E402
 import fuzz_files  # noqa: E402
@@ -59,7 +59,7 @@ def test_the_judge_sees_what_is_wrong(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_whole_fuzz():
     done = subprocess.run(
-        [sys.executable, 'benchmarks/fuzz.py', '--configs=1000', '--files=200'],
+        [sys.executable, 'stress/fuzz.py', '--configs=1000', '--files=200'],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -8,8 +8,8 @@ import small
 import tolerances
 from selfsup import config as configuration
 from selfsup import methods, models
-from selfsup.engine import loop
 from selfsup.engine.gradient import make_gradient
+from selfsup.engine.run import Run
 from selfsup.errors import UserError
 
 PARTS = 4
@@ -95,7 +95,7 @@ def test_a_run_by_microbatches_on_two_devices_is_the_run(control):
     for parts in (1, 2):
         c = small.digits_config('simclr', f'control={control}', 'data.batch_size=64', 'train.batch_norm_groups=4')
         c.train.microbatches = parts
-        run = loop.Run(c, devices=2)
+        run = Run(c, devices=2)
         steps.append(run.dispatch(run.start(), *run.feed(0, 1)))
     (one, metrics), (cut, cut_metrics) = steps
     assert small.tree_distance(cut.params, one.params) < tolerances.FLOAT32
@@ -129,7 +129,7 @@ def test_a_run_by_microbatches_on_two_devices_is_the_run(control):
 )
 def test_microbatches_that_would_change_the_numbers_are_refused(method, overrides, message):
     with pytest.raises(UserError, match=message):
-        loop.Run(small.digits_config(method, *overrides), devices=2)
+        Run(small.digits_config(method, *overrides), devices=2)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import small
 from selfsup import losses, methods, models, parallel
 from selfsup.errors import UserError
 from selfsup.methods.base import over_pairs, towards
-from selfsup.methods.dino import last_layer
-from selfsup.methods.kmeans import PIECE, padded, spherical_kmeans
-from selfsup.methods.vicregl import places
+from selfsup.methods.clustering.kmeans import PIECE, padded, spherical_kmeans
+from selfsup.methods.distillation.dino import last_layer
+from selfsup.methods.redundancy.vicregl import places
 from tolerances import FLOAT32, FLOAT64
 
 KEY = jax.random.key(3)

@@ -17,9 +17,10 @@ import small
 import tolerances
 from selfsup import launch, parallel
 from selfsup import train as train_command
-from selfsup.data import feeds
-from selfsup.engine import encoder, loop, together
+from selfsup.data import loader
+from selfsup.engine import encoder, loop, multihost
 from selfsup.engine.checkpoint import Checkpoints
+from selfsup.engine.run import Run
 from selfsup.engine.writer import read_jsonl
 from selfsup.errors import REQUEUE, UserError
 from selfsup.methods.base import through
@@ -70,7 +71,7 @@ def alone(path, *overrides):
 
 
 def final(path):
-    run = loop.Run(encoder.read_config(path), devices=1)
+    run = Run(encoder.read_config(path), devices=1)
     checkpoints = Checkpoints(path)
     step, state = checkpoints.restore(run.shapes)
     checkpoints.close()
@@ -277,7 +278,7 @@ def test_signals_are_passed_on():
 
 def test_a_ballot_is_the_answer_of_any_device():
     mesh = parallel.data_mesh(8)
-    ballot = together.Ballot(mesh, 2)
+    ballot = multihost.Ballot(mesh, 2)
     assert [int(x) for x in ballot(False, False)] == [0, 0]
     assert [int(x) for x in ballot(True, False)] == [1, 0]
     votes = np.zeros((8, 2), np.int32)
@@ -287,18 +288,18 @@ def test_a_ballot_is_the_answer_of_any_device():
 
 def test_one_process_asks_nobody():
     value = object()
-    assert together.from_first(lambda: value) is value
-    assert together.everywhere(True) and not together.everywhere(False)
-    together.check_same({'config': 'a'})
+    assert multihost.from_first(lambda: value) is value
+    assert multihost.everywhere(True) and not multihost.everywhere(False)
+    multihost.check_same({'config': 'a'})
     with pytest.raises(UserError, match='x'):
-        together.from_first(lambda: (_ for _ in ()).throw(UserError('x')))
+        multihost.from_first(lambda: (_ for _ in ()).throw(UserError('x')))
 
 
 def test_a_process_started_with_something_else_is_named(monkeypatch):
-    monkeypatch.setattr(together, 'from_first', lambda make: {'config': 'a: 1\nb: 2'})
-    together.check_same({'config': 'a: 1\nb: 2'})
+    monkeypatch.setattr(multihost, 'from_first', lambda make: {'config': 'a: 1\nb: 2'})
+    multihost.check_same({'config': 'a: 1\nb: 2'})
     with pytest.raises(UserError, match='process 0 has another config than process 0: b: 3 instead of b: 2'):
-        together.check_same({'config': 'a: 1\nb: 3'})
+        multihost.check_same({'config': 'a: 1\nb: 3'})
 
 
 def test_devices_that_are_shared_unevenly_are_refused(monkeypatch):
@@ -311,7 +312,7 @@ def test_devices_that_are_shared_unevenly_are_refused(monkeypatch):
         devices = np.array([Device(0), Device(0), Device(0), Device(1)])
 
     with pytest.raises(UserError, match='as many devices as the others, and they have 3, 1'):
-        feeds.make_feed('auto', list(range(8)), seed=0, batch_size=8, mesh=Mesh())
+        loader.make_feed('auto', list(range(8)), seed=0, batch_size=8, mesh=Mesh())
 
 
 def test_views_that_run_together_stay_on_their_devices():

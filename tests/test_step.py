@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import small
-from selfsup.engine import loop, step
+from selfsup.engine import step, untrained
+from selfsup.engine.run import Run
 
 
 def test_shuffled_pairs_draw_the_other_view_from_another_image():
@@ -41,8 +42,8 @@ def test_the_probe_learns_and_its_features_get_no_gradient():
 
 def test_untrained_statistics_are_adapted():
     config = small.digits_config('vicreg')
-    prepared = loop.Run(config, devices=1)
-    adapted = loop.untrained(prepared)
+    prepared = Run(config, devices=1)
+    adapted = untrained.of_run(prepared)
     fresh = prepared.start()
     assert small.tree_distance(adapted.params, fresh.params) == 0
     moved = small.tree_distance(adapted.extra['batch_stats']['encoder'], fresh.extra['batch_stats']['encoder'])
@@ -51,7 +52,7 @@ def test_untrained_statistics_are_adapted():
 
 def test_no_host_transfer_and_one_trace_in_the_step():
     """The compiled step takes nothing from the host but indices, and is traced once."""
-    prepared = loop.Run(small.digits_config('simclr'), devices=1)
+    prepared = Run(small.digits_config('simclr'), devices=1)
     state = prepared.start()
     inputs = [prepared.feed(number, 1) for number in range(3)]
     with jax.transfer_guard('disallow'):

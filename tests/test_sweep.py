@@ -5,7 +5,8 @@ import pytest
 import small
 import tolerances
 from selfsup import config
-from selfsup.engine import loop, sweep
+from selfsup.engine import sweep
+from selfsup.engine.run import Run
 from selfsup.errors import UserError
 
 SMALL = [
@@ -21,7 +22,7 @@ def resolved(*overrides):
 
 def alone(c):
     """Parameters and the mean loss of an ordinary run."""
-    run = loop.Run(c, devices=1)
+    run = Run(c, devices=1)
     state, losses = run.start(), []
     for step in range(run.total):
         state, metrics = run.dispatch(state, *run.feed(step, 1))

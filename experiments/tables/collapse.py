@@ -102,9 +102,9 @@ FAULTS = {
 
 def measure(resolved: Any, change: Callable[[Method], Method] | None = None) -> dict[str, float]:
     """The monitor's numbers after training by a resolved config."""
-    from selfsup.engine import loop
+    from selfsup.engine.run import Run
 
-    run = loop.Run(resolved, devices=1, change=change)
+    run = Run(resolved, devices=1, change=change)
     state, step = run.start(), 0
     while step < run.total:
         count = run.next_chunk(step)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from selfsup import cli, config, errors
-from selfsup.evals.choosing import Candidate, kendall, merit, ranked, regret
+from selfsup.evals.model_selection import Candidate, kendall, merit, ranked, regret
 from selfsup.methods import Method
 
 from .collapse import only_alike, without_predictor

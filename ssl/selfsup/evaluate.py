@@ -58,7 +58,7 @@ def read_features(files: Sequence[str]) -> tuple[Any, Any]:
 
 def chosen(text: str, *, images: bool) -> tuple[str, ...]:
     """The evaluations of --only."""
-    from .evals.tables import DEFAULT, EVALUATIONS
+    from .evals.suite import DEFAULT, EVALUATIONS
 
     known = (*EVALUATIONS, 'feet', *(OF_IMAGES if images else ()))
     names = known if text == 'all' else DEFAULT if text == 'default' else tuple(text.split(','))
@@ -157,8 +157,8 @@ def main(arguments: list[str]) -> int:
 
 def of_workdir(values: dict[str, str]) -> int:
     """The command for a run or an imported encoder."""
-    from . import convert
-    from .engine import build, encoder, initial, loop, report
+    from . import weights
+    from .engine import build, encoder, report, run, untrained
 
     root = Path(values['workdir'])
     names = chosen(values['only'], images=True) if values['only'] else ()
@@ -170,17 +170,17 @@ def of_workdir(values: dict[str, str]) -> int:
         show(results)
         write(results, Path(values['out'] or root / 'evaluation.json'))
         return 0
-    if convert.is_encoder(values['workdir']):
+    if weights.is_encoder(values['workdir']):
         data = build.open_data(trained.config, other)
         trained.config.data.source = values['data']
-        control = initial.untrained(trained, data.train.images())
+        control = untrained.of_encoder(trained, data.train.images())
         report.finish(root, data, trained, control, [])
         return 0
     if other:
         raise UserError("a run's report is made on its own data; with other data, say which numbers by --only")
-    run = loop.Run(trained.config)
+    whole = run.Run(trained.config)
     lines = [line for line in read_jsonl(root / 'metrics.jsonl') if line['step'] <= trained.step]
-    report.finish(root, run.data, trained, loop.untrained(run), lines)
+    report.finish(root, whole.data, trained, untrained.of_run(whole), lines)
     return 0
 
 

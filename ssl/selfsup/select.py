@@ -22,7 +22,8 @@ USAGE = """usage: python -m selfsup.select RUN RUN ... --by=rankme[,lidar,...] [
 
 def read_run(folder: Path, judge: str) -> Any:
     """One run as a candidate; its measures are those of its last measurement, its last loss and its scores."""
-    from .engine import encoder, monitor
+    from .engine import alarm as alarms
+    from .engine import encoder
     from .evals import Candidate
 
     config = encoder.read_config(folder)
@@ -32,24 +33,24 @@ def read_run(folder: Path, judge: str) -> Any:
     scores: dict[str, float] = {}
     if (folder / 'results.json').is_file():
         scores = read_results(folder / 'results.json')[1].get('trained', {})
-    alarm = monitor.alarm_of(measures)
+    alarm = alarms.alarm_of(measures)
     collapsed = bool(alarm is not None and alarm['collapsed'])
     return Candidate(str(folder), config.method.name, {**measures, **scores}, collapsed, scores.get(judge, math.nan))
 
 
 def measured(candidate: Any, by: str) -> Any:
     """The candidate with a measure that its run did not record, from its newest checkpoint."""
-    from .engine import encoder, loop, monitor
+    from .engine import encoder
+    from .engine.run import Run
+    from .evals.measures import MEASURES
 
-    if by not in monitor.MEASURES:
-        raise UserError(
-            f'{candidate.name} has not recorded {by!r}{nearest(by, {*monitor.MEASURES, *candidate.measures})}'
-        )
+    if by not in MEASURES:
+        raise UserError(f'{candidate.name} has not recorded {by!r}{nearest(by, {*MEASURES, *candidate.measures})}')
     trained = encoder.load(candidate.name)
     config = trained.config.copy_and_resolve_references()
     with config.unlocked():
         config.monitor.measures = (by,)
-    run = loop.Run(config)
+    run = Run(config)
     state = dataclasses.replace(run.start(), params=trained.params, extra=trained.extra)
     value = float(run.monitor()(state)[by])
     return candidate._replace(measures={**candidate.measures, by: value})
@@ -57,9 +58,9 @@ def measured(candidate: Any, by: str) -> Any:
 
 def evidence(candidate: Any) -> str:
     """What the alarm said of a run."""
-    from .engine import monitor
+    from .engine import alarm
 
-    return monitor.verdict(candidate.measures) or 'The alarm was not asked.'
+    return alarm.verdict(candidate.measures) or 'The alarm was not asked.'
 
 
 def show_ranking(candidates: Sequence[Any], by: str, *, alarm: bool, judge: str) -> None:

@@ -16,9 +16,9 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from formula import array, images
-from selfsup import convert
-from selfsup.convert.names import NAMINGS, rename, transposed
-from selfsup.convert.weights import complete, shapes
+from selfsup import weights as foreign
+from selfsup.weights.names import NAMINGS, rename, transposed
+from selfsup.weights.values import complete, shapes
 
 HERE = Path(__file__).parent
 
@@ -40,7 +40,7 @@ def inward(folder):
     for file in sorted(folder.glob('*/row.json')):
         row = json.loads(file.read_text())
         stem = 'cifar_pad2' if 'cifar_pad2' in row['name'] else 'auto'
-        weights = convert.read(file.parent / row['file'], stem=stem)
+        weights = foreign.read(file.parent / row['file'], stem=stem)
         outputs = np.load(file.parent / 'outputs.npz')
         for side in row['sides']:
             yield row['name'], side, *difference(encode(weights, images(side)), outputs[str(side)])
@@ -64,7 +64,7 @@ def ours(model, names):
             flat[name] = transposed(x, back=True) if kernel else 0.5 * x if 'position' in name else x
         trees[kind] = unflatten_dict(flat, sep='/')
     assert flatten_dict(trees['params'])
-    return convert.Weights(model, trees['params'], trees['batch_stats'], crop=224, resize=256, origin='simclr')
+    return foreign.Weights(model, trees['params'], trees['batch_stats'], crop=224, resize=256, origin='simclr')
 
 
 def exports():
@@ -89,7 +89,7 @@ def outward(folder, reference):
         weights = ours(model, names)
         place = folder / name.replace(' ', '_')
         content = place / 'export.json'
-        convert.write(weights, place, names=names, image_size=side)
+        foreign.write(weights, place, names=names, image_size=side)
         hub = 'architecture' in json.loads((place / 'config.json').read_text())
         row = {'name': name, 'model': weights.model, 'names': names, 'side': side, 'hub': hub}
         content.write_text(json.dumps(row))

@@ -26,9 +26,9 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
-from . import draws
-from .order import batch_indices
+from . import crop_boxes
 from .readers import Reader, as_array, decoded
+from .sampler import batch_indices
 from .sources import readable
 
 _METHODS = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}
@@ -64,13 +64,13 @@ class Work:
     seed: int
     batch_size: int
     rows: tuple[int, int]
-    crops: Sequence[draws.Crop] = ()
+    crops: Sequence[crop_boxes.Crop] = ()
     channels: int = 0
     on_corrupt: str = 'stop'
     canvas: int = 0
 
 
-def cut(picture: Image.Image, name: str, boxes: list[tuple], crops: Sequence[draws.Crop], channels: int) -> list:
+def cut(picture: Image.Image, name: str, boxes: list[tuple], crops: Sequence[crop_boxes.Crop], channels: int) -> list:
     """The boxes of a picture, each resized to its view's size, uint8 `[size, size, channels]`.
 
     A JPEG is decoded at a half, a quarter or an eighth where every box still has at least as many pixels
@@ -146,11 +146,11 @@ class Rows:
         self._pool = ThreadPoolExecutor(threads) if threads else None
         self._shapes = layout(work)
 
-    def _views(self, index: int, row: int, drawn: list[draws.Draws]) -> dict[str, np.ndarray]:
+    def _views(self, index: int, row: int, drawn: list[crop_boxes.Draws]) -> dict[str, np.ndarray]:
         work = self.work
         with work.reader.picture(index) as picture:
             width, height = picture.size
-            boxes = [draws.box(d, row, height, width, c) for d, c in zip(drawn, work.crops, strict=True)]
+            boxes = [crop_boxes.box(d, row, height, width, c) for d, c in zip(drawn, work.crops, strict=True)]
             name = getattr(picture, 'filename', '') or f'{work.name} number {index}'
             if work.canvas:
                 image, boxes = uncut(picture, str(name), boxes, work.canvas, work.channels)
@@ -175,7 +175,7 @@ class Rows:
         first, last = work.rows
         out = out or {name: np.empty(shape, kind) for name, (shape, kind) in self._shapes.items()}
         out['index'][...] = batch_indices(work.seed, step, 1, work.count, work.batch_size)[0][first:last]
-        drawn = draws.draw(work.seed, step, np.arange(first, last), len(work.crops)) if work.crops else []
+        drawn = crop_boxes.draw(work.seed, step, np.arange(first, last), len(work.crops)) if work.crops else []
 
         def one(row: int) -> None:
             def look(index: int) -> dict[str, np.ndarray]:

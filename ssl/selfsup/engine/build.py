@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from .. import augment, optim
 from ..config import keywords, takes
-from ..data import draws, feeds, sources
+from ..data import crop_boxes, loader, sources
 from ..errors import UserError
 from ..methods import METHODS, Method
 from ..models import ENCODERS, MLP
@@ -165,7 +165,7 @@ def build_feed(config: ConfigDict, source: sources.Source, mesh: Any) -> Any:
     _check_channels(config, source)
     common: dict[str, Any] = {'seed': config.seed, 'batch_size': c.batch_size, 'mesh': mesh}
     if c.crop != 'device':
-        common['crops'] = draws.crops(config.augment.views.to_dict())
+        common['crops'] = crop_boxes.crops(config.augment.views.to_dict())
     if c.crop == 'canvas':
         common['canvas'] = c.canvas
-    return feeds.make_feed(c.feed, source, **common, workers=c.workers, channels=c.channels)
+    return loader.make_feed(c.feed, source, **common, workers=c.workers, channels=c.channels)

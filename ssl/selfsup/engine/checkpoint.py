@@ -15,9 +15,9 @@ from absl import logging
 from etils import epath
 
 from ..errors import UserError
-from ..evals.choosing import goodness
+from ..evals.model_selection import goodness
 from ..files import is_number, read_json
-from . import together
+from . import multihost
 
 FORMAT = 1  # raised when the layout of the state changes
 
@@ -39,7 +39,7 @@ class Checkpoints:
         self._manager: Any = None
         if read_only:  # orbax's manager wants the numbers of every checkpoint, and damaged ones cannot be emptied
             return
-        together.from_first(lambda: _empty_damaged_numbers(folder))
+        multihost.from_first(lambda: _empty_damaged_numbers(folder))
         manager = ocp.checkpoint_managers
         policies: list[Any] = [manager.LatestN(keep)]
         if best:
@@ -80,7 +80,7 @@ class Checkpoints:
         Raises:
           UserError: when `step` is absent or damaged, or no checkpoint can be read.
         """
-        available = together.from_first(self.steps)
+        available = multihost.from_first(self.steps)
         if step is not None and step not in available:
             raise UserError(f'{self._folder} has no checkpoint of step {step}; there are {available or "none"}')
         failures = []
@@ -93,7 +93,7 @@ class Checkpoints:
                     self._other_layout(candidate, like)
                     or f'{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else ""}'
                 )
-            if together.everywhere(state is not None):
+            if multihost.everywhere(state is not None):
                 return candidate, state
             failures.append(f'step {candidate} ({text})')
             print(f'warning: the checkpoint of {failures[-1]} cannot be read', flush=True)
@@ -140,7 +140,7 @@ class Checkpoints:
 
     def delete_after(self, step: int) -> None:
         """Removes checkpoints of later steps: damaged ones, before the run writes those steps again."""
-        for later in together.from_first(lambda: [s for s in self.steps() if s > step]):
+        for later in multihost.from_first(lambda: [s for s in self.steps() if s > step]):
             self._manager.delete(later)
 
     def close(self) -> None:

@@ -9,12 +9,12 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from .loop import Run
+from .run import Run
 
 
 def costs(run: Run) -> dict[str, Any]:
     """Parameters, compiled FLOPs and memory of one dispatch, and the size of a checkpoint."""
-    from ..data.feeds import place
+    from ..data.loader import place
 
     indices = np.zeros((run.chunk, run.config.data.batch_size), np.int32)
     rows = len(run.data.train) if run.feed.resident else None

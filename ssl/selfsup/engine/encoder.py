@@ -9,7 +9,7 @@ import numpy as np
 from flax.errors import FlaxError
 from ml_collections import ConfigDict
 
-from .. import convert
+from .. import weights as foreign
 from ..config import defaults, from_dict
 from ..errors import UserError
 from ..evals import extract
@@ -104,7 +104,7 @@ def read_config(workdir: Path) -> ConfigDict:
     return read_run(workdir)[0]
 
 
-def imported(weights: convert.Weights) -> Encoder:
+def imported(weights: foreign.Weights) -> Encoder:
     """An encoder of another code base, ready to call; its config says how it wants its images."""
     config = defaults()
     config.method = ConfigDict({'name': weights.origin or 'imported'})
@@ -121,10 +121,10 @@ def imported(weights: convert.Weights) -> Encoder:
 def load(workdir: str, *, step: int | None = None) -> Encoder:
     """The encoder of a workdir, from its newest checkpoint or that of `step`; or of a folder of `selfsup.convert`."""
     root = Path(workdir)
-    if convert.is_encoder(root):
+    if foreign.is_encoder(root):
         if step is not None:
             raise UserError(f'{workdir} is an encoder without steps; leave --step out')
-        return imported(convert.read(root))
+        return imported(foreign.read(root))
     config, saved = read_run(root)
     file, shape = root / 'config.json', saved.get('image_shape')
     if not isinstance(shape, list) or len(shape) != 3 or not all(is_whole(n, least=1, below=2**15) for n in shape):

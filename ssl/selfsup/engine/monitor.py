@@ -15,39 +15,16 @@ from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from .. import diagnostics, parallel
-from ..data.feeds import place
+from ..data.loader import place
 from ..errors import UserError
-from ..evals.choosing import goodness
+from ..evals.measures import ALARM_NUMBERS, MEASURES
 from ..methods import Method
+from .alarm import limits
 from .step import TrainState, probe_logits
 
 # The held-out views are drawn with keys of their own, the same at every measurement.
 MONITOR_STREAM = 2**31 - 1
-# What `collapse_alarm` calls a number -> what the metrics call it.
-ALARM_NUMBERS = {
-    'deviation': 'deviation',
-    'deviation_normalized': 'deviation_normalized',
-    'relative_alignment': 'alignment',
-    'rank': 'rank',
-}
-ALARM_FLAGS = {f'alarm/{flag}' for flag in ('shrunk', 'narrow', 'unaligned', 'flat', 'collapsed')}
-MEASURED = (*ALARM_NUMBERS.values(), 'probe_accuracy')  # at every measurement
 RESIDENT_BYTES = 2**28  # smaller held-out parts stay on the device between measurements
-
-# config.monitor.measures -> function of what one measurement holds: features and embeddings of the clean
-# images, and `draws`, the embeddings of their views, [images, views, dim].
-MEASURES: dict[str, Callable[[dict[str, Array]], Array]] = {
-    'rankme': lambda x: diagnostics.rankme(x['embeddings']),
-    'rankme_features': lambda x: diagnostics.rankme(x['features']),
-    'lidar': lambda x: diagnostics.lidar(x['draws']),
-    'alpha_req': lambda x: diagnostics.alpha_req(x['features']),
-    'nesum': lambda x: diagnostics.nesum(x['features']),
-    'stable_rank': lambda x: diagnostics.stable_rank(x['features']),
-    'uniformity': lambda x: diagnostics.uniformity(x['embeddings']),
-    'correlation': lambda x: diagnostics.feature_correlation(x['embeddings']),
-    'lid_mle': lambda x: diagnostics.lid_mle(x['features']),
-    'two_nn': lambda x: diagnostics.two_nn(x['features']),
-}
 
 
 def chunks(count: int, size: int) -> list[np.ndarray]:
@@ -149,61 +126,3 @@ def make_monitor(
         except ValueError as error:
             raise UserError(f'monitor.measures={c.measures!r} on {count} held-out images: {error}') from error
     return measure
-
-
-def limits(config: ConfigDict) -> dict[str, float]:
-    """The limits of the alarm, by its keywords."""
-    c = config.monitor
-    return {
-        'deviation': c.least_deviation,
-        'deviation_normalized': c.least_deviation_normalized,
-        'relative_alignment_limit': c.most_alignment,
-        'rank': c.least_rank,
-    }
-
-
-def measurements(lines: Sequence[dict[str, float]]) -> list[dict[str, float]]:
-    """Those lines of metrics on which the alarm was asked."""
-    return [line for line in lines if line.keys() >= ALARM_FLAGS]
-
-
-def alarm_of(line: dict[str, float]) -> dict[str, float] | None:
-    """What `collapse_alarm` said, from a line of metrics; None where it was not asked, or is not whole."""
-    if not measurements([line]) or not line.keys() >= set(ALARM_NUMBERS.values()):
-        return None
-    alarm = {key.removeprefix('alarm/'): value for key, value in line.items() if key.startswith('alarm/')}
-    return alarm | {key: line[name] for key, name in ALARM_NUMBERS.items()}
-
-
-def verdict(line: dict[str, float]) -> str:
-    """One sentence on a line of metrics: collapsed or not, and by which evidence."""
-    alarm = alarm_of(line)
-    return '' if alarm is None else diagnostics.evidence(alarm)
-
-
-def raised(line: dict[str, float], *, warm: int, half: int) -> bool:
-    """Whether a measurement counts as a collapse.
-
-    During the warm-up any state may pass. Pairs that lie as far apart as strangers count from half of
-    the run on: slow methods (TiCo, LeJEPA) come below the limit late, and leave it for good.
-    """
-    if line['step'] < warm:
-        return False
-    return bool(
-        line['alarm/shrunk']
-        or line['alarm/narrow']
-        or line['alarm/flat']
-        or (line['alarm/unaligned'] and line['step'] >= half)
-    )
-
-
-def collapsed(lines: list[dict[str, float]], *, warm: int, half: int) -> bool:
-    """Whether the last two measurements are both :func:`raised`: one may be passing."""
-    measured = measurements(lines)[-2:]
-    return len(measured) == 2 and all(raised(line, warm=warm, half=half) for line in measured)
-
-
-def exhausted(lines: list[dict[str, float]], *, name: str, patience: int) -> bool:
-    """Whether none of the last `patience` measurements bettered the best before them; 0 never ends a run."""
-    values = [goodness(line, name) for line in lines if name in line]
-    return bool(patience) and len(values) > patience and max(values[-patience:]) <= max(values[:-patience])

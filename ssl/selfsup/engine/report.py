@@ -11,9 +11,9 @@ from rich.table import Table
 
 from .. import diagnostics
 from ..evals import Features, knn, linear_probe
+from .alarm import measurements, verdict
 from .build import Data
 from .encoder import Encoder
-from .monitor import measurements, verdict
 
 REPRESENTATIONS = {'trained': 'trained encoder', 'untrained': 'untrained encoder', 'pixels': 'raw pixels'}
 

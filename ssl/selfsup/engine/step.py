@@ -7,13 +7,13 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array
 
 from ..methods import Method
 from ..optim import global_norm
 from ..parallel import constrain_batch
+from .controls import pair_sources, strangers
 from .gradient import REFRESH, make_gradient
 
 PROBE_MEMORY = 0.99  # share of the old feature statistics that the probe keeps at each step
@@ -67,24 +67,6 @@ def update_probe(probe: dict[str, Any], features: Array, labels: Array, learning
     (_, accuracy), gradients = jax.value_and_grad(loss, has_aux=True)(probe['params'])
     updates, opt_state = optax.adam(learning_rate).update(gradients, probe['opt_state'])
     return {**new, 'params': optax.apply_updates(probe['params'], updates), 'opt_state': opt_state}, accuracy
-
-
-def pair_sources(control: str, batch: int, views: int) -> list[Array | None]:
-    """Which row each view is drawn from: its own, or, under the control, another image's.
-
-    The batch is in random order, so a shift by the view's number draws a new stranger every epoch.
-    """
-    if control == 'none':
-        return [None] * views
-    return [None if v == 0 else jnp.roll(jnp.arange(batch), v) for v in range(views)]
-
-
-def strangers(rows: dict[str, Array], views: int) -> dict[str, Array]:
-    """Each row's index and label replaced by those of an image that none of its views is drawn from.
-
-    Labels (SupCon) and indices (the memory of DeepCluster) tie a row to its image as a pair of views does.
-    """
-    return {name: jnp.roll(rows[name], views) for name in ('index', 'label')}
 
 
 def count_views(specs: Any) -> int:
@@ -192,22 +174,3 @@ def init_state(
     return TrainState(
         jnp.zeros((), jnp.int32), params, extra, optimizer.init(params), init_probe(features.shape[1], classes)
     )
-
-
-def adapt_statistics(method: Method, params: Any, extra: Any, batches: Any, views: Callable, *, seed: int) -> Any:
-    """`extra` after the network part has seen `batches` without learning: the untrained encoder's control.
-
-    An untrained network with batch statistics of its own data is a fair opponent; with the initial
-    ones (mean 0, variance 1) it would be handicapped.
-    """
-
-    @jax.jit
-    def one(params: Any, extra: Any, images: Array, index: Array, number: Array) -> Any:
-        key = jax.random.fold_in(jax.random.key(seed), number)
-        seen, sampled = views(key, images, jnp.arange(index.shape[0]))
-        batch = {'views': seen, 'index': index, 'view_params': sampled}
-        return method.embed(params, extra, batch, key)[1]
-
-    for number, (images, index) in enumerate(batches):
-        extra = one(params, extra, images, index, np.int32(number))
-    return extra

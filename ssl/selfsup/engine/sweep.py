@@ -16,13 +16,14 @@ import numpy as np
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
+from ..config.fields import flatten
 from ..errors import UserError, nearest
-from ..fields import flatten
 from ..methods import Method
 from . import build
+from .controls import pair_sources
 from .gradient import VIEWS
-from .loop import Run
-from .step import TrainState, count_views, init_state, make_step, pair_sources
+from .run import Run
+from .step import TrainState, count_views, init_state, make_step
 
 OPTIMIZER_VALUES = ('learning_rate', 'weight_decay', 'momentum', 'beta2', 'trust', 'warmup_start', 'final_share')
 
@@ -94,7 +95,7 @@ def train(
       width: members that one program trains side by side, by `vmap`. More fill an accelerator; on CPU
         they only crowd the cache, so 0 takes 1 there and all of them elsewhere.
       devices: use only the first so many; the batch is spread over them.
-      change: applied to every member's method, as in :class:`selfsup.engine.loop.Run`.
+      change: applied to every member's method, as in :class:`selfsup.engine.run.Run`.
 
     Raises:
       UserError: if a field cannot be swept, or the method is refreshed between epochs.

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from ..config import differences, from_dict, identity, to_json
 from ..errors import UserError
 from ..files import expanded, read_json
-from . import together
+from . import multihost
 
 
 class Lock:
@@ -52,7 +52,7 @@ def hold(path: str | Path) -> tuple[Path, Lock | None]:
         lock = Lock(make(path))
         return lock.owner
 
-    owner = together.from_first(take)
+    owner = multihost.from_first(take)
     root = expanded(path)
     if lock is None:
         file = root / '.lock'

@@ -4,7 +4,6 @@ Every evaluation is `name(train, test, *, …) -> dict[str, float]`. Keys that s
 hyper-parameters, chosen on a held-out part of train.
 """
 
-from .choosing import Candidate, kendall, ranked, regret
 from .clustering import clustering
 from .features import Features, extract, standardized
 from .few_shot import few_shot
@@ -12,9 +11,10 @@ from .fine_tune import fine_tune
 from .knn import knn, knn_grid
 from .linear import label_noise, linear_logistic, linear_probe, low_label
 from .logistic import logistic_path, logistic_regression
+from .model_selection import Candidate, kendall, ranked, regret
 from .retrieval import retrieval
 from .sgd import linear_online, linear_sgd
-from .tables import EVALUATIONS, evaluate, feet, ranks, transfer
+from .suite import EVALUATIONS, evaluate, feet, ranks, transfer
 
 __all__ = [
     'EVALUATIONS',

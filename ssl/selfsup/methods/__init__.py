@@ -1,27 +1,27 @@
 """Self-supervised methods, one a file. A new one is a file and a row of `METHODS`."""
 
-from .barlow_twins import barlow_twins
 from .base import Method
-from .byol import byol
-from .debiased import debiased
-from .decoupled import decoupled
-from .deepcluster import deepcluster_v2
-from .dino import dino
-from .lejepa import lejepa
-from .mmcr import mmcr
-from .moco import moco_v1, moco_v2
-from .moco_v3 import moco_v3
-from .nnclr import nnclr
-from .ressl import ressl
-from .simclr import simclr
-from .simsiam import simsiam
-from .supcon import supcon
-from .swav import swav
-from .tico import tico
-from .vibcreg import vibcreg
-from .vicreg import vicreg
-from .vicregl import vicregl
-from .w_mse import w_mse
+from .clustering.deepcluster import deepcluster_v2
+from .clustering.swav import swav
+from .contrastive.debiased import debiased
+from .contrastive.decoupled import decoupled
+from .contrastive.moco import moco_v1, moco_v2
+from .contrastive.moco_v3 import moco_v3
+from .contrastive.nnclr import nnclr
+from .contrastive.ressl import ressl
+from .contrastive.simclr import simclr
+from .contrastive.supcon import supcon
+from .distillation.byol import byol
+from .distillation.dino import dino
+from .distillation.simsiam import simsiam
+from .redundancy.barlow_twins import barlow_twins
+from .redundancy.lejepa import lejepa
+from .redundancy.mmcr import mmcr
+from .redundancy.tico import tico
+from .redundancy.vibcreg import vibcreg
+from .redundancy.vicreg import vicreg
+from .redundancy.vicregl import vicregl
+from .redundancy.w_mse import w_mse
 
 # config.method.name -> constructor; config.method's other fields are its keywords.
 METHODS = {

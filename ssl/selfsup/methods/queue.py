@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from .. import parallel
 from .base import Method, encode_with, heads, init_modules, mean_cosine, network, only_two, over, unit
-from .momentum import copied, follow
+from .target import copied, follow
 
 
 def random_queue(key: Array, shape: tuple[int, ...]) -> Array:

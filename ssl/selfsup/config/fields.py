@@ -1,0 +1,100 @@
+"""Fields of a config by their dotted names: looked up, set from text, and held to their types."""
+
+import ast
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from ..errors import UserError, nearest
+
+
+def value_at(config: ConfigDict, field: str) -> Any:
+    """The value of a dotted field."""
+    node: Any = config
+    for part in field.split('.'):
+        node = node[part]
+    return node
+
+
+def flatten(config: Any, prefix: str = '') -> dict[str, Any]:
+    """`{'data.batch_size': 256, …}`, tuples as they are."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        where = f'{prefix}{name}'
+        if isinstance(value, (ConfigDict, dict)):
+            flat.update(flatten(value, f'{where}.'))
+        else:
+            flat[where] = value
+    return flat
+
+
+def override(config: ConfigDict, text: str) -> None:
+    """Applies one `field=value`, converting the value to the field's type."""
+    field, equals, value = text.partition('=')
+    if not equals:
+        raise UserError(f'{text!r} is no override; write --config.field=value')
+    flat = flatten(config)
+    *path, leaf = field.split('.')
+    node: Any = config
+    for part in path:
+        node = node[part] if isinstance(node, ConfigDict) and part in node else None
+    if not isinstance(node, ConfigDict) or (leaf not in node and field not in _open_fields(config)):
+        raise UserError(f'{field} is no field of this config{nearest(field, flat)}')
+    if leaf in node and isinstance(node[leaf], ConfigDict):
+        raise UserError(f'{field} is a group of fields; set one of {", ".join(f"{field}.{k}" for k in node[leaf])}')
+    old = node.get(leaf, None)
+    with node.unlocked(), node.ignore_type():
+        node[leaf] = _parse(field, value, old)
+
+
+def _open_fields(config: ConfigDict) -> set[str]:
+    """Fields that a file may leave out and a command line may still set."""
+    known = ('scale', 'schedule', 'decay', 'freeze_steps')
+    return {f'optimizer.groups.{group}.{name}' for group in config.optimizer.groups for name in known}
+
+
+def _parse(field: str, text: str, old: Any) -> Any:
+    """`text` as a value of the type of `old`."""
+    if isinstance(old, str):
+        return text
+    try:
+        value = ast.literal_eval({'true': 'True', 'false': 'False', 'none': 'None'}.get(text.lower(), text))
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        value = text
+    return typed(field, value, old)
+
+
+def typed(field: str, value: Any, old: Any) -> Any:
+    """`value` if it has the type of `old` (an integer may stand for a float, a list for a tuple)."""
+    if old is None:
+        return value
+    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise UserError(f'{field} is too large for a float') from error
+    if isinstance(old, tuple) and isinstance(value, (list, tuple)):
+        if old and any(not isinstance(v, type(old[0])) and not _number_for(v, old[0]) for v in value):
+            raise UserError(f'{field} holds {type(old[0]).__name__} values, not {value!r}')
+        return tuple(value)
+    if type(value) is not type(old):
+        raise UserError(f'{field} must be {_article(type(old).__name__)}, as {old!r} is, not {value!r}')
+    return value
+
+
+def conform(config: ConfigDict, field: str, old: Any) -> None:
+    """Brings a dotted field to the type of `old`, or refuses it: see :func:`typed`."""
+    *path, leaf = field.split('.')
+    node = value_at(config, '.'.join(path)) if path else config
+    value = typed(field, node[leaf], old)
+    if value is not node[leaf]:
+        with node.ignore_type():
+            node[leaf] = value
+
+
+def _number_for(value: Any, example: Any) -> bool:
+    return isinstance(example, float) and isinstance(value, int) and not isinstance(value, bool)
+
+
+def _article(name: str) -> str:
+    return f'an {name}' if name[0] in 'aeiou' else f'a {name}'

@@ -1,0 +1,103 @@
+"""Signals that ask a run to save and leave, at one process or at any of several."""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from .multihost import Ballot, is_first, several
+
+POLL = 0.5  # seconds between votes while process 0 works and the others wait
+
+
+class Left(BaseException):
+    """Raised by a signal in work that has nothing to save."""
+
+
+class Stop:
+    """A signal that asks the run to save and leave; a second one ends it at once.
+
+    Attributes:
+      asked: this process got a signal.
+      heard: some process of several wants to stop, and every process knows.
+    """
+
+    def __init__(self) -> None:
+        self.asked = self.heard = self._leaving = False
+        self._old = {}
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                self._old[number] = signal.signal(number, self._ask)
+            except ValueError:  # not in the main thread: the caller handles signals
+                break
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        if several():  # a handler would not run while this process waits for the others
+            for other in self._old:
+                signal.signal(other, signal.SIG_DFL)
+        print(
+            f'received {signal.Signals(number).name}; {"leaving" if self._leaving else "saving"}',
+            file=sys.stderr,
+            flush=True,
+        )
+        if self._leaving:
+            raise Left
+
+    def during(self, work: Callable[[], None]) -> None:
+        """Does work that a signal may leave at any point, because the same command does it again."""
+        try:
+            try:
+                self._leaving = True
+                if not self.asked:
+                    work()
+            finally:
+                self._leaving = False
+        except Left:
+            pass
+
+    def restore(self) -> None:
+        """Gives the signals back to who had them."""
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+
+def first_works(work: Callable[[], None], stop: Stop, mesh: Mesh) -> None:
+    """Process 0 works and the others wait; a signal at any process reaches all.
+
+    Args:
+      work: left when process 0 gets a signal, see :meth:`Stop.during`.
+      stop: `heard` is set where any process got a signal.
+      mesh: of the run.
+    """
+    if not several():
+        work()
+        return
+    ballot = Ballot(mesh, 2)
+    done = threading.Event()
+
+    def vote() -> None:
+        """Until the work is done, or left because of a signal at some process."""
+        over = False
+        while not over:
+            asked, over = (bool(x) for x in np.asarray(ballot(stop.asked, done.is_set())))
+            if asked and not stop.heard and is_first() and not stop.asked and not over:
+                signal.raise_signal(signal.SIGTERM)  # runs the handler in the main thread, which works
+            stop.heard = stop.heard or asked
+            if is_first():
+                done.wait(POLL)
+
+    if not is_first():
+        vote()
+        return
+    voting = threading.Thread(target=vote, daemon=True)
+    voting.start()
+    work()
+    done.set()
+    voting.join()

@@ -1,0 +1,143 @@
+"""Everything that a config is turned into before the first step.
+
+Keys: step t uses fold_in(key(seed), t), example i of it fold_in(·, i); see `step` and `augment`.
+Borders: dispatches hold `steps_per_call` steps and start at its absolute multiples, and checkpoints,
+measurements and stops fall between them, so a resumed run repeats the uninterrupted one to the bit.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from .. import parallel
+from ..errors import UserError
+from ..methods import Method
+from . import build
+from .checkpoint import shapes
+from .gradient import check_microbatches
+from .monitor import make_monitor
+from .step import TrainState, count_views, init_state, make_dispatch, make_refresh, make_step
+
+
+class Run:
+    """Everything that a config is turned into before the first step.
+
+    Args:
+      config: resolved and validated.
+      devices: use only the first so many.
+      change: applied to the method that the config names: a regulariser around its criterion, or a fault.
+    """
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        *,
+        devices: int | None = None,
+        change: Callable[[Method], Method] | None = None,
+    ):
+        self.config = config
+        self._change = change or (lambda method: method)
+        self.data = build.open_data(config)
+        self.mesh = parallel.data_mesh(devices)
+        self.feed = build.build_feed(config, self.data.train, self.mesh)
+        self.epoch_steps = len(self.data.train) // config.data.batch_size
+        self.total = config.train.epochs * self.epoch_steps
+        self.chunk = config.train.steps_per_call or (1 if jax.default_backend() == 'cpu' else 20)
+        self.views = build.build_views(config)
+        self.prepare = build.build_preparation(config)
+        self.image_shape = self.data.train.image_shape
+        self.classes = self.data.train.num_classes
+        try:
+            self._build()
+        except UserError:
+            raise
+        except (ValueError, TypeError) as error:
+            named = f'method.name={config.method.name!r} with model.name={config.model.name!r}'
+            raise UserError(f'{named} cannot be built: {str(error).splitlines()[0]}') from error
+
+    def _build(self) -> None:
+        config = self.config
+        self.method = self._change(build.build_method(config, steps=self.total, data_size=len(self.data.train)))
+        self.optimizer, self.rate = build.build_optimizer(config, epoch_steps=self.epoch_steps)
+        images = jax.ShapeDtypeStruct((2, *self.image_shape), jnp.uint8)
+        # Shapes alone: initial parameters are functions of the key, and views of absurd sizes cost nothing here.
+        shapes_of_views, _ = jax.eval_shape(lambda x: self.views(jax.random.key(0), x, jnp.arange(2)), images)
+        self.view_shapes = [v.shape[1:] for v in shapes_of_views]
+        jax.eval_shape(self.prepare, images)
+
+        def start() -> TrainState:
+            views = tuple(jnp.zeros(v.shape, v.dtype) for v in shapes_of_views)
+            return init_state(self.method, self.optimizer, {'views': views}, seed=config.seed, classes=self.classes)
+
+        self.state_shapes = jax.eval_shape(start)
+        check_microbatches(config, self.state_shapes.extra, self.mesh.size)
+        shardings = parallel.state_sharding(self.mesh, self.state_shapes)
+        self.shapes = shapes(self.state_shapes, shardings)
+        self.start = jax.jit(start, out_shardings=shardings)
+        self.step = make_step(
+            self.method,
+            self.optimizer,
+            self.rate,
+            self.views,
+            seed=config.seed,
+            probe_rate=config.probe.learning_rate,
+            control=config.control,
+            view_count=count_views(config.augment.views),
+            skip_nonfinite=config.train.on_nonfinite == 'skip',
+            microbatches=config.train.microbatches,
+            mesh=self.mesh,
+        )
+        self.dispatch = make_dispatch(self.step, resident=self.feed.resident)
+        self.refresh = make_refresh(self.method, seed=config.seed, shardings=shardings)
+
+    def monitor(self) -> Callable[[TrainState], dict[str, Any]]:
+        """What measures a state on the held-out images; see :func:`make_monitor`."""
+        count = min(len(self.data.holdout), self.config.monitor.max_samples)
+        held = self.data.holdout.select(np.arange(count), 'monitored')
+        return make_monitor(
+            self.config,
+            self.method,
+            self.views,
+            self.prepare,
+            *held.arrays()[:2],
+            state=self.state_shapes,
+            mesh=self.mesh,
+        )
+
+    def next_chunk(self, step: int) -> int:
+        """Steps of the dispatch that starts at `step`: up to the next multiple of the chunk, or the end.
+
+        Multiples count from step 0, or from the epoch's start for a method that is refreshed between
+        epochs: then no dispatch runs across the end of one.
+        """
+        span = self.epoch_steps if self.method.refreshes else self.total
+        within = step % span
+        return min(self.chunk - within % self.chunk, span - within, self.total - step)
+
+    def _begun(self, step: int) -> int:
+        """Where the dispatch that ended at `step` had begun."""
+        span = self.epoch_steps if self.method.refreshes else max(self.total, step)
+        within = (step - 1) % span
+        return step - 1 - within % self.chunk
+
+    def is_border(self, step: int, every_epochs: float) -> bool:
+        """Whether a dispatch that ends at `step` is the first to end past a multiple of so many epochs."""
+        every = max(round(every_epochs * self.epoch_steps), 1)
+        return step // every > self._begun(step) // every or step == self.total
+
+
+def banner(run: Run) -> None:
+    """What is about to be run."""
+    params = sum(x.size for x in jax.tree.leaves(run.state_shapes.params))
+    views = ', '.join('x'.join(map(str, shape)) for shape in run.view_shapes)
+    print(
+        f'{run.config.method.name} on {run.config.data.source}: {len(run.data.train)} images to train on, '
+        f'{len(run.data.holdout)} held out, {len(run.data.test)} to test; views {views}\n'
+        f'{params:,} parameters, {run.total} steps of {run.config.data.batch_size} images, '
+        f'{run.mesh.size} {jax.devices()[0].platform} device(s), {run.feed.__class__.__name__.lower()} data',
+        flush=True,
+    )

@@ -1,0 +1,32 @@
+"""SimCLR (Chen et al. 2020, https://arxiv.org/abs/2002.05709)."""
+
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+
+from ... import losses, parallel
+from ..base import Method, joint_embedding, mean_cosine, over, over_pairs, pairs
+
+
+def simclr(
+    encoder: nn.Module,
+    projector: nn.Module,
+    *,
+    temperature: Any = 0.1,
+    scale: Any = 1.0,
+    fuse_views: bool = True,
+    axis_name: str | None = None,
+) -> Method:
+    """SimCLR: NT-Xent between two views; both run through the network as one batch, as in the paper.
+
+    `scale=2` repeats the authors' code, which adds the two views' means where :func:`selfsup.losses.ntxent`
+    averages them. State: none beside batch statistics.
+    """
+
+    def loss(embeddings: tuple) -> tuple:
+        value = over_pairs(partial(losses.ntxent, temperature=temperature), embeddings)
+        return scale * value, {'positive_cosine': mean_cosine(*pairs(embeddings))}
+
+    encoder, projector = over(axis_name, encoder, projector)
+    return parallel.over_axis(joint_embedding(encoder, projector, loss, fuse_views=fuse_views), axis_name)

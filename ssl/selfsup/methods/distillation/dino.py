@@ -1,0 +1,124 @@
+"""DINO (Caron et al. 2021, https://arxiv.org/abs/2104.14294): self-distillation with no labels."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ... import losses, parallel
+from ...losses._common import normalize
+from ..base import Method, encode_with, heads, init_modules, mean_cosine, network, over, pairs
+from ..target import copied, follow
+
+
+def last_layer(weights: dict[str, Array], z: Array) -> Array:
+    """Scores of unit embeddings against weight-normalised prototypes, gain · v/‖v‖ (gain 1 unless learned)."""
+    z = normalize(z.astype(jnp.promote_types(z.dtype, jnp.float32)))
+    scores = jnp.matmul(z, normalize(weights['direction']).T.astype(z.dtype), precision=jax.lax.Precision.HIGHEST)
+    return scores * weights['gain'][None].astype(z.dtype) if 'gain' in weights else scores
+
+
+def dino(
+    encoder: nn.Module,
+    projector: nn.Module,
+    *,
+    prototypes: int = 65536,
+    student_temperature: Any = 0.1,
+    teacher_temperature: Any = 0.04,
+    first_temperature: Any = 0.04,
+    warmup_steps: int = 0,
+    warmup_hold: int = 1,
+    centre_momentum: Any = 0.9,
+    teacher_views: int = 2,
+    learn_gain: bool = False,
+    momentum: Any = 0.996,
+    fuse_views: bool = True,
+    axis_name: str | None = None,
+) -> Method:
+    """DINO: the student's every crop predicts the centred, sharpened output of the teacher for the other global crops.
+
+    Order of a step: student on all crops and teacher on the global ones, those of one resolution
+    together; loss with the centre as it was; then the centre takes in the teacher's scores of this
+    batch; after the optimiser's step the teacher follows with m(t). The teacher runs in training mode
+    with batch statistics of its own and without stochastic depth, and gets no gradient. `encode` is
+    the teacher, which the paper evaluates. The authors hold the last layer still for the first epoch:
+    `optimizer.groups.prototypes.freeze_steps`.
+
+    Args:
+      encoder, projector: flax modules; the projector ends in the bottleneck, whose output is normalised.
+        Paper: 2048, 2048 with GELU and no batch-norm, 256.
+      prototypes: outputs of the last layer. Paper: 65536.
+      student_temperature, teacher_temperature: τs and τt. Paper: 0.1, 0.04.
+      first_temperature, warmup_steps: τt starts at the first and reaches `teacher_temperature` linearly
+        over so many steps; 0 keeps it constant. Paper: 0.04 to 0.07 over 30 epochs as an option.
+      warmup_hold: the temperature moves every so many steps. Authors: at each of E epochs, the last of
+        them at τt, which is `warmup_hold` = an epoch's steps and `warmup_steps` = (E − 1) · that.
+      centre_momentum: share of the old centre. Paper: 0.9.
+      teacher_views: how many of the first views are global crops. Paper: 2.
+      learn_gain: learn the length of the last layer's rows instead of fixing it at 1 (the authors'
+        `norm_last_layer=False`).
+      momentum: m of the teacher, a value or a function of the step. Paper: a cosine from 0.996 to 1.
+      fuse_views: whether views of one resolution share batch-norm statistics. Authors: yes.
+      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
+
+    State: teacher parameters and batch statistics, centre `[prototypes]`; with a warm-up, the step.
+    """
+    encoder, projector = over(axis_name, encoder, projector)
+    modules = heads(encoder, projector, None)
+    still = encoder.clone(drop_path=0.0) if getattr(encoder, 'drop_path', 0.0) else encoder
+    followers = heads(still, projector, None)
+
+    def init(key: Array, batch: dict) -> tuple[dict, dict]:
+        params, stats = init_modules(key, modules, batch['views'][0])
+        seen = encode_with(modules)(params, {'batch_stats': stats}, batch['views'][0][:1])
+        shape = (prototypes, seen['embeddings'].shape[1])
+        layer = {'direction': normalize(jax.random.normal(jax.random.fold_in(key, 99), shape))}
+        params['prototypes'] = {**layer, 'gain': jnp.ones(prototypes)} if learn_gain else layer
+        target = copied(params, stats)
+        target['params']['prototypes'] = jax.tree.map(jnp.copy, params['prototypes'])
+        counter = {'step': jnp.zeros((), jnp.int32)} if warmup_steps else {}
+        return params, {'batch_stats': stats, 'target': target, 'centre': jnp.zeros(prototypes), **counter}
+
+    def embed(params: Any, extra: Any, batch: dict, key: Array) -> tuple[dict, dict]:
+        views, target = batch['views'], extra['target']
+        run = {'train': True, 'fuse': fuse_views}
+        outputs, stats = network(modules, params, extra['batch_stats'], views, key=jax.random.fold_in(key, 0), **run)
+        theirs, target_stats = network(
+            followers, jax.lax.stop_gradient(target['params']), target['batch_stats'],
+            pairs(views, count=teacher_views), key=jax.random.fold_in(key, 1), **run,
+        )  # fmt: skip
+        outputs['targets'] = jax.lax.stop_gradient(theirs['embeddings'])
+        return outputs, {**extra, 'batch_stats': stats, 'target': {**target, 'batch_stats': target_stats}}
+
+    def sharpness(extra: Any) -> Any:
+        if not warmup_steps:
+            return teacher_temperature
+        share = jnp.minimum(extra['step'] // warmup_hold * warmup_hold / warmup_steps, 1.0)
+        return first_temperature + share * (teacher_temperature - first_temperature)
+
+    def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
+        first, second = pairs(outputs['embeddings'])
+        layer = jax.lax.stop_gradient(extra['target']['params']['prototypes'])
+        student = tuple(last_layer(params['prototypes'], z) for z in outputs['embeddings'])
+        teacher = tuple(last_layer(layer, z) for z in outputs['targets'])
+        value = losses.dino(
+            student,
+            teacher,
+            extra['centre'],
+            student_temperature=student_temperature,
+            teacher_temperature=sharpness(extra),
+        )
+        centre = losses.dino_centre(extra['centre'], teacher, rate=centre_momentum).astype(extra['centre'].dtype)
+        return value, ({**extra, 'centre': centre}, {'positive_cosine': mean_cosine(first, second)})
+
+    def encode(params: Any, extra: Any, images: Array) -> dict[str, Array]:
+        return encode_with(followers)(extra['target']['params'], extra['target'], images)
+
+    def after(params: Any, extra: Any, step: Any) -> tuple[Any, Any]:
+        params, extra = follow(momentum)(params, extra, step)
+        return params, {**extra, 'step': jnp.asarray(step, jnp.int32) + 1} if warmup_steps else extra
+
+    method = Method(init, embed, criterion, encode, after, evaluates_target=True)
+    return parallel.over_axis(method, axis_name)

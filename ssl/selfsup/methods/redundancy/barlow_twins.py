@@ -1,0 +1,31 @@
+"""Barlow Twins (Zbontar et al. 2021, https://arxiv.org/abs/2103.03230)."""
+
+from typing import Any
+
+import flax.linen as nn
+
+from ... import losses, parallel
+from ..base import Method, joint_embedding, over, over_pairs
+
+
+def barlow_twins(
+    encoder: nn.Module,
+    projector: nn.Module,
+    *,
+    lambd: Any = 5.1e-3,
+    scale: Any = 1.0,
+    fuse_views: bool = False,
+    axis_name: str | None = None,
+) -> Method:
+    """Barlow Twins; see :func:`selfsup.losses.barlow_twins` for `lambd` and `scale`.
+
+    The paper's projector has three layers of 8192 without biases, batch-norm after the first two.
+    State: none beside batch statistics.
+    """
+
+    def loss(embeddings: tuple) -> tuple:
+        terms = over_pairs(losses.barlow_twins_terms, embeddings)
+        return scale * (terms['on_diagonal'] + lambd * terms['off_diagonal']), terms
+
+    encoder, projector = over(axis_name, encoder, projector)
+    return parallel.over_axis(joint_embedding(encoder, projector, loss, fuse_views=fuse_views), axis_name)

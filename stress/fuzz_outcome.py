@@ -1,0 +1,161 @@
+"""What a command did with what the fuzz gave it, judged."""
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from selfsup import embed, errors, evaluate, pack, select, train
+from selfsup.engine import dry_run, loop
+from selfsup.engine.run import Run
+from selfsup.weights import __main__ as converting
+
+ROOT = Path(__file__).parent.parent
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    'train': train.main,
+    'evaluate': evaluate.main,
+    'embed': embed.main,
+    'select': select.main,
+    'pack': pack.main,
+    'convert': converting.main,
+}
+VERDICTS = ('ran', 'refused', 'unclear', 'traceback', 'lost file')
+GOOD = VERDICTS[:2]
+# A sentence that names a field, an option or a file.
+GROUPS = 'config|method|model|data|augment|optimizer|train|monitor|checkpoint|evaluate|probe|projector|predictor'
+NAMED = re.compile(
+    rf'--\w|get_config|config file|(?:{GROUPS})(?:\.\w| must)|/|\.(?:npz|py|json|jsonl)\b|'
+    r'\bseed\b|\bcontrol\b|init_from|npz:|folder:|shards:|tfds:'
+)
+
+
+class Outcome(NamedTuple):
+    """A trial's end.
+
+    Attributes:
+      kind: of mutation or damage.
+      verdict: one of `VERDICTS`.
+      sentence: what the command said, the last line of a traceback, or which file was lost.
+      reproduce: what was run, on what.
+    """
+
+    kind: str
+    verdict: str
+    sentence: str
+    reproduce: str
+
+
+def attempt(command: str, arguments: list[str], *, apart: bool = False) -> tuple[str, str]:
+    """Runs a command; `apart` in a process of its own.
+
+    Returns:
+      (verdict, sentence): 'ran' for exit codes 0 and 75, 'refused' for one clear line and code 2.
+    """
+    code, err, trace = _apart(command, arguments) if apart else _within(command, arguments)
+    if trace:
+        return 'traceback', trace
+    if code in (0, errors.REQUEUE):
+        return 'ran', ''
+    lines = [line for line in err.splitlines() if line.strip() and not line.startswith(('skipped', 'warning'))]
+    if code != errors.BAD_INPUT:
+        return 'traceback', f'exit code {code}: {" ".join(lines[-2:])}'
+    said = [line for line in lines if line.startswith('error: ')] if apart else lines
+    if len(said) != 1 or not said[0].startswith('error: ') or not NAMED.search(said[0]) or len(said[0]) > 1200:
+        return 'unclear', ' | '.join(said or lines)
+    return 'refused', said[0].removeprefix('error: ')
+
+
+def _within(command: str, arguments: list[str]) -> tuple[int, str, str]:
+    out, err, old = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = [command, *arguments]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            errors.command(COMMANDS[command])()
+    except SystemExit as end:
+        return int(end.code or 0) if not isinstance(end.code, str) else 1, err.getvalue(), ''
+    except BaseException as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if '/selfsup/' in f.filename]
+        where = f'{Path(frames[-1].filename).name}:{frames[-1].lineno}' if frames else ''
+        text = str(error).splitlines()
+        return 1, err.getvalue(), f'{type(error).__name__} at {where}: {text[0] if text else ""}'
+    finally:
+        sys.argv = old
+    return 0, err.getvalue(), ''
+
+
+def _apart(command: str, arguments: list[str]) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, '-m', f'selfsup.{command}', *arguments],
+        capture_output=True, text=True, timeout=300, errors='replace',
+    )  # fmt: skip
+    trace = done.stderr.strip().splitlines()[-1] if 'Traceback' in done.stderr else ''
+    return done.returncode, done.stderr, trace
+
+
+def build_only(config, path: str = '', *, devices: int | None = None) -> int:
+    """In the place of training: everything is built and one dispatch traced, nothing compiled or run."""
+    import jax
+    import jax.numpy as jnp
+
+    run = Run(config, devices=1)
+    count = run.next_chunk(0)
+    lead = (len(run.data.train),) if run.feed.resident else (count, config.data.batch_size)
+    if config.data.crop != 'device':
+        data, _ = run.feed(0, count)
+        data = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), data)
+    else:
+        data = {
+            'image': jax.ShapeDtypeStruct((*lead, *run.image_shape), jnp.uint8),
+            'label': jax.ShapeDtypeStruct(lead, jnp.int32),
+        }
+    indices = jax.ShapeDtypeStruct((count, config.data.batch_size), np.int32)
+    jax.eval_shape(run.dispatch, run.state_shapes, data, indices)
+    run.monitor()
+    if not run.feed.resident:
+        run.feed.close()
+    return 0
+
+
+@contextlib.contextmanager
+def building_only():
+    """`selfsup.train` builds and traces instead of training."""
+    kept = loop.train, dry_run.dry_run
+    loop.train, dry_run.dry_run = build_only, build_only  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        loop.train, dry_run.dry_run = kept
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Every file below a folder, with a hash of its content."""
+    found = {}
+    for place, _, names in os.walk(folder):
+        for name in names:
+            file = Path(place) / name
+            if file.is_file():
+                found[str(file.relative_to(folder))] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return found
+
+
+def lost(before: dict[str, str], after: dict[str, str], may_change: Callable[[str], bool]) -> list[str]:
+    """Files that are gone or changed, but for those that may."""
+    return [name for name, content in before.items() if after.get(name) != content and not may_change(name)]
+
+
+def table(outcomes: Iterable[Outcome]) -> str:
+    """Markdown: kinds by verdicts."""
+    outcomes = list(outcomes)
+    lines = ['| kind | ' + ' | '.join(VERDICTS) + ' |', '| --- ' + '| ---: ' * len(VERDICTS) + '|']
+    for kind in [*dict.fromkeys(o.kind for o in outcomes), 'all']:
+        counts = [sum(o.verdict == v and kind in (o.kind, 'all') for o in outcomes) for v in VERDICTS]
+        lines.append(f'| {kind} | ' + ' | '.join(map(str, counts)) + ' |')
+    return '\n'.join(lines)
