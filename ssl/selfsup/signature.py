@@ -1,24 +1,154 @@
-"""What a constructor takes, read from its signature: hyper-parameters and their defaults."""
+"""What a constructor takes, read from its signature: networks, hyper-parameters, their defaults and domains.
+
+    def vicreg(encoder, projector, *, covariance_weight: NonNegative = 1.0, fuse_views: bool = False) -> Method
+
+Parameters before the `*` are networks, keywords with a default are fields of the config. An annotated domain is what
+validation checks, fuzzing leaves, and the docs print; a value may still be an array in a trace, which is not checked.
+"""
 
 import inspect
-from typing import Any
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
+
+from .errors import UserError, nearest
+
+# Keyword parameters that no config sets: the engine passes them, or flax adds them to its modules.
+RESERVED = ('data_size', 'axis_name', 'dtype', 'groups_axis', 'parent', 'name')
+
+
+class Domain(NamedTuple):
+    """The values that a hyper-parameter may have.
+
+    Attributes:
+      kind: `int` or `float` (integers stand for floats).
+      least, most: closed bounds; `above`, `below` are open ones.
+      optional: None is a value too.
+      several: a non-empty tuple of such values.
+      scheduled: the constructor also takes a function of the step; the config then has a field `<name>_final`, the
+        value at the end of a cosine over the run.
+    """
+
+    kind: type = float
+    least: float = -math.inf
+    most: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+    optional: bool = False
+    several: bool = False
+    scheduled: bool = False
+
+    def describe(self) -> str:
+        """In words: `a number above 0`, `integers from 1, at least one`."""
+        low = f' from {self.least:g}' if self.least > -math.inf else ''
+        low = f' above {self.above:g}' if self.above > -math.inf else low
+        high = f' to {self.most:g}' if self.most < math.inf else ''
+        high = f' below {self.below:g}' if self.below < math.inf else high
+        noun = 'integer' if self.kind is int else 'number'
+        if self.several:
+            return f'a tuple of at least one {noun}{low}{high}'
+        article = 'an' if self.kind is int else 'a'
+        return f'{article} {noun}{low}{high}' + (' or None' if self.optional else '')
+
+    def holds(self, value: Any) -> bool:
+        """Whether a concrete value lies in the domain."""
+        if self.several:
+            one = self._replace(several=False)
+            return isinstance(value, tuple) and len(value) > 0 and all(one.holds(entry) for entry in value)
+        if value is None:
+            return self.optional
+        kinds = int if self.kind is int else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            return False
+        return self.least <= value <= self.most and self.above < value < self.below
+
+    def check(self, field: str, value: Any) -> None:
+        """Refuses a value outside the domain.
+
+        Raises:
+          UserError: with the field, the domain and the value.
+        """
+        if not self.holds(value):
+            raise UserError(f'{field} must be {self.describe()}, not {value!r}')
+
+
+Number = Annotated[Any, Domain()]
+Positive = Annotated[Any, Domain(above=0)]
+NonNegative = Annotated[Any, Domain(least=0)]
+Share = Annotated[Any, Domain(least=0, most=1)]
+ProperShare = Annotated[Any, Domain(least=0, below=1)]
+ScheduledShare = Annotated[Any, Domain(least=0, most=1, scheduled=True)]
+OptionalNumber = Annotated[Any, Domain(optional=True)]
+OptionalPositive = Annotated[Any, Domain(above=0, optional=True)]
+Count = Annotated[int, Domain(int, least=1)]
+Whole = Annotated[int, Domain(int, least=0)]
+Counts = Annotated[tuple[int, ...], Domain(int, least=1, several=True)]
+
+
+def at_most(annotation: Any, most: float) -> Any:
+    """The annotation with another upper bound."""
+    kind, domain = get_args(annotation)[:2]
+    return Annotated[kind, domain._replace(most=most)]
+
+
+def at_least(annotation: Any, least: float) -> Any:
+    """The annotation with another lower bound."""
+    kind, domain = get_args(annotation)[:2]
+    return Annotated[kind, domain._replace(least=least)]
+
+
+def networks(constructor: Callable) -> tuple[str, ...]:
+    """The networks that a method's constructor takes, in order: its parameters before the `*`."""
+    parameters = inspect.signature(constructor).parameters.values()
+    return tuple(p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def takes(constructor: Any, name: str) -> bool:
+    """Whether a constructor has a parameter of this name, such as `predictor` or `data_size`."""
+    return constructor is not None and name in inspect.signature(constructor).parameters
+
+
+def domains(constructor: Any) -> dict[str, Domain]:
+    """The annotated domains of a constructor's parameters."""
+    found = {}
+    for name, parameter in inspect.signature(constructor).parameters.items():
+        if get_origin(parameter.annotation) is Annotated:
+            found[name] = next((d for d in get_args(parameter.annotation)[1:] if isinstance(d, Domain)), Domain())
+    return found
 
 
 def keywords(constructor: Any) -> dict[str, Any]:
     """The configurable keywords of a method or model and their defaults."""
-    reserved = ('encoder', 'projector', 'predictor', 'axis_name', 'data_size', 'dtype', 'groups_axis', 'parent', 'name')
     found: dict[str, Any] = {}
     is_model = not inspect.isfunction(constructor)
+    known = domains(constructor)
     for name, parameter in inspect.signature(constructor).parameters.items():
-        if name in reserved or (is_model and name in ('groups', 'maps')):
+        if name in RESERVED or (is_model and name in ('groups', 'maps')):
             continue
-        if parameter.default is not inspect.Parameter.empty:
-            found[name] = parameter.default
-        if name == 'momentum':
-            found['momentum_final'] = parameter.default  # a cosine from momentum to this over the run
+        if parameter.default is inspect.Parameter.empty:
+            continue
+        found[name] = parameter.default
+        if name in known and known[name].scheduled:
+            found[f'{name}_final'] = parameter.default
     return found
 
 
-def takes(constructor: Any, name: str) -> bool:
-    """Whether a method's constructor has a parameter of this name, such as `predictor` or `data_size`."""
-    return constructor is not None and name in inspect.signature(constructor).parameters
+def check(section: str, constructor: Any, values: dict[str, Any]) -> None:
+    """Refuses keywords that a constructor does not take, and values outside their domains.
+
+    Args:
+      section: the group of the config, for the message: `method`, `model`, ...
+      constructor: the method, encoder, network kind or optimiser.
+      values: keywords and their values, without the name.
+
+    Raises:
+      UserError: naming the field, with the nearest known name or the domain.
+    """
+    known = keywords(constructor)
+    found = domains(constructor)
+    for name, value in values.items():
+        if name not in known:
+            raise UserError(f'unknown field {section}.{name}{nearest(name, known)}')
+        domain = found.get(name) or found.get(name.removesuffix('_final'))
+        if domain is not None:
+            domain.check(f'{section}.{name}', value)

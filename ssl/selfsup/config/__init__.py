@@ -13,14 +13,14 @@ from .defaults import CONTROLS, defaults
 
 if TYPE_CHECKING:
     from ..signature import keywords, takes
-    from .fill import fill
-    from .load import RESUMABLE, differences, from_dict, identity, load, to_json, with_overrides
+    from .complete import fill
+    from .resolve import RESUMABLE, differences, from_dict, identity, load, to_json, with_overrides
 
 _LOADED = {
     **dict.fromkeys(('keywords', 'takes'), '..signature'),
-    'fill': '.fill',
+    'fill': '.complete',
     **dict.fromkeys(
-        ('RESUMABLE', 'differences', 'from_dict', 'identity', 'load', 'to_json', 'with_overrides'), '.load'
+        ('RESUMABLE', 'differences', 'from_dict', 'identity', 'load', 'to_json', 'with_overrides'), '.resolve'
     ),
 }
 

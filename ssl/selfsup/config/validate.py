@@ -10,9 +10,9 @@ from ..evals.measures import MEASURED, MEASURES
 from ..methods import METHODS
 from ..optim import Group
 from ..signature import keywords, takes
+from .complete import fill
 from .defaults import CONTROLS, defaults
 from .fields import conform, value_at
-from .fill import fill
 from .known import _get, _require, check_known
 
 # Above these a program would not fit, or not end being built; no published setting is near them.

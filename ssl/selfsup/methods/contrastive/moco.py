@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 
 from ... import losses
+from ...signature import ScheduledShare
 from ..base import Method
 from ..queue import against_queue
 
@@ -16,7 +17,7 @@ def moco_v2(
     *,
     temperature: Any = 0.2,
     queue: int = 65536,
-    momentum: Any = 0.999,
+    momentum: ScheduledShare = 0.999,
     groups: int = 8,
     symmetric: bool = False,
     axis_name: str | None = None,
@@ -65,7 +66,7 @@ def moco_v1(
     *,
     temperature: Any = 0.07,
     queue: int = 65536,
-    momentum: Any = 0.999,
+    momentum: ScheduledShare = 0.999,
     groups: int = 8,
     axis_name: str | None = None,
 ) -> Method:

@@ -7,6 +7,7 @@ import flax.linen as nn
 from jaxtyping import Array
 
 from ... import losses
+from ...signature import ScheduledShare
 from ..base import Method, towards
 from ..target import predicted_target
 
@@ -17,7 +18,7 @@ def moco_v3(
     predictor: nn.Module | None,
     *,
     temperature: Any = 1.0,
-    momentum: Any = 0.99,
+    momentum: ScheduledShare = 0.99,
     fuse_views: bool = False,
     axis_name: str | None = None,
 ) -> Method:

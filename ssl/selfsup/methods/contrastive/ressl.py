@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 
 from ... import losses
+from ...signature import ScheduledShare
 from ..base import Method
 from ..queue import against_queue
 
@@ -17,7 +18,7 @@ def ressl(
     temperature: Any = 0.1,
     teacher_temperature: Any = 0.04,
     queue: int = 131072,
-    momentum: Any = 0.999,
+    momentum: ScheduledShare = 0.999,
     groups: int = 1,
     axis_name: str | None = None,
 ) -> Method:

@@ -1,11 +1,10 @@
 """BYOL (Grill et al. 2020, https://arxiv.org/abs/2006.07733): predict the projection of a slower self."""
 
-from typing import Any
-
 import flax.linen as nn
 from jaxtyping import Array
 
 from ... import losses
+from ...signature import ScheduledShare
 from ..base import Method, towards
 from ..target import predicted_target
 
@@ -15,7 +14,7 @@ def byol(
     projector: nn.Module,
     predictor: nn.Module | None,
     *,
-    momentum: Any = 0.996,
+    momentum: ScheduledShare = 0.996,
     fuse_views: bool = False,
     axis_name: str | None = None,
 ) -> Method:

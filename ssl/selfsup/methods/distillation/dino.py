@@ -9,6 +9,7 @@ from jaxtyping import Array
 
 from ... import losses, parallel
 from ...losses._common import normalize
+from ...signature import ScheduledShare
 from ..base import Method, encode_with, heads, init_modules, mean_cosine, network, over, pairs
 from ..target import copied, follow
 
@@ -33,7 +34,7 @@ def dino(
     centre_momentum: Any = 0.9,
     teacher_views: int = 2,
     learn_gain: bool = False,
-    momentum: Any = 0.996,
+    momentum: ScheduledShare = 0.996,
     fuse_views: bool = True,
     axis_name: str | None = None,
 ) -> Method:

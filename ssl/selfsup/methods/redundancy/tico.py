@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ... import losses, parallel
+from ...signature import ScheduledShare
 from ..base import Method, encode_with, heads, init_modules, mean_cosine, network, only_two, over
 from ..target import copied, follow
 
@@ -18,7 +19,7 @@ def tico(
     *,
     beta: Any = 0.9,
     rho: Any = 20.0,
-    momentum: Any = 0.99,
+    momentum: ScheduledShare = 0.99,
     axis_name: str | None = None,
 ) -> Method:
     """TiCo: the first view's embedding agrees with the momentum network's of the second, and avoids a covariance.

@@ -17,8 +17,8 @@ from ..errors import UserError, nearest
 from ..methods import METHODS
 from ..signature import takes
 from . import fields
+from .complete import fill
 from .defaults import _head, defaults
-from .fill import fill
 from .validate import validate
 
 # Fields that may differ when a workdir is resumed: they do not change what a step computes, except
