@@ -15,6 +15,7 @@ from loss_references import (
     debiased_reference,
     log_sum_exp,
     unit,
+    vicregl_maps_reference,
     whitened,
 )
 from loss_rows import LOSSES, views
@@ -240,6 +241,16 @@ def test_deepcluster_leaves_out_what_has_no_cluster(x64):
     assert float(losses.deepcluster(z, prototypes=prototypes, assignments=np.full((12, 2), -1))) == 0
     passed = jax.grad(lambda p: losses.deepcluster(z, prototypes=p, assignments=clusters))(prototypes)
     assert not np.any(passed)
+
+
+def test_vicregl_keeps_matched_places_in_the_order_of_the_map(x64):
+    """Every example has its own crops, so the nearest places are others in each of them."""
+    rng = np.random.default_rng(9)
+    grids = [np.stack(np.meshgrid(np.arange(s), np.arange(s), indexing='ij'), -1).reshape(-1, 2) for s in (4, 3)]
+    maps = [rng.normal(size=(8, len(g), 5)) + np.linspace(-2, 2, len(g))[:, None] for g in grids]
+    places = [30.0 * rng.uniform(0.5, 2, (8, 1, 2)) * g + rng.uniform(0, 60, (8, 1, 2)) for g in grids]
+    value = losses.vicregl_local(*maps, *places, matches=(7, 3))
+    np.testing.assert_allclose(value, vicregl_maps_reference(maps, places, (7, 3)), rtol=FLOAT64)
 
 
 SIZES = [(2**17, 6), (2048, 8192), (2**17, 2**16), (256, 2**17)]
