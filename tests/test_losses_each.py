@@ -56,6 +56,13 @@ def test_vicreg_parts_and_dialect(golden, x64):
     np.testing.assert_allclose(solo, losses.vicreg(*golden, variance_weight=50.0), rtol=FLOAT64)
 
 
+@pytest.mark.parametrize('name', ['vicreg', 'vibcreg', 'vicregl_local'])
+def test_a_constant_column_gets_no_gradient_from_the_hinge_without_eps(name):
+    z1, z2 = (jnp.asarray(z, jnp.float32).at[:, 2].set(0.5) for z in views(8, 6))
+    gradient = jax.grad(partial(LOSSES[name].loss, eps=0.0))(z1, z2)
+    assert np.isfinite(gradient).all()
+
+
 def test_aligned_views(x64):
     for row in LOSSES.values():
         if row.aligned is not None:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from ._common import HIGHEST, as_float
+from ._common import HIGHEST, as_float, deviation_hinge
 
 
 def _by_content(a: Float[Array, 'batch here dim'], b: Float[Array, 'batch there dim']) -> Int[Array, 'batch here']:
@@ -37,10 +37,10 @@ def _spread(x: Float[Array, 'batch places dim'], target: ArrayLike, eps: ArrayLi
     """Hinge on the deviation and off-diagonal covariance over the batch, each a mean over places."""
     batch, _, dim = x.shape
     x = x - jnp.mean(x, axis=0, keepdims=True)
-    variance = jnp.sum(x * x, axis=0) / (batch - 1)
-    hinge = jnp.mean(jnp.maximum(target - jnp.sqrt(variance + eps), 0.0))
+    hinge = deviation_hinge(x, target=target, eps=eps)
     if 2 * batch <= dim:  # ‖XᵀX‖² = ‖XXᵀ‖², as in the losses of whole images
         gram = jnp.einsum('npd,mpd->pnm', x, x, precision=HIGHEST)
+        variance = jnp.sum(x * x, axis=0) / (batch - 1)
         energy = jnp.sum(gram * gram, axis=(1, 2)) / float(batch - 1) ** 2 - jnp.sum(variance**2, axis=-1)
     else:
         product = jnp.einsum('npd,npe->pde', x, x, precision=HIGHEST) / (batch - 1)
