@@ -157,6 +157,37 @@ def test_w_mse_whitens_a_singular_block():
     assert np.isfinite(gradient).all()
 
 
+SCALES = {
+    'four decades': np.logspace(0, -4, 6),
+    'twenty decades': np.logspace(10, -10, 6),
+    'rising': np.logspace(-4, 0, 6),
+}
+
+
+@pytest.mark.parametrize('scales', SCALES.values(), ids=SCALES.keys())
+def test_w_mse_forgets_the_scale_of_each_column(scales):
+    """So scaled columns have the same loss, and gradients divided by their scales, in float32 too."""
+    z1, z2 = views(32, 6)
+    with jax.enable_x64(True):
+        value, wanted = (np.asarray(a) for a in jax.value_and_grad(losses.w_mse)(z1, z2))
+    one, two = (jnp.asarray(z * scales, jnp.float32) for z in (z1, z2))
+    scaled, gradient = jax.value_and_grad(losses.w_mse)(one, two)
+    np.testing.assert_allclose(scaled, value, rtol=FLOAT32)
+    gradient = np.asarray(gradient, float) * scales
+    assert np.abs(gradient - wanted).max() < FLOAT32 * np.abs(wanted).max()
+
+
+def test_w_mse_leaves_out_a_constant_column():
+    z1, z2 = (np.array(z, np.float32) for z in views(32, 6))
+    z1[:, 2], z2[:, 2] = 0.1, 0.3  # neither of which a mean in float32 need repeat
+    value, gradient = jax.value_and_grad(losses.w_mse)(jnp.asarray(z1), jnp.asarray(z2))
+    others = np.arange(6) != 2
+    expected, wanted = jax.value_and_grad(losses.w_mse)(jnp.asarray(z1[:, others]), jnp.asarray(z2[:, others]))
+    np.testing.assert_allclose(value, expected, rtol=1e-3)  # but for what is added to the variances
+    np.testing.assert_allclose(gradient[:, others], wanted, atol=1e-3 * np.abs(wanted).max())
+    assert not np.any(gradient[:, 2])
+
+
 def test_tico_moves_its_covariance(x64):
     z1, z2 = views()
     moment = unit(z1).T @ unit(z1) / len(z1)
