@@ -20,7 +20,7 @@ from loss_references import (
 )
 from loss_rows import LOSSES, views
 from selfsup import losses
-from tolerances import FLOAT32, FLOAT64, GOLDEN_FLOAT64
+from tolerances import ALIGNED_GRADIENT, FLOAT32, FLOAT64, GOLDEN_FLOAT64
 
 
 def test_hyper_parameters_may_be_traced():
@@ -68,6 +68,42 @@ def test_aligned_views(x64):
         if row.aligned is not None:
             z = views()[0]
             np.testing.assert_allclose(row.loss(z, z), row.aligned(z), rtol=FLOAT64, atol=FLOAT64)
+
+
+# Losses that say of themselves that they are never negative, at a low temperature.
+CROSS_ENTROPIES = {
+    'ntxent': partial(losses.ntxent, temperature=0.07),
+    'info_nce': lambda a, b: losses.info_nce(a, b, -b, temperature=0.07),
+    'info_nce_in_batch': partial(losses.info_nce_in_batch, temperature=0.07),
+    'moco_v3': partial(losses.moco_v3, temperature=0.07),
+    'nnclr': lambda p, z: losses.nnclr(p, z, z, temperature=0.07),
+    'supcon': lambda a, b: losses.supcon(a, b, np.arange(len(a)), temperature=0.07),
+    'debiased': partial(losses.debiased, temperature=0.07, positive_prior=0.0),
+    'ressl': lambda a, b: losses.ressl(a, b, b, temperature=0.07, teacher_temperature=0.007),
+    'swav': lambda a, b: losses.swav(a, b, prototypes=b[:64] / jnp.linalg.norm(b[:64], axis=1)[:, None], temperature=0.01),
+    'dino': lambda a, b: losses.dino([30 * a, 30 * a], [30 * b, 30 * b], jnp.zeros(b.shape[1], b.dtype)),
+    'deepcluster': lambda a, b: losses.deepcluster(
+        a,
+        prototypes=(b / jnp.linalg.norm(b, axis=1)[:, None])[None],
+        assignments=jnp.arange(len(b))[:, None],
+        temperature=0.07,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', CROSS_ENTROPIES)
+def test_aligned_pairs_at_a_low_temperature(name):
+    """The positive stands in its row of logits and apart from it: unless it is one number, the rest is rounding."""
+    function = CROSS_ENTROPIES[name]
+    rng = np.random.default_rng(0)
+    z1 = rng.normal(size=(256, 256))
+    z2 = z1 + 0.1 * rng.normal(size=z1.shape)
+    one, two = (jnp.asarray(z, jnp.float32) for z in (z1, z2))
+    value, gradient = jax.value_and_grad(function)(one, two)
+    assert value >= 0 and function(one, one) >= 0
+    with jax.enable_x64(True):
+        wanted = np.asarray(jax.grad(function)(np.asarray(one, float), np.asarray(two, float)))
+    assert np.abs(gradient - wanted).max() < ALIGNED_GRADIENT * np.abs(wanted).max()
 
 
 def test_losses_that_generalise_ntxent_return_to_it(x64):

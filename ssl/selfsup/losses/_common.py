@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 # Similarities and covariances decide rankings and gradients; the default precision is TF32 on NVIDIA
 # and bfloat16 on TPU, which is too coarse for both.
@@ -72,6 +72,15 @@ def normalize(z: Float[Array, '*batch dim'], *, eps: float = 1e-12) -> Float[Arr
     short = squared < least
     z = jnp.where(short, jax.lax.stop_gradient(z), z)
     return z * jax.lax.rsqrt(jnp.where(short, least, squared))
+
+
+def chosen(logits: Float[Array, 'rows columns'], which: Bool[Array, 'rows columns']) -> Float[Array, ' rows']:
+    """The logit of each row that `which` marks, as it stands in the matrix.
+
+    The same product computed apart rounds differently: log Σ exp of the row less it falls below 0, and near
+    alignment its gradient, (p − 1) of the matrix, is left as the difference of two large ones.
+    """
+    return jnp.sum(jnp.where(which, logits, 0.0), axis=-1)
 
 
 def standardize(z: Float[Array, 'batch dim'], *, eps: float = 1e-5) -> Float[Array, 'batch dim']:

@@ -31,7 +31,9 @@ def _swapped(targets: Sequence[Array], logits: Sequence[Array]) -> Float[Array, 
         if not partners:
             continue
         wanted = total - targets[number] if number < len(targets) else total
-        log_sum = jax.nn.logsumexp(view, axis=-1)
+        # Relative to the largest: targets that sum to 1 up to rounding would multiply the size of the logits.
+        view = view - jax.lax.stop_gradient(jnp.max(view, axis=-1, keepdims=True))
+        log_sum = jnp.log(jnp.sum(jnp.exp(view), axis=-1))
         loss += jnp.mean(partners * log_sum - jnp.sum(wanted * view, axis=-1))
     return loss / pairs
 
@@ -251,7 +253,8 @@ def deepcluster(
     total = 0.0
     for view in views:
         scores = jnp.einsum('bd,hkd->bhk', normalize(view), prototypes.astype(view.dtype), precision=HIGHEST)
-        chosen = jnp.take_along_axis(scores, jnp.maximum(assignments, 0)[..., None], axis=-1)[..., 0]
-        entropy = jax.nn.logsumexp(scores / temperature, axis=-1) - chosen / temperature
+        logits = scores / temperature
+        own = jnp.take_along_axis(logits, jnp.maximum(assignments, 0)[..., None], axis=-1)[..., 0]
+        entropy = jax.nn.logsumexp(logits, axis=-1) - own
         total += jnp.sum(jnp.where(valid, entropy, 0.0))
     return total / (len(views) * jnp.maximum(jnp.sum(valid), 1))
