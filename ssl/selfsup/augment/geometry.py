@@ -68,6 +68,7 @@ def resample(
     As rows of planes, `[height, channel, width]`, both products are plain ones without a transposition
     between them: width is last for the first, height is first for the second.
     """
+    rows, columns = rows.astype(image.dtype), columns.astype(image.dtype)
     planes = jnp.swapaxes(image, 1, 2)
     planes = jnp.einsum('hcw,pw->hcp', planes, columns, precision=HIGHEST)
     planes = jnp.clip(planes, 0.0, 1.0) if clip else planes
