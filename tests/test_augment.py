@@ -11,7 +11,7 @@ import tolerances
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 from selfsup import augment
-from selfsup.augment import colour, geometry, warp
+from selfsup.augment import colour, geometry, pipeline, warp
 
 
 def picture(height=40, width=48, seed=0):
@@ -162,6 +162,37 @@ def test_evaluation_resizes_crops_and_normalises():
     padded = np.pad(image / 255, ((1, 1), (1, 1), (0, 0)))[:, :, :]
     expected = sum(weights[i] * weights[j] * padded[i : i + 40 : 2, j : j + 48 : 2] for i in range(4) for j in range(4))
     np.testing.assert_allclose(ours, expected[2:18, 4:20], atol=tolerances.FLOAT32)
+
+
+def torchvision_geometry(height, width, size, crop):
+    """The rules of `Resize(size)` and `CenterCrop(crop)`, one side at a time, in whole numbers."""
+    short, long = sorted((height, width))
+    stretched = size * long // short
+    sides = [size if side == short else stretched for side in (height, width)]
+    starts = []
+    for side in sides:
+        half, odd = divmod(side - crop, 2)
+        starts.append(half + (odd and half % 2))  # a half goes to the even number
+    return sides, starts
+
+
+def test_evaluation_rounds_as_torchvision():
+    rng = np.random.default_rng(0)
+    for height, width in rng.integers(32, 2000, (2000, 2)).tolist():
+        size = int(rng.integers(16, 300))
+        crop = int(rng.integers(8, size + 1))
+        new, start = pipeline.evaluation_geometry(height, width, resize=size, crop=crop)
+        assert ([*new], [*start]) == torchvision_geometry(height, width, size, crop), (height, width, size, crop)
+    assert pipeline.evaluation_geometry(10, 13) == ((10, 13), (0, 0))
+    # Through the images: 1 x 1 pixels show their place. A side of 13 keeps 10 from 2 (1.5 to even), of 15 from 2.
+    place = jnp.arange(13 * 15, dtype=jnp.float32).reshape(1, 13, 15, 1)
+    cut = augment.make_evaluation(crop=10, mean=(0.0,), std=(1.0,))(place)
+    np.testing.assert_array_equal(cut, place[:, 2:12, 2:12])
+    assert augment.make_evaluation(resize=8)(jnp.zeros((1, 9, 17, 1))).shape == (1, 8, 15, 1)
+
+
+def test_crops_of_w_mse_are_those_of_its_authors():
+    assert augment.RECIPES['solo_w_mse'](32)['both']['crop']['scale'] == (0.2, 1.0)
 
 
 BAD = {
