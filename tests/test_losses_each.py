@@ -234,6 +234,20 @@ def test_tico_moves_its_covariance(x64):
     np.testing.assert_allclose(centred, losses.tico(z1 - z1.mean(0), z2 - z2.mean(0), COVARIANCE)[0], rtol=FLOAT64)
 
 
+@pytest.mark.parametrize('shape', [(12, 6), (4, 6)], ids=['feature form', 'sample form'])
+def test_the_new_part_of_ticos_covariance_may_be_stopped(shape, x64):
+    """The loss is then that of a fixed matrix, whose gradient has a closed form."""
+    z1, z2 = (unit(z) for z in views(*shape))
+    stopped = partial(losses.tico, beta=0.7, rho=3.0, stop_moment=True)
+    value, new = stopped(z1, z2, COVARIANCE)
+    np.testing.assert_allclose(value, losses.tico(z1, z2, COVARIANCE, beta=0.7, rho=3.0)[0], rtol=FLOAT64)
+    fixed = 0.7 * COVARIANCE + 0.3 * z1.T @ z1 / len(z1)
+    np.testing.assert_allclose(new, fixed, rtol=FLOAT64)
+    outer = (6.0 * z1 @ fixed - z2) / len(z1)
+    tangent = outer - np.sum(outer * z1, axis=1, keepdims=True) * z1  # rows are normalised within
+    np.testing.assert_allclose(jax.grad(lambda z: stopped(z, z2, COVARIANCE)[0])(z1), tangent, atol=FLOAT64)
+
+
 def test_mmcr_of_repeated_singular_values_and_many_views(x64):
     orthogonal = np.linalg.qr(np.random.default_rng(1).normal(size=(8, 8)))[0]
     gradient = jax.grad(losses.mmcr)(orthogonal, orthogonal)
@@ -273,6 +287,19 @@ def test_sinkhorn_balances_and_ignores_rows_that_do_not_count(x64):
     np.testing.assert_allclose(np.asarray(part)[valid], losses.sinkhorn(scores[valid]), rtol=FLOAT64)
     far = losses.sinkhorn(jnp.asarray(100 * scores, jnp.float32))  # exp(2000) is beyond any float
     assert np.isfinite(far).all()
+
+
+def test_no_iteration_of_sinkhorn_is_a_softmax(x64):
+    scores = np.random.default_rng(4).uniform(-1, 1, size=(12, 4))
+    expected = np.exp(scores / 0.05 - log_sum_exp(scores / 0.05)[:, None])
+    np.testing.assert_allclose(losses.sinkhorn(scores, iterations=0), expected, rtol=FLOAT64)
+    z1, z2 = views()
+    prototypes = unit(QUEUE[:7])
+    value = losses.swav(z1, z2, prototypes=prototypes, assign=1, iterations=0, epsilon=0.2)
+    code, logits = unit(z1) @ prototypes.T / 0.2, unit(z2) @ prototypes.T / 0.1
+    code = np.exp(code - log_sum_exp(code)[:, None])
+    expected = -np.mean(np.sum(code * (logits - log_sum_exp(logits)[:, None]), axis=1))
+    np.testing.assert_allclose(value, expected, rtol=FLOAT64)
 
 
 def test_swav_averages_pairs_and_takes_the_queue_along(x64):

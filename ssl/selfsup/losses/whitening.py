@@ -78,7 +78,10 @@ def w_mse(
       differ in scale by any factor.
 
     Convention: each view has its own whitening matrix and its gradient flows through the Cholesky
-    factor. Whitening by L⁻¹ is not the only root of Σ⁻¹; ZCA or PCA give other values.
+    factor, as in the authors' code and lightly. solo-learn stops the gradient of the second view of each
+    pair, which for two views is `w_mse(z1, stop_gradient(z2))`. Whitening by L⁻¹ is not the only root of
+    Σ⁻¹; ZCA or PCA give other values: stable-pretraining whitens both views together by ZCA, eigenvalues
+    clamped at ε = 1e-3, and takes the mean over dims too.
 
     Cost: O(views·batch·dim²) for Σ and the triangular solve, O(views·batch / block·dim³) for the
     factors. Pairs cost nothing extra: Σ_{i<j}‖wᵢ − wⱼ‖² = views·Σᵢ‖wᵢ − w̄‖². No state.
