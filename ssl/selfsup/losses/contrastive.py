@@ -16,7 +16,8 @@ def ntxent(
 
     Args:
       z1, z2: embeddings of two views of the same images, any norm (normalised here).
-      temperature: τ; logits are cosines / τ. Paper: 0.1 (ImageNet), 0.5 (CIFAR-10).
+      temperature: τ > 0; logits are cosines / τ. Paper: 0.1 (ImageNet), 0.5 (CIFAR-10). A negative one, which
+        lightly takes, drives the two views apart and is refused.
 
     Returns:
       Mean loss in nats, ≥ 0; log(2·batch − 1) at collapse; → 0 for aligned pairs far from all others
