@@ -103,6 +103,18 @@ def test_finite_at_degenerate_inputs(row, z, request):
 
 
 @each
+@pytest.mark.parametrize('dtype', ['float32', 'float16'])
+def test_a_row_of_zeros_gets_no_larger_gradient_than_others(row, dtype):
+    z1, z2 = (np.array(z) for z in views(8, 6))
+    z1[3] = z2[5] = 0  # one dead row in each view
+    z1, z2 = jnp.asarray(z1, dtype), jnp.asarray(z2, dtype)
+    for gradient in jax.grad(row.loss, argnums=(0, 1))(z1, z2):
+        sizes = np.linalg.norm(np.asarray(gradient, np.float32), axis=1)
+        rest = np.delete(sizes, (3, 5)).max()
+        assert (sizes[[3, 5]] <= 10 * rest + 1e-6).all(), sizes
+
+
+@each
 def test_half_precision_is_promoted(row):
     z1, z2 = (jnp.asarray(z, jnp.float32) for z in views())
     half = row.loss(z1.astype(jnp.bfloat16), z2.astype(jnp.bfloat16))

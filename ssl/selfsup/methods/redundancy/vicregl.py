@@ -55,7 +55,8 @@ def vicregl(
       invariance_weight, variance_weight, covariance_weight: of both parts. Authors: 25, 25, 1.
       local_widths: layers of the projector of places, batch-norm between them. Paper: 512, 512, 512.
       matches: pairs by position kept from maps as large as the first view's, and from smaller ones.
-        Paper: 20 and 4.
+        Paper: 20 and 4. The authors' code keeps 20 from the first map of each pair and 4 from the second,
+        whatever their sizes.
       fuse_views: whether views of one resolution share batch-norm statistics.
 
     State: none beside batch statistics. `params['local_projector']` may have an optimiser group of its
