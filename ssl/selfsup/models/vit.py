@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from .positions import interpolation_matrix, sincos_positions
 
@@ -81,35 +81,88 @@ class ViT(nn.Module):
     remat: bool = False
     dtype: Any = None
 
-    @nn.compact
     def __call__(
         self, images: Float[Array, 'batch height width channels'], train: bool = False, order: Any = None
     ) -> Float[Array, 'batch features']:
         del order  # there is no batch-norm whose groups it could decide
-        if self.positions not in ('learned', 'sincos') or self.pool not in ('token', 'mean'):
-            raise ValueError(
-                f"positions must be 'learned' or 'sincos' and pool 'token' or 'mean', "
-                f'not {self.positions!r} and {self.pool!r}'
-            )
-        if images.shape[1] % self.patch or images.shape[2] % self.patch:
-            raise ValueError(f'patches of {self.patch} do not tile images of {images.shape[1]}x{images.shape[2]}')
+        return self.pooled(self.tokens(images, train=train))
+
+    def pooled(self, tokens: Float[Array, 'batch length features']) -> Float[Array, 'batch features']:
+        """The class token of what :meth:`tokens` gives, or the mean of its patch tokens, as `pool` says."""
+        return tokens[:, 0] if self.pool == 'token' else jnp.mean(tokens[:, 1:], axis=1)
+
+    @nn.compact
+    def tokens(
+        self,
+        images: Float[Array, 'batch height width channels'],
+        *,
+        keep: Int[Array, 'batch kept'] | None = None,
+        hidden: Bool[Array, 'batch patches'] | None = None,
+        blocks: int = 1,
+        train: bool = False,
+    ) -> Any:
+        """Class token and patch tokens before pooling, in at least float32.
+
+        Args:
+          images: the patches are numbered row by row.
+          keep: numbers of the patches that the blocks see, in the order of the output; None keeps all. Each image
+            has its own, all have equally many. Positions are added before the others are dropped.
+          hidden: patches whose embedding is replaced by a learned mask token, before positions are added. The
+            parameter `mask_token` exists only if `init` is called with `hidden`.
+          blocks: the outputs of how many blocks, counted from the last, are given.
+          train: stochastic depth is applied.
+
+        Returns:
+          `[batch, 1 + kept, features]`, the class token first, after the last norm. With `blocks` above 1 a tuple of
+          such arrays, in the order of the blocks; only the last one is normed.
+
+        Raises:
+          ValueError: fields, image size, `keep`, `hidden` or `blocks` that do not fit.
+        """
+        self._check(images, keep, hidden, blocks)
         size = (self.patch, self.patch)
         x = nn.Conv(self.dim, size, strides=size, padding='VALID', dtype=self.dtype, name='patch_embed')(images)
         if self.frozen_patches:
             x = jax.lax.stop_gradient(x)
         batch, height, width, dim = x.shape
-        x = x.reshape(batch, height * width, dim) + self._positions(height, width)[None].astype(x.dtype)
+        x = x.reshape(batch, height * width, dim)
+        if hidden is not None:
+            mask = self.param('mask_token', truncated, (1, 1, dim))
+            x = jnp.where(hidden[:, :, None], mask.astype(x.dtype), x)
+        x = x + self._positions(height, width)[None].astype(x.dtype)
+        if keep is not None:
+            x = jnp.take_along_axis(x, keep[:, :, None], axis=1)
         token = self.param('cls_token', truncated, (1, 1, dim))
         if self.positions == 'learned':
             token = token + self.param('cls_position', truncated, (1, 1, dim))
         x = jnp.concatenate([jnp.broadcast_to(token.astype(x.dtype), (batch, 1, dim)), x], axis=1)
         block = nn.remat(EncoderBlock, static_argnums=(2,)) if self.remat else EncoderBlock
+        outputs = []
         for index in range(self.depth):
             drop = self.drop_path * index / max(self.depth - 1, 1)
             x = block(self.heads, self.mlp_ratio, drop, self.dtype, name=f'block{index}')(x, train)
-        x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name='norm')(x)
-        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        return x[:, 0] if self.pool == 'token' else jnp.mean(x[:, 1:], axis=1)
+            outputs.append(x)
+        outputs[-1] = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name='norm')(x)
+        last = [x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in outputs[-blocks:]]
+        return last[0] if blocks == 1 else tuple(last)
+
+    def _check(self, images: Array, keep: Array | None, hidden: Array | None, blocks: int) -> None:
+        """Refuses fields and arguments of `tokens` that do not fit one another."""
+        if self.positions not in ('learned', 'sincos') or self.pool not in ('token', 'mean'):
+            raise ValueError(
+                f"positions must be 'learned' or 'sincos' and pool 'token' or 'mean', "
+                f'not {self.positions!r} and {self.pool!r}'
+            )
+        batch, height, width, _ = images.shape
+        if height % self.patch or width % self.patch:
+            raise ValueError(f'patches of {self.patch} do not tile images of {height}x{width}')
+        patches = (height // self.patch) * (width // self.patch)
+        if keep is not None and (keep.ndim != 2 or keep.shape[0] != batch or not 1 <= keep.shape[1] <= patches):
+            raise ValueError(f'keep must have shape [{batch}, 1 to {patches}], not {list(keep.shape)}')
+        if hidden is not None and hidden.shape != (batch, patches):
+            raise ValueError(f'hidden must have shape {[batch, patches]}, not {list(hidden.shape)}')
+        if not 1 <= blocks <= self.depth:
+            raise ValueError(f'blocks must be from 1 to {self.depth}, the depth, not {blocks}')
 
     def _positions(self, height: int, width: int) -> Array:
         if self.positions == 'sincos':
