@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from selfsup import models
-from selfsup.models.vit import sincos_positions
+from selfsup.models.vit import drop_examples, sincos_positions
 from tolerances import FLOAT32, FLOAT64
 
 # Parameters of the torchvision and timm models without their classifiers.
@@ -240,6 +240,29 @@ def test_outputs_of_the_last_blocks():
     np.testing.assert_array_equal(last, vit_tokens())
     _, state = VIT.apply(variables, IMAGES, capture_intermediates=True, mutable=['intermediates'])
     np.testing.assert_array_equal(middle, state['intermediates']['block1']['__call__'][0])
+
+
+def test_stochastic_depth_depends_on_each_examples_own_key():
+    module = VIT.clone(drop_path=0.6)
+    images = jnp.tile(IMAGES[:1], (64, 1, 1, 1))
+    variables = module.init(jax.random.key(0), images)
+    keys = jax.random.split(jax.random.key(1), 64)
+    whole = module.apply(variables, images, train=True, keys=keys)
+    part = module.apply(variables, images[:8], train=True, keys=keys[8:16])
+    np.testing.assert_allclose(whole[8:16], part, atol=FLOAT32)
+    assert len(np.unique(np.asarray(whole).round(4), axis=0)) > 4
+    assert len(np.unique(np.asarray(module.apply(variables, images, keys=keys)).round(4), axis=0)) == 1
+
+
+@pytest.mark.parametrize('stream', [0, 1])
+def test_dropped_branches_keep_their_expectation(stream):
+    x = jnp.ones((4000, 2, 3))
+    dropped = drop_examples(x, 0.25, jax.random.split(jax.random.key(2), 4000), stream)
+    values = np.unique(dropped)
+    np.testing.assert_allclose(values, [0, 4 / 3], rtol=FLOAT32)
+    # The mean of 4000 draws deviates by 0.009.
+    np.testing.assert_allclose(dropped.mean(), 1, atol=0.036)
+    assert (dropped == dropped[:, :1, :1]).all()
 
 
 DECODER = models.TransformerDecoder(dim=8, depth=2, heads=2, out=5)
