@@ -166,17 +166,16 @@ def test_swav_prototypes_are_unit_after_every_update():
     method, _, params, extra = begun('swav')
     np.testing.assert_allclose(jnp.linalg.norm(params['prototypes'], axis=1), 1, rtol=FLOAT32)
     grown = {**params, 'prototypes': 3.0 * params['prototypes'] + 0.1}
-    new, later = method.after(grown, extra, jnp.asarray(6))
+    new, _ = method.after(grown, extra, jnp.asarray(6))
     np.testing.assert_allclose(jnp.linalg.norm(new['prototypes'], axis=1), 1, rtol=FLOAT32)
     assert small.tree_distance(new['encoder'], params['encoder']) == 0
-    assert int(later['step']) == 7
 
 
 def test_swav_fills_its_queue_from_its_time_and_uses_it_once_full():
     method, rows, params, extra = begun('swav', queue=32, queue_start=1)
     plain = losses.swav
     for step, (filled, used) in enumerate([(0, False), (16, False), (32, False), (32, True)]):
-        value, outputs, before, after, _ = one_step(method, rows, params, extra)
+        value, outputs, before, after, _ = one_step(method, {**rows, 'step': jnp.asarray(step)}, params, extra)
         queue = before['queue'] if used else None
         expected = plain(*outputs['embeddings'], prototypes=params['prototypes'], queue=queue)
         np.testing.assert_allclose(value, expected, rtol=FLOAT32)
@@ -242,9 +241,9 @@ def test_dino_warms_its_teacher_temperature_up(changes, temperatures):
     method, rows, params, extra = begun('dino', teacher_temperature=0.08, **changes)
     for step, temperature in enumerate(temperatures):
         constant = small.make('dino', teacher_temperature=temperature)
-        value, expected = (one_step(m, rows, params, extra)[0] for m in (method, constant))
+        now = {**rows, 'step': jnp.asarray(step)}
+        value, expected = (one_step(m, now, params, extra)[0] for m in (method, constant))
         np.testing.assert_allclose(value, expected, rtol=FLOAT32)
-        extra = {**extra, 'step': method.after(params, extra, jnp.asarray(step))[1]['step']}
 
 
 def test_dino_last_layer_has_a_fixed_gain_unless_it_is_learned():

@@ -23,7 +23,7 @@ MOVES = {
     'ressl': ('queue', 'pointer', 'target'),
     'deepcluster_v2': ('per_example',),
     'dino': ('target', 'centre'),
-    'swav': ('queue', 'pointer', 'filled', 'step'),
+    'swav': ('queue', 'pointer', 'filled'),
     'tico': ('target', 'covariance'),
 }
 # What stands still within an epoch.

@@ -276,9 +276,13 @@ def moving_average(target: Any, online: Any, momentum: Any) -> Any:
 
 
 def unit(z: Array) -> Array:
-    """Rows scaled to unit length, in at least float32."""
+    """Rows scaled to unit length, in at least float32; one shorter than 1e-12 is divided by that, without a gradient."""
     z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
-    return z / jnp.maximum(jnp.linalg.norm(z, axis=-1, keepdims=True), 1e-12)
+    squared = jnp.sum(z * z, axis=-1, keepdims=True)
+    # The derivative at zero would be 1e12 times that of any other row.
+    short = squared < 1e-24
+    z = jnp.where(short, jax.lax.stop_gradient(z), z)
+    return z / jnp.sqrt(jnp.where(short, 1e-24, squared))
 
 
 def mean_cosine(a: Array, b: Array) -> Array:
