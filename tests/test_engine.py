@@ -11,7 +11,7 @@ import pytest
 import selfsup
 import small
 from selfsup import config as configuration
-from selfsup.engine import alarm, encoder, loop, workdir
+from selfsup.engine import alarm, checkpoint, encoder, loop, workdir
 from selfsup.engine.checkpoint import Checkpoints
 from selfsup.engine.run import Run
 from selfsup.engine.writer import read_jsonl
@@ -134,7 +134,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_used(finished, tmp_
     newest = max(int(p.name) for p in (tmp_path / 'r' / 'checkpoints').iterdir() if p.name.isdigit())
     assert newest == 9
     for file in (tmp_path / 'r' / 'checkpoints' / str(newest)).rglob('*'):
-        if file.is_file() and 'state' in file.parts:
+        if file.is_file() and 'network' in file.parts:
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     assert run(tmp_path / 'r') == 0
     out = capsys.readouterr().out
@@ -263,6 +263,19 @@ def test_load_encoder(finished):
         selfsup.load_encoder(str(finished), step=3)
     with pytest.raises(UserError, match='shape'):
         trained(padded[0])
+
+
+def test_an_encoder_is_loaded_without_an_optimiser(finished, monkeypatch):
+    def refused(*arguments, **keywords):
+        raise AssertionError('the optimiser was built')
+
+    monkeypatch.setattr(encoder.build, 'build_optimizer', refused)
+    read = []
+    monkeypatch.setattr(
+        checkpoint, '_read_part', lambda f, w, plain=checkpoint._read_part: (read.append(f), plain(f, w))[1]
+    )
+    assert selfsup.load_encoder(str(finished)).step == 12
+    assert [folder.name for folder in read] == ['network']
 
 
 def test_metrics_after_the_restored_step_are_cut(tmp_path):

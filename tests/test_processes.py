@@ -138,7 +138,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, reference):
     assert alone(path, 'train.stop_after_steps=4') == REQUEUE
     # The newest checkpoint is damaged: all processes take the one before, and write its successors again.
     for file in (path / 'checkpoints' / '8').rglob('*'):
-        if file.is_file() and 'state' in file.parts:
+        if file.is_file() and 'network' in file.parts:
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     code, out = train(path, 2, 4)
     assert code == 0 and 'going on from step 4' in out, out
