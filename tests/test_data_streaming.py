@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
 
 def gathered(feed, step, steps):
     data, indices = feed(step, steps)
-    image, label = np.asarray(data['image']), np.asarray(data['label'])
+    image, label = np.asarray(data['input']), np.asarray(data['label'])
     if feed.resident:
         image, label = image[np.asarray(indices)], label[np.asarray(indices)]
     return image, label, np.asarray(indices)
@@ -68,7 +68,7 @@ def test_a_large_set_is_spread_over_the_devices(monkeypatch):
     whole = loader.make_feed('resident', source, **options)
     monkeypatch.setattr(loader, 'RESIDENT_LIMIT', 1000)
     spread = loader.make_feed('resident', source, **options)
-    assert spread.data['image'].addressable_shards[0].data.shape[0] == -(-len(source) // 8)
+    assert spread.data['input'].addressable_shards[0].data.shape[0] == -(-len(source) // 8)
     gather = jax.jit(lambda data, indices: {name: array[indices] for name, array in data.items()})
     for a, b in zip(*(jax.tree.leaves(gather(*feed(21, 2))) for feed in (whole, spread)), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -126,7 +126,7 @@ def test_crops_on_reading_are_the_devices_crops(folder, number, canvas, tmp_path
     for step in (0, 1, 6):
         data, indices = feed(step, 1)
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(5), step), 0)
-        images = jax.tree.map(lambda x: x[0], data['image'])
+        images = jax.tree.map(lambda x: x[0], data['input'])
         views, params = make(key, images, jnp.arange(8))
         if canvas:  # no crop sees it outside its image
             images['canvas'] = images['canvas'].at[:, 40:].set(255).at[:, :, 48:].set(77)
@@ -258,7 +258,7 @@ def test_a_config_trains_on_crops_of_the_full_image(folder, where):
     data = build.open_data(config)
     feed = build.build_feed(config, data.train, parallel.data_mesh(2))
     rows, _ = feed(0, 2)
-    shapes = [x.shape for x in jax.tree.leaves(rows['image'])]
+    shapes = [x.shape for x in jax.tree.leaves(rows['input'])]
     boxes = [(2, 8, 4), (2, 8, 4)]
     assert (
         shapes
@@ -326,7 +326,7 @@ def test_packed_images_are_those_of_the_folder(folder, tmp_path, monkeypatch):
     feed = loader.make_feed(
         'streaming', dogs, seed=0, batch_size=4, mesh=parallel.data_mesh(1), workers=1, crops=crop_boxes.crops(VIEWS)
     )
-    assert feed(0, 1)[0]['image']['crops'][0].shape == (1, 4, 16, 16, 3)
+    assert feed(0, 1)[0]['input']['crops'][0].shape == (1, 4, 16, 16, 3)
     feed.close()
 
 

@@ -66,8 +66,8 @@ def test_config_takes_real_steps(file, request):
     before = jax.tree.map(np.asarray, state.params)
     for number in range(2):
         # A method with clusters learns only from images that it has seen before: the same batch again.
-        state, metrics = run.dispatch(state, *run.feed(0 if run.method.refreshes else number, 1))
-        if run.method.refreshes:
+        state, metrics = run.dispatch(state, *run.feed(0 if run.method.refresh else number, 1))
+        if run.method.refresh:
             state = run.refresh(state)
     assert np.isfinite(float(metrics['loss'][0]))
     moved = jax.tree.map(lambda a, b: float(np.abs(np.asarray(a) - b).max()), state.params, before)

@@ -227,8 +227,8 @@ def test_dino_teacher_gets_no_gradient_follows_and_is_what_is_evaluated():
     expected = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, extra['target']['params'], moved)
     assert set(later['target']['params']) == {'encoder', 'projector', 'prototypes'}
     assert small.tree_distance(later['target']['params'], expected) < 1e-6
-    encoded = method.encode(moved, extra, rows['views'][0])['features']
-    np.testing.assert_array_equal(encoded, method.encode(params, extra, rows['views'][0])['features'])
+    encoded = method.encode(method.network(moved, extra), rows['views'][0])['features']
+    np.testing.assert_array_equal(encoded, method.encode(method.network(params, extra), rows['views'][0])['features'])
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_vicregl_weighs_its_global_and_local_parts():
 
 def test_vicregl_features_are_the_mean_of_its_map():
     method, rows, params, extra = begun('vicregl')
-    features = method.encode(params, extra, rows['views'][0])['features']
+    features = method.encode(method.network(params, extra), rows['views'][0])['features']
     variables = {'params': params['encoder'], 'batch_stats': extra['batch_stats']['encoder']}
     np.testing.assert_allclose(features, small.ENCODER.apply(variables, rows['views'][0]), rtol=FLOAT32)
     with pytest.raises(ValueError, match='feature maps'):
@@ -316,8 +316,8 @@ def test_deepcluster_learns_nothing_before_its_first_clusters_and_remembers_ever
         np.testing.assert_allclose(memory[rows['index'], crop], unit, rtol=1e-4, atol=1e-6)
     assert zero(memory[:3]) and zero(memory[19:])
 
-    refreshed = method.refresh(params, new, jax.random.key(7))
-    again = method.refresh(params, new, jax.random.key(7))
+    _, refreshed, _ = method.refresh.update(params, new, jax.random.key(7), None)
+    _, again, _ = method.refresh.update(params, new, jax.random.key(7), None)
     assert small.tree_distance(again, refreshed) == 0
     clusters = np.asarray(refreshed['per_example']['clusters'])
     assert (clusters[rows['index']] >= 0).all() and (clusters[:3] == -1).all() and (clusters[19:] == -1).all()

@@ -4,22 +4,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import small
-from selfsup.engine import step, untrained
+from selfsup.engine import controls, step, untrained
 from selfsup.engine.run import Run
 
 
 def test_shuffled_pairs_draw_the_other_view_from_another_image():
-    sources = step.pair_sources('shuffled_pairs', 5, 3)
+    sources = controls.pair_sources('shuffled_pairs', 5, 3)
     assert sources[0] is None
     assert not (np.asarray(sources[1]) == np.arange(5)).any()
     assert not (np.asarray(sources[1]) == np.asarray(sources[2])).any()
-    assert step.pair_sources('none', 5, 2) == [None, None]
+    assert controls.pair_sources('none', 5, 2) == [None, None]
 
 
 def test_under_the_control_no_view_keeps_its_own_index_or_label():
     rows = {'index': jnp.arange(10, 18), 'label': jnp.arange(8)}
-    others = step.strangers(rows, 3)
-    for source in [jnp.arange(8) if s is None else s for s in step.pair_sources('shuffled_pairs', 8, 3)]:
+    others = controls.other_rows(rows, 3)
+    for source in [jnp.arange(8) if s is None else s for s in controls.pair_sources('shuffled_pairs', 8, 3)]:
         assert not (others['index'] == rows['index'][source]).any()
         assert not (others['label'] == rows['label'][source]).any()
 

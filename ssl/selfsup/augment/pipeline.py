@@ -248,14 +248,29 @@ def make_views(
     return views
 
 
+def evaluation_geometry(height: int, width: int, *, resize: int = 0, crop: int = 0) -> tuple[tuple, tuple]:
+    """((height, width) after the resize, (top, left) of the crop), as torchvision's `Resize` and `CenterCrop` round.
+
+    The longer side is cut to a whole number of pixels; the crop's start is rounded, a half to the even number.
+    """
+    if resize:
+        short = min(height, width)
+        height, width = int(resize * height / short), int(resize * width / short)
+    if crop > min(height, width):
+        raise ValueError(f'a centre crop of {crop} does not fit into images of {height}x{width}')
+    start = (round((height - crop) / 2), round((width - crop) / 2)) if crop else (0, 0)
+    return (height, width), start
+
+
 def make_evaluation(
     *, resize: int = 0, crop: int = 0, mean: tuple = (0.5,), std: tuple = (0.5,), method: str = 'bicubic'
 ) -> Callable[[Array], Array]:
     """The function `images -> images` that prepares images for evaluation: resize, centre crop, normalise.
 
     Args:
-      resize: length of the shorter side after resizing; 0 leaves the size.
-      crop: side of the centred square cut out after it; 0 keeps everything.
+      resize: length of the shorter side after resizing, as torchvision's `Resize`; 0 leaves the size.
+      crop: side of the centred square cut out after it, as `CenterCrop`; 0 keeps everything. A larger one is
+        refused, where torchvision pads.
       mean, std: normalisation per channel (or one for all).
       method: interpolation of the resize.
     """
@@ -263,16 +278,12 @@ def make_evaluation(
     def prepare(images: ArrayLike) -> Array:
         images = to_float(images)
         height, width = images.shape[1:3]
+        new, (top, left) = evaluation_geometry(height, width, resize=resize, crop=crop)
         if resize:
-            new = (round(height * resize / min(height, width)), round(width * resize / min(height, width)))
             rows = geometry.resize_matrix(0.0, float(height), height, new[0], method=method)
             columns = geometry.resize_matrix(0.0, float(width), width, new[1], method=method)
             images = jax.vmap(lambda image: geometry.resample(image, rows, columns, clip=True))(images)
-            height, width = new
         if crop:
-            if crop > min(height, width):
-                raise ValueError(f'a centre crop of {crop} does not fit into images of {height}x{width}')
-            top, left = (height - crop) // 2, (width - crop) // 2
             images = images[:, top : top + crop, left : left + crop]
         return normalise(images, mean, std)
 

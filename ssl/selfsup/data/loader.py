@@ -52,7 +52,7 @@ class Resident:
             spread = PartitionSpec(DATA_AXIS)
             rest = -len(images) % mesh.size  # shares must be equal; the last rows are never asked for
             images, labels = (np.concatenate([x, x[:rest]]) for x in (images, labels))
-        self.data = {'image': place(mesh, images, spread), 'label': place(mesh, labels, spread)}
+        self.data = {'input': place(mesh, images, spread), 'label': place(mesh, labels, spread)}
 
     def __call__(self, step: int, steps: int) -> tuple[dict[str, jax.Array], jax.Array]:
         indices = batch_indices(self.seed, step, steps, self.count, self.batch_size)
@@ -128,7 +128,7 @@ class Streaming:
         else:
             crops = [put(f'crop{view}') for view in views]
             image = {'crops': crops, 'boxes': [put(f'box{view}') for view in views]}
-        found = {'image': image, 'label': put('label')}, put('index')
+        found = {'input': image, 'label': put('label')}, put('index')
         self.waited += time.perf_counter() - started
         return found
 

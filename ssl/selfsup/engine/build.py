@@ -9,11 +9,12 @@ import optax
 from ml_collections import ConfigDict
 
 from .. import augment, optim
-from ..config import keywords, takes
 from ..data import crop_boxes, loader, sources
 from ..errors import UserError
 from ..methods import METHODS, Method
+from ..methods.base import scheduled
 from ..models import ENCODERS, MLP
+from ..signature import keywords, takes
 
 # Training sets below this are no use: the held-out part and the batch statistics need examples.
 SMALLEST_SET = 8
@@ -69,9 +70,7 @@ def norm_groups(config: ConfigDict) -> int:
     return max(config.train.batch_norm_groups // config.train.microbatches, 1)
 
 
-def build_method(
-    config: ConfigDict, *, steps: int, data_size: int = 0, axis_name: str | None = None, **values: Any
-) -> Method:
+def build_method(config: ConfigDict, *, steps: int, data_size: int = 0, **values: Any) -> Method:
     """The method of `config.method`; `values` replace its hyper-parameters (a sweep passes traced arrays).
 
     `data_size` is the number of training images, for methods that keep something for each of them.
@@ -87,7 +86,7 @@ def build_method(
         networks.append(build_head(config.predictor, config))
     if takes(constructor, 'data_size'):
         fields['data_size'] = data_size
-    return constructor(*networks, **fields, axis_name=axis_name)
+    return scheduled(constructor, *networks, **fields)
 
 
 def build_optimizer(config: ConfigDict, *, epoch_steps: int, **values: Any) -> tuple[optax.GradientTransformation, Any]:

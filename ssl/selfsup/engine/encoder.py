@@ -36,21 +36,16 @@ class Encoder:
         self.config, self.method, self.params, self.extra, self.step = config, method, params, extra, step
         self.channels = channels
         prepare = build.build_preparation(config)
-        self._encode: Callable = jax.jit(lambda p, e, images: method.encode(p, e, prepare(images)))
+        self._encode: Callable = jax.jit(lambda p, e, images: method.encode(method.network(p, e), prepare(images)))
 
     @property
     def evaluated(self) -> dict[str, Any]:
         """`params` and `batch_stats` of the network that :meth:`outputs` evaluates: the trained one, or its target."""
-        if self.method.evaluates_target:
-            return {kind: self.extra['target'][kind] for kind in ('params', 'batch_stats')}
-        return {'params': self.params, 'batch_stats': self.extra['batch_stats']}
+        return self.method.network(self.params, self.extra)
 
     def encode(self, params: Any, images: Any) -> Any:
         """Features of prepared images with `params` in the place of those `evaluated`; differentiable in them."""
-        if self.method.evaluates_target:
-            extra = {**self.extra, 'target': {**self.extra['target'], 'params': params}}
-            return self.method.encode(self.params, extra, images)['features']
-        return self.method.encode(params, self.extra, images)['features']
+        return self.method.encode({**self.evaluated, 'params': params}, images)['features']
 
     def outputs(self, images: Any) -> dict[str, np.ndarray]:
         """`features` and `embeddings`, `[n, …]` float32, of images of the data's size.

@@ -169,12 +169,14 @@ def _loop(
                 stop.heard, late = stop.heard or bool(asked), late or bool(over)
 
     try:
+        if step == 0 and run.method.refresh and run.method.refresh.needs_features:
+            state = run.refresh(state, run.training_features(state))
         while step < run.total and not done(config, writer.lines):
             count = run.next_chunk(step)
             state, metrics = run.dispatch(state, *run.feed(step, count))
             step += count
-            if run.method.refreshes and step % run.epoch_steps == 0 and step < run.total:
-                state = run.refresh(state)
+            if run.refresh_steps and step % run.refresh_steps == 0 and step < run.total:
+                state = run.refresh(state, run.training_features(state))
             numbers = monitor(state) if run.is_border(step, config.monitor.every_epochs) else None
             budget = config.train.stop_after_steps and step - first >= config.train.stop_after_steps
             minutes = config.train.stop_after_minutes

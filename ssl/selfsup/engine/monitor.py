@@ -74,7 +74,7 @@ def make_monitor(
 
     @jax.jit
     def encode(params: Any, extra: Any, images: Array) -> dict[str, Any]:
-        clean = method.encode(params, extra, prepare(images))
+        clean = method.encode(method.network(params, extra), prepare(images))
         return {
             name: clean[name].astype(jnp.promote_types(clean[name].dtype, jnp.float32))
             for name in ('features', 'embeddings')
@@ -83,7 +83,7 @@ def make_monitor(
     @jax.jit
     def encode_pair(params: Any, extra: Any, images: Array, positions: Array, draw: Array) -> list[Array]:
         seen = list(views(jax.random.fold_in(base, draw), images, positions)[0])[:2]
-        found = [method.encode(params, extra, view)['embeddings'] for view in seen]
+        found = [method.encode(method.network(params, extra), view)['embeddings'] for view in seen]
         return [z.astype(jnp.promote_types(z.dtype, jnp.float32)) for z in found]
 
     @jax.jit

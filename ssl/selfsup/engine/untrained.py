@@ -27,8 +27,10 @@ def adapt_statistics(method: Method, params: Any, extra: Any, batches: Any, view
     @jax.jit
     def one(params: Any, extra: Any, images: Array, index: Array, number: Array) -> Any:
         key = jax.random.fold_in(jax.random.key(seed), number)
-        seen, sampled = views(key, images, jnp.arange(index.shape[0]))
-        batch = {'views': seen, 'index': index, 'view_params': sampled}
+        positions = jnp.arange(index.shape[0])
+        seen, sampled = views(key, images, positions)
+        batch = {'views': seen, 'index': index, 'view_params': sampled, 'step': jnp.zeros((), jnp.int32)}
+        batch['keys'] = jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
         return method.embed(params, extra, batch, key)[1]
 
     for number, (images, index) in enumerate(batches):
@@ -43,7 +45,7 @@ def of_run(run: Run) -> Encoder:
     batches = []
     for number in range(count):
         rows, indices = run.feed(number, 1)
-        batch = rows['image'][indices[0]] if run.feed.resident else jax.tree.map(lambda x: x[0], rows['image'])
+        batch = rows['input'][indices[0]] if run.feed.resident else jax.tree.map(lambda x: x[0], rows['input'])
         batches.append((batch, indices[0]))
     extra = adapt_statistics(run.method, state.params, state.extra, batches, run.views, seed=run.config.seed)
     return Encoder(run.config, run.method, state.params, extra, 0)

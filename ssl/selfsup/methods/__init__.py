@@ -1,6 +1,6 @@
 """Self-supervised methods, one a file. A new one is a file and a row of `METHODS`."""
 
-from .base import Method
+from .base import Method, Refresh
 from .clustering.deepcluster import deepcluster_v2
 from .clustering.swav import swav
 from .contrastive.debiased import debiased
@@ -14,6 +14,7 @@ from .contrastive.supcon import supcon
 from .distillation.byol import byol
 from .distillation.dino import dino
 from .distillation.simsiam import simsiam
+from .over_axis import over_axis
 from .redundancy.barlow_twins import barlow_twins
 from .redundancy.lejepa import lejepa
 from .redundancy.mmcr import mmcr
@@ -52,6 +53,8 @@ METHODS = {
 __all__ = [
     'METHODS',
     'Method',
+    'Refresh',
+    'over_axis',
     'barlow_twins',
     'byol',
     'debiased',

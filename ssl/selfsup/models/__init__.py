@@ -1,6 +1,7 @@
 """Encoders and heads, flax.linen modules: `module(images, train, order=None) -> [batch, features]`."""
 
 from .convnet import ConvNet
+from .decoder import TransformerDecoder
 from .iternorm import IterNorm
 from .mlp import MLP
 from .norm import BatchNorm
@@ -18,13 +19,18 @@ ENCODERS = {
     'vit_b': vit_b,
 }
 
+# The kinds of the other networks (projectors, predictors, decoders) -> constructor.
+NETWORKS = {'mlp': MLP, 'transformer': TransformerDecoder}
+
 __all__ = [
     'ENCODERS',
     'MLP',
+    'NETWORKS',
     'BatchNorm',
     'ConvNet',
     'IterNorm',
     'ResNet',
+    'TransformerDecoder',
     'ViT',
     'resnet18',
     'resnet34',

@@ -20,7 +20,6 @@ def ressl(
     queue: int = 131072,
     momentum: ScheduledShare = 0.999,
     groups: int = 1,
-    axis_name: str | None = None,
 ) -> Method:
     """ReSSL: the student's similarities to a queue must follow the momentum teacher's, which sees a weak view.
 
@@ -36,7 +35,6 @@ def ressl(
       queue: rows of the queue; the global batch must divide it. Paper: 131072, 4096 on CIFAR.
       momentum: m of the moving average, a value or a function of the step. Paper: 0.999, 0.99 on CIFAR.
       groups: batch-norm groups of the encoder, as in :func:`selfsup.methods.moco_v2`.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: teacher parameters and batch statistics, queue `[1, queue, dim]`, pointer.
 
@@ -51,5 +49,4 @@ def ressl(
         momentum=momentum,
         groups=groups,
         symmetric=False,
-        axis_name=axis_name,
     )
