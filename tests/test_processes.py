@@ -308,7 +308,7 @@ def test_devices_that_are_shared_unevenly_are_refused(monkeypatch):
             self.process_index = process
 
     class Mesh:
-        size = 4
+        shape = {'data': 4}  # noqa: RUF012
         devices = np.array([Device(0), Device(0), Device(0), Device(1)])
 
     with pytest.raises(UserError, match='as many devices as the others, and they have 3, 1'):
