@@ -33,7 +33,7 @@ def extract(encode: Callable[[Any], Any], images: Any, *, batch_size: int = 512,
     if count == 0:
         raise UserError('there are no images to encode')
     size = min(batch_size, count)
-    size += -size % (mesh.size if mesh else 1)
+    size += -size % (mesh.shape['data'] if mesh else 1)
     pieces = []
     for start in range(0, count, size):
         rows = np.asarray(images[start : start + size])
@@ -48,7 +48,7 @@ def extract(encode: Callable[[Any], Any], images: Any, *, batch_size: int = 512,
 def spread(mesh: Mesh | None, *arrays: np.ndarray) -> tuple[Array, ...]:
     """The arrays on the device, and a weight for each row: 1, and 0 for zero rows that fill up a mesh's devices."""
     count = len(arrays[0])
-    missing = -count % (mesh.size if mesh else 1)
+    missing = -count % (mesh.shape['data'] if mesh else 1)
     arrays = (*arrays, np.ones(count, np.float32))
     if mesh is None:
         return tuple(jnp.asarray(a) for a in arrays)

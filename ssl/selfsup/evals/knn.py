@@ -42,7 +42,7 @@ def search(
     if not 1 <= k <= len(bank):
         raise UserError(f'{k} neighbours are more than the {len(bank)} samples to choose from')
     size = -(-len(query) // -(-len(query) // chunk))  # chunks of one size with the least to fill up
-    size += -size % (mesh.size if mesh else 1)
+    size += -size % (mesh.shape['data'] if mesh else 1)
     held = jax.device_put(bank, replicated(mesh)) if mesh else jnp.asarray(bank)
     for start in range(0, len(query), size):
         rows = query[start : start + size]
