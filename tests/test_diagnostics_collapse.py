@@ -25,11 +25,11 @@ def low_rank():
 FAILURES = {
     'healthy': (pairs, set(), 'Not collapsed: standard deviation'),
     'shrunk': (lambda: tuple(1e-5 * z for z in pairs()), {'shrunk'}, 'shrunk to a standard deviation of 1.0'),
-    'narrow': (lambda: tuple(z + 100 for z in pairs()), {'narrow'}, 'point one way'),
+    'narrow': (lambda: tuple(z + 100 for z in pairs()), {'narrow'}, 'point in one direction'),
     'wrong positives': (
         lambda: (cloud(), cloud(seed=1)),
         {'unaligned'},
-        'times as far apart as strangers (at most 0.9',
+        'times as far apart as shuffled pairs (at most 0.9',
     ),
     'low rank': (low_rank, {'flat'}, 'fill only 4 dimensions'),
     'a point': (

@@ -141,7 +141,7 @@ def test_bad_features_are_named(data, name, fault):
     [
         ('knn', {'neighbours': (100,)}, '100 neighbours are more than the'),
         ('knn', {'temperatures': (0.0,)}, 'positive k and temperatures'),
-        ('low_label', {'label_counts': (1000,)}, 'class 0 has 23 samples, and 1000 labels per class were asked for'),
+        ('low_label', {'label_counts': (1000,)}, 'class 0 has 23 samples, fewer than the 1000 labels per class to draw'),
         ('few_shot', {'shots': (500,)}, '0 have them'),
         ('few_shot', {'classifier': 'tree'}, 'classifier must be one of'),
         ('few_shot', {'episodes': 1}, 'at least two episodes'),
