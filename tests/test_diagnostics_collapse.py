@@ -37,7 +37,11 @@ FAILURES = {
         {'shrunk', 'narrow', 'unaligned', 'flat'},
         'fill only 1 dimensions',
     ),
-    'nan': (lambda: (cloud() * np.nan, cloud()), {'shrunk', 'narrow', 'unaligned', 'flat'}, 'not finite'),
+    'nan': (
+        lambda: (cloud() * np.nan, cloud()),
+        {'shrunk', 'narrow', 'unaligned', 'flat'},
+        'the embeddings are not finite.',
+    ),
 }
 
 
@@ -50,6 +54,21 @@ def test_alarm(make, flags, words):
     sentence = diagnostics.evidence(jax.device_get(alarm))
     assert words in sentence and sentence.endswith('.') and sentence.count('. ') == 0
     assert sentence.startswith('Collapsed: ' if flags else 'Not collapsed: ')
+
+
+@pytest.mark.parametrize('make, flags, words', FAILURES.values(), ids=FAILURES.keys())
+def test_alarm_of_one_view(make, flags, words):
+    """Without a second view there is nothing of pairs, and the other numbers are those of that view."""
+    z = make()[0]
+    alarm = jax.jit(diagnostics.collapse_alarm)(z)
+    assert not {'relative_alignment', 'relative_alignment_limit', 'unaligned'} & set(alarm)
+    raised = {name for name in ('shrunk', 'narrow', 'flat') if bool(alarm[name])}
+    assert raised == flags - {'unaligned'} and bool(alarm['collapsed']) == bool(raised)
+    twice = diagnostics.collapse_alarm(z, z)
+    for name in ('deviation', 'deviation_normalized'):
+        np.testing.assert_allclose(alarm[name], twice[name], rtol=1e-6)
+    sentence = diagnostics.evidence(jax.device_get(alarm))
+    assert sentence.startswith('Collapsed: ' if raised else 'Not collapsed: ') and 'pairs' not in sentence
 
 
 def test_alarm_in_few_dimensions_does_not_ask_for_twelve():
