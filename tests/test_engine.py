@@ -344,7 +344,7 @@ def test_the_alarm_is_written_reported_and_by_config_stops_the_run(tmp_path, no_
 
 def test_a_report_ends_with_the_alarms_sentence(finished):
     report = (finished / 'report.md').read_text()
-    assert 'Last measurement, step 12. ' in report and 'times as far apart as strangers' in report
+    assert 'Last measurement, step 12. ' in report and 'times as far apart as shuffled pairs' in report
     line = read_jsonl(finished / 'metrics.jsonl')[-1]
     assert alarm.verdict(line)
     for name in ('rank', 'alarm/flat'):  # of a damaged file

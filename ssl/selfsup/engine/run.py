@@ -21,7 +21,7 @@ from . import build
 from .checkpoint import shapes
 from .controls import check_control
 from .gradient import check_microbatches
-from .monitor import make_monitor
+from .monitor import make_monitor, monitored_rows
 from .step import TrainState, count_views, init_state, make_dispatch, make_refresh, make_step
 
 
@@ -110,8 +110,8 @@ class Run:
 
     def monitor(self) -> Callable[[TrainState], dict[str, Any]]:
         """What measures a state on the held-out images; see :func:`make_monitor`."""
-        count = min(len(self.data.holdout), self.config.monitor.max_samples)
-        held = self.data.holdout.select(np.arange(count), 'monitored')
+        rows = monitored_rows(self.data.holdout.labels, self.config.monitor.max_samples)
+        held = self.data.holdout.select(rows, 'monitored')
         return make_monitor(
             self.config,
             self.method,
