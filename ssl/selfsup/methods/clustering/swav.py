@@ -1,6 +1,6 @@
 """SwAV (Caron et al. 2020, https://arxiv.org/abs/2006.09882): swapped cluster assignments."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ... import losses, parallel
+from ...signature import Count, Domain, Positive, Whole
 from ..base import Method, encode_with, heads, init_modules, mean_cosine, network, over, pairs, unit
 from ..queue import enqueue
 
@@ -16,13 +17,13 @@ def swav(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    prototypes: int = 3000,
-    temperature: Any = 0.1,
-    epsilon: Any = 0.05,
-    iterations: int = 3,
-    assign: int = 2,
-    queue: int = 0,
-    queue_start: int = 0,
+    prototypes: Count = 3000,
+    temperature: Positive = 0.1,
+    epsilon: Positive = 0.05,
+    iterations: Annotated[int, Domain(int, least=1, most=1000)] = 3,
+    assign: Count = 2,
+    queue: Whole = 0,
+    queue_start: Whole = 0,
     fuse_views: bool = True,
     axis_name: str | None = None,
 ) -> Method:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ... import losses, parallel
+from ...signature import Count, Positive
 from ..base import Method, joint_embedding, mean_cosine, over, pairs, towards, unit
 from ..queue import enqueue, random_queue
 
@@ -17,8 +18,8 @@ def nnclr(
     projector: nn.Module,
     predictor: nn.Module | None,
     *,
-    temperature: Any = 0.1,
-    queue: int = 98304,
+    temperature: Positive = 0.1,
+    queue: Count = 98304,
     fuse_views: bool = False,
     axis_name: str | None = None,
 ) -> Method:

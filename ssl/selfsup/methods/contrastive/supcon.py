@@ -6,6 +6,7 @@ import flax.linen as nn
 from jaxtyping import Array
 
 from ... import losses, parallel
+from ...signature import Positive
 from ..base import Method, joint_embedding, mean_cosine, over, over_pairs, pairs
 
 
@@ -13,7 +14,7 @@ def supcon(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    temperature: Any = 0.1,
+    temperature: Positive = 0.1,
     sum_inside: bool = False,
     fuse_views: bool = True,
     axis_name: str | None = None,

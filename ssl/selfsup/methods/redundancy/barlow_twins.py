@@ -1,10 +1,10 @@
 """Barlow Twins (Zbontar et al. 2021, https://arxiv.org/abs/2103.03230)."""
 
-from typing import Any
 
 import flax.linen as nn
 
 from ... import losses, parallel
+from ...signature import NonNegative, Positive
 from ..base import Method, joint_embedding, over, over_pairs
 
 
@@ -12,8 +12,8 @@ def barlow_twins(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    lambd: Any = 5.1e-3,
-    scale: Any = 1.0,
+    lambd: NonNegative = 5.1e-3,
+    scale: Positive = 1.0,
     fuse_views: bool = False,
     axis_name: str | None = None,
 ) -> Method:

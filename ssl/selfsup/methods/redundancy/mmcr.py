@@ -1,10 +1,10 @@
 """MMCR (Yerxa et al. 2023, https://arxiv.org/abs/2303.03307)."""
 
-from typing import Any
 
 import flax.linen as nn
 
 from ... import losses, parallel
+from ...signature import OptionalNumber
 from ..base import Method, joint_embedding, mean_cosine, over, pairs
 
 
@@ -12,7 +12,7 @@ def mmcr(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    lambd: Any = None,
+    lambd: OptionalNumber = None,
     fuse_views: bool = True,
     axis_name: str | None = None,
 ) -> Method:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ... import losses, parallel
-from ...signature import ScheduledShare
+from ...signature import NonNegative, ScheduledShare, Share
 from ..base import Method, encode_with, heads, init_modules, mean_cosine, network, only_two, over
 from ..target import copied, follow
 
@@ -17,8 +17,8 @@ def tico(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    beta: Any = 0.9,
-    rho: Any = 20.0,
+    beta: Share = 0.9,
+    rho: NonNegative = 20.0,
     momentum: ScheduledShare = 0.99,
     axis_name: str | None = None,
 ) -> Method:
