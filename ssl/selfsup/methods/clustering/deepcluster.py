@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ... import losses
+from ...signature import Count, Positive
 from ..base import (
     Method,
     Refresh,
@@ -29,11 +30,11 @@ def deepcluster_v2(
     projector: nn.Module,
     *,
     data_size: int,
-    prototypes: int = 3000,
+    prototypes: Count = 3000,
     clusterings: int = 3,
     iterations: int = 10,
-    temperature: Any = 0.1,
-    assign: int = 2,
+    temperature: Positive = 0.1,
+    assign: Count = 2,
     fuse_views: bool = True,
 ) -> Method:
     """DeepCluster v2: every crop predicts its image's cluster in several k-means clusterings of the epoch before.

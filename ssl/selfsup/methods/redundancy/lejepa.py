@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 
 from ... import losses
+from ...signature import Count, Share, Whole
 from ..base import Method, pairs, weighted
 from ..siamese import siamese
 
@@ -14,9 +15,9 @@ def lejepa(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    lambd: Any = 0.05,
-    directions: int = 1024,
-    centres: int = 0,
+    lambd: Share = 0.05,
+    directions: Count = 1024,
+    centres: Whole = 0,
     knots: int = 17,
     fuse_views: bool = True,
 ) -> Method:

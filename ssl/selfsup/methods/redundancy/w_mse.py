@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ... import losses
+from ...signature import Count, NonNegative
 from ..base import Method, mean_cosine, pairs
 from ..siamese import siamese
 
@@ -15,9 +16,9 @@ def w_mse(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    block: int = 128,
+    block: Count = 128,
     iterations: int = 1,
-    eps: Any = 0.0,
+    eps: NonNegative = 0.0,
     normalized: bool = True,
     fuse_views: bool = False,
 ) -> Method:
