@@ -1,6 +1,6 @@
 """DeepCluster v2 (Caron et al. 2020, https://arxiv.org/abs/2006.09882, appendix)."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ... import losses
-from ...signature import Count, Positive
+from ...signature import Count, Domain, Positive
 from ..base import (
     Method,
     Refresh,
@@ -31,8 +31,8 @@ def deepcluster_v2(
     *,
     data_size: int,
     prototypes: Count = 3000,
-    clusterings: int = 3,
-    iterations: int = 10,
+    clusterings: Annotated[int, Domain(int, least=1, most=100)] = 3,
+    iterations: Annotated[int, Domain(int, least=1, most=1000)] = 10,
     temperature: Positive = 0.1,
     assign: Count = 2,
     fuse_views: bool = True,

@@ -1,13 +1,13 @@
 """W-MSE (Ermolov et al. 2021, https://arxiv.org/abs/2007.06346)."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ... import losses
-from ...signature import Count, NonNegative
+from ...signature import Count, Domain, NonNegative
 from ..base import Method, mean_cosine, pairs
 from ..siamese import siamese
 
@@ -17,7 +17,7 @@ def w_mse(
     projector: nn.Module,
     *,
     block: Count = 128,
-    iterations: int = 1,
+    iterations: Annotated[int, Domain(int, least=1, most=1000)] = 1,
     eps: NonNegative = 0.0,
     normalized: bool = True,
     fuse_views: bool = False,
