@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
@@ -18,6 +19,8 @@ from ..signature import keywords, takes
 
 # Training sets below this are no use: the held-out part and the batch statistics need examples.
 SMALLEST_SET = 8
+# Rows of the training set from which an augmentation may draw.
+REFERENCE_ROWS = 4096
 
 
 class Data(NamedTuple):
@@ -115,12 +118,20 @@ def build_optimizer(config: ConfigDict, *, epoch_steps: int, **values: Any) -> t
     return optim.optimizer(c['name'], rate, peak=c['learning_rate'], groups=groups, **chosen), rate
 
 
-def build_views(config: ConfigDict) -> Any:
-    """The augmentation of a config: see :func:`selfsup.augment.make_views`."""
+def build_views(config: ConfigDict, train: sources.Source | None = None) -> Any:
+    """The augmentation of a config: see :func:`selfsup.augment.make_views`.
+
+    `train` gives the reference rows of operations that draw from the training set: the first of a seeded order.
+    """
     c = config.augment
-    return _named(
-        'augment.views', augment.make_views({k: v.to_dict() for k, v in c.views.items()}, mean=c.mean, std=c.std)
-    )
+    specs = {name: spec.to_dict() for name, spec in c.views.items()}
+    reference = None
+    if train is not None and any(
+        augment.OPERATIONS[op].reference for spec in specs.values() for op in spec if op in augment.OPERATIONS
+    ):
+        rows = np.random.Generator(np.random.Philox(key=1)).permutation(len(train))[:REFERENCE_ROWS]
+        reference = train.select(np.sort(rows), 'reference').arrays()[0]
+    return _named('augment.views', augment.make_views(specs, mean=c.mean, std=c.std, reference=reference))
 
 
 def build_preparation(config: ConfigDict) -> Any:
@@ -147,8 +158,9 @@ def _check_channels(config: ConfigDict, source: sources.Source) -> None:
     c = config.augment
     channels = source.image_shape[-1]
     for view, spec in c.views.items():
-        for operation in augment.pipeline.COLOUR:
-            if operation in spec and channels != 3:
+        for operation in spec:
+            row = augment.OPERATIONS.get(operation)
+            if row and row.colour and channels != 3:
                 raise UserError(
                     f'augment.views.{view}.{operation} needs 3 channels, and the images of {source.name} have '
                     f'{channels}; set data.channels=3 or take another augment.recipe'

@@ -49,7 +49,7 @@ class Run:
         self.epoch_steps = len(self.data.train) // config.data.batch_size
         self.total = config.train.epochs * self.epoch_steps
         self.chunk = config.train.steps_per_call or (1 if jax.default_backend() == 'cpu' else 20)
-        self.views = build.build_views(config)
+        self.views = build.build_views(config, self.data.train)
         self.prepare = build.build_preparation(config)
         self.image_shape = self.data.train.image_shape
         self.classes = self.data.train.num_classes
