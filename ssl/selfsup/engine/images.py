@@ -125,7 +125,7 @@ class Images:
         return np.stack([image for _, image in decoded(self._source, self._rows[index])])
 
 
-def labelled_images(source: sources.Source) -> tuple[Images | np.ndarray, np.ndarray]:
+def labelled_images(source: sources.Source) -> tuple[Any, np.ndarray]:
     """Images that have a label and can be decoded, and their labels `[n]`.
 
     They are an array where that is at most `HELD_BYTES`, and decoded each time they are taken otherwise; then, on

@@ -1,6 +1,6 @@
 """The end of a run: the table of probes, `results.json`, the plots, and `report.md`.
 
-Numbers are written first and pictures after them. A picture that cannot be drawn is left out, and the report says why.
+Numbers are written first and pictures after them. A picture that cannot be drawn is left out, with its reason.
 """
 
 import json

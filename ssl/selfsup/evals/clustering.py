@@ -99,7 +99,7 @@ def clustering(
     Returns:
       `cluster_nmi` and `cluster_ari` between clusters and labels of test; `cluster_accuracy`, test accuracy
       where each cluster is named by the one-to-one matching on train's labels; `cluster_accuracy_matched`,
-      the literature's number, where the matching is made on test itself and so flatters.
+      the literature's number, where the matching is made on test itself and so is too high.
     """
     train, test, classes = check_both(train, test, classes=1)
     count = clusters or classes
