@@ -223,13 +223,19 @@ def test_every_parameter_gets_a_finite_gradient():
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
 
 
-def test_a_decoder_that_predicts_zeros_explains_nothing():
+def test_what_is_explained_is_compared_with_the_mean_at_each_place():
+    """A decoder of zeros scores (n − 1)/n; the mean patch of the batch, which explains nothing, somewhat less."""
     rows = one_view()
     params, extra = small.initial(METHOD, rows)
     params['decoder']['head'] = jax.tree.map(jnp.zeros_like, params['decoder']['head'])
     value, (_, metrics) = value_of(params, extra, rows)
     np.testing.assert_allclose(value, 3 / 4, rtol=1e-3)  # (n - 1) / n; 1e-6 is added to variances
-    assert metrics['explained_share'] == 0
+    patches = np.asarray(patchify(rows['views'][0], 2), np.float64)
+    patches = (patches - patches.mean(2, keepdims=True)) / np.sqrt(patches.var(2, ddof=1, keepdims=True) + 1e-6)
+    hidden = METHOD.embed(params, extra, rows, KEY)[0]['hidden']
+    baseline = np.mean(((patches - patches.mean(0, keepdims=True)) ** 2)[hidden])
+    np.testing.assert_allclose(metrics['explained_share'], 1 - value / baseline, atol=1e-4)
+    assert metrics['explained_share'] < 0
 
 
 def explained_after(method, control, rows, steps=200):

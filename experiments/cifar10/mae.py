@@ -17,6 +17,7 @@ def get_config():
     c.model.patch = 4
     c.model.positions = 'sincos'
     c.model.pool = 'mean'
+    c.model.init_kernels = 'xavier'
     c.decoder.kind = 'transformer'
     c.decoder.dim = 96
     c.decoder.depth = 2

@@ -20,6 +20,7 @@ def get_config():
     c.model.patch = 2
     c.model.positions = 'sincos'
     c.model.pool = 'mean'
+    c.model.init_kernels = 'xavier'
     c.decoder.kind = 'transformer'
     c.decoder.dim = 32
     c.decoder.depth = 1

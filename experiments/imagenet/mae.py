@@ -19,6 +19,7 @@ def get_config():
     c.model.patch = 16
     c.model.positions = 'sincos'
     c.model.pool = 'mean'
+    c.model.init_kernels = 'xavier'
     c.decoder.kind = 'transformer'
     c.decoder.dim = 512
     c.decoder.depth = 8
