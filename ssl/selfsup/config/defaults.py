@@ -97,6 +97,10 @@ def defaults() -> ConfigDict:
     c.train.stop_after_minutes = 0.0  # likewise by the clock
     c.train.on_nonfinite = 'stop'  # a loss that is not finite: 'stop' or 'skip' the update
 
+    c.parallel = ConfigDict()
+    c.parallel.shard = 'replicated'  # a copy of the state on each device, or 'fsdp': spread over them
+    c.parallel.fsdp_least_bytes = 2**20  # of the arrays that 'fsdp' spreads; smaller ones stay whole
+
     c.probe = ConfigDict()
     c.probe.learning_rate = 1e-3  # Adam, for the linear probe that learns beside the encoder
 

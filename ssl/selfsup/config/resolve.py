@@ -14,6 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ..errors import UserError, nearest
+from ..files import expanded
 from ..methods import METHODS
 from ..signature import takes
 from . import fields
@@ -32,6 +33,8 @@ RESUMABLE = (
     'checkpoint.keep',
     'checkpoint.every_epochs',
     'data.workers',
+    'parallel.shard',
+    'parallel.fsdp_least_bytes',
 )
 
 
@@ -41,7 +44,7 @@ def load(path: str, overrides: list[str] = ()) -> ConfigDict:  # type: ignore[as
     Raises:
       UserError: for anything that does not fit, naming the field.
     """
-    file = Path(path)
+    file = expanded(path)
     if not file.is_file():
         raise UserError(f'there is no config file {path}{nearest(file.name, [p.name for p in _siblings(file)])}')
     # SystemExit too: a file that ends the program would look like a run that went well.

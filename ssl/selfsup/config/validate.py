@@ -128,6 +128,7 @@ def validate(config: ConfigDict) -> None:
                   'optimizer.warmup_epochs', 'optimizer.warmup_start', 'optimizer.final_share',
                   'optimizer.clip_norm', 'optimizer.vector_scale', 'train.steps_per_call', 'train.stop_after_steps',
                   'train.stop_after_minutes', 'augment.evaluation_resize', 'augment.evaluation_crop',
+                  'parallel.fsdp_least_bytes',
                   'seed', 'monitor.patience', 'monitor.least_deviation', 'monitor.least_deviation_normalized',
                   'monitor.least_rank'):  # fmt: skip
         _require(value_at(config, field) >= 0, f'{field} must not be negative, and is {value_at(config, field)}')
@@ -150,6 +151,7 @@ def validate(config: ConfigDict) -> None:
         ('data.crop', ('device', 'reading', 'canvas')),
         ('data.on_corrupt', ('stop', 'skip')),
         ('data.channels', (0, 1, 3)),
+        ('parallel.shard', ('replicated', 'fsdp')),
         ('train.precision', ('float32', 'bfloat16')),
         ('train.on_nonfinite', ('stop', 'skip')),
         ('monitor.on_collapse', ('warn', 'stop')),

@@ -50,7 +50,7 @@ class Resident:
         spread = None
         if images.nbytes > RESIDENT_LIMIT and mesh.size > 1:
             spread = PartitionSpec(DATA_AXIS)
-            rest = -len(images) % mesh.size  # shares must be equal; the last rows are never asked for
+            rest = -len(images) % mesh.shape[DATA_AXIS]  # shares must be equal; the last rows are never asked for
             images, labels = (np.concatenate([x, x[:rest]]) for x in (images, labels))
         self.data = {'input': place(mesh, images, spread), 'label': place(mesh, labels, spread)}
 
@@ -161,9 +161,9 @@ def make_feed(
             f'data.batch_size={batch_size} is larger than the {len(source)} images to train on '
             f'({source.name}); lower it to at most {len(source)}'
         )
-    if batch_size % mesh.size:
+    if batch_size % mesh.shape[DATA_AXIS]:
         raise UserError(
-            f'data.batch_size={batch_size} must be a multiple of the {mesh.size} devices'
+            f'data.batch_size={batch_size} must be a multiple of the {mesh.shape[DATA_AXIS]} devices'
             + (f' of the {jax.process_count()} processes' if jax.process_count() > 1 else '')
         )
     shares = collections.Counter(device.process_index for device in mesh.devices.flat)

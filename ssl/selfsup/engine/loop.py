@@ -91,8 +91,8 @@ def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int |
         print(f'going on from step {step}', flush=True)
     try:
         state, step, finished = _loop(run, root, state, step, writer, checkpoints, stop)
-    finally:
         checkpoints.wait()
+    finally:
         checkpoints.close()
         writer.close()
     if not finished or stop.heard or (stop.asked and not multihost.several()):

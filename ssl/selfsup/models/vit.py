@@ -2,15 +2,18 @@
 
 import math
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from .positions import interpolation_matrix, sincos_positions
+from ..signature import Count, Domain, Positive, ProperShare, Whole
+from .positions import INTERPOLATIONS, interpolation_matrix, sincos_positions
 
+POSITIONS = ('learned', 'sincos')
+POOLS = ('token', 'mean')
 truncated = nn.initializers.truncated_normal(0.02)
 
 
@@ -93,17 +96,17 @@ class ViT(nn.Module):
       Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929; Touvron et al. 2021 (Ti, S).
     """
 
-    dim: int
-    depth: int = 12
-    heads: int = 12
-    patch: int = 16
-    mlp_ratio: float = 4.0
-    positions: str = 'learned'
-    interpolation: str = 'timm'
-    grid: int = 0
-    pool: str = 'token'
+    dim: Count
+    depth: Annotated[int, Domain(int, least=1, most=1000)] = 12
+    heads: Count = 12
+    patch: Count = 16
+    mlp_ratio: Positive = 4.0
+    positions: Annotated[str, Domain(str, choices=POSITIONS)] = 'learned'
+    interpolation: Annotated[str, Domain(str, choices=INTERPOLATIONS)] = 'timm'
+    grid: Whole = 0
+    pool: Annotated[str, Domain(str, choices=POOLS)] = 'token'
     frozen_patches: bool = False
-    drop_path: float = 0.0
+    drop_path: ProperShare = 0.0
     remat: bool = False
     init_kernels: str = 'truncated'
     dtype: Any = None
