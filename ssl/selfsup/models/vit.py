@@ -108,7 +108,7 @@ class ViT(nn.Module):
     frozen_patches: bool = False
     drop_path: ProperShare = 0.0
     remat: bool = False
-    init_kernels: str = 'truncated'
+    init_kernels: Annotated[str, Domain(str, choices=INITS)] = 'truncated'
     dtype: Any = None
 
     def __call__(
