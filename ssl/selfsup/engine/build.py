@@ -14,8 +14,8 @@ from ..data import crop_boxes, loader, sources
 from ..errors import UserError
 from ..methods import METHODS, Method
 from ..methods.base import scheduled
-from ..models import ENCODERS, MLP
-from ..signature import keywords, takes
+from ..models import ENCODERS, NETWORKS
+from ..signature import keywords, networks, takes
 
 # Training sets below this are no use: the held-out part and the batch statistics need examples.
 SMALLEST_SET = 8
@@ -61,11 +61,13 @@ def build_encoder(config: ConfigDict, **fixed: Any) -> nn.Module:
     return constructor(**fields, **groups, dtype=dtype, **fixed)
 
 
-def build_head(spec: ConfigDict, config: ConfigDict) -> MLP:
-    """A projector or predictor from its group of fields."""
+def build_network(section: str, config: ConfigDict) -> nn.Module:
+    """The projector, predictor or decoder of a config: its section's kind with the fields as keywords."""
+    constructor: Any = NETWORKS[config[section].kind]
+    groups: dict[str, Any] = {'groups': norm_groups(config)} if takes(constructor, 'groups') else {}
     dtype = jnp.bfloat16 if config.train.precision == 'bfloat16' else None
-    fields: dict[str, Any] = {**spec.to_dict(), 'widths': tuple(spec.widths)}
-    return MLP(**fields, groups=norm_groups(config), dtype=dtype)
+    fields = {name: value for name, value in config[section].items() if name != 'kind'}
+    return constructor(**fields, **groups, dtype=dtype)
 
 
 def norm_groups(config: ConfigDict) -> int:
@@ -84,12 +86,10 @@ def build_method(config: ConfigDict, *, steps: int, data_size: int = 0, **values
         first, final = fields['momentum'], fields.pop('momentum_final')
         same = isinstance(first, float) and first == final
         fields['momentum'] = first if same else optim.momentum_cosine(first, final, steps=steps)
-    networks = [build_encoder(config), build_head(config.projector, config)]
-    if takes(constructor, 'predictor'):
-        networks.append(build_head(config.predictor, config))
+    built = [build_encoder(config) if n == 'encoder' else build_network(n, config) for n in networks(constructor)]
     if takes(constructor, 'data_size'):
         fields['data_size'] = data_size
-    return scheduled(constructor, *networks, **fields)
+    return scheduled(constructor, *built, **fields)
 
 
 def build_optimizer(config: ConfigDict, *, epoch_steps: int, **values: Any) -> tuple[optax.GradientTransformation, Any]:
