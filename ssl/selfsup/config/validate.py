@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from ..augment import check_spec
 from ..errors import UserError, nearest
-from ..evals.measures import MEASURED, MEASURES
+from ..evals.measures import MEASURES, measured
 from ..methods import METHODS
 from ..models import ENCODERS, NETWORKS
 from ..models.fields import check_encoder
@@ -129,7 +129,6 @@ def validate(config: ConfigDict) -> None:
         ('monitor.on_collapse', ('warn', 'stop')),
         ('optimizer.name', ('sgd', 'adamw', 'lars', 'lars_clipped', 'lars_classic', 'larc')),
         ('optimizer.schedule', ('cosine', 'constant')),
-        ('checkpoint.best', (*MEASURED, *config.monitor.measures)),
     ):
         value = value_at(config, field)
         hint = nearest(value, map(str, choices)) if isinstance(value, str) else f'; known are {choices}'
@@ -160,6 +159,13 @@ def validate(config: ConfigDict) -> None:
             check_spec(f'augment.views.{name}', spec.to_dict())
         except ValueError as error:
             raise UserError(str(error)) from error
+    views = sum(spec.get('count', 1) for spec in config.augment.views.values())
+    known = (*measured(views), *config.monitor.measures)
+    if config.checkpoint.best not in known:
+        why = f', with {views} view there are no pairs' if config.checkpoint.best == 'alignment' else ''
+        raise UserError(
+            f'checkpoint.best={config.checkpoint.best!r} is not measured{why}; known are {", ".join(known)}'
+        )
     if 'queue' in config.method:
         least = min(keywords(METHODS[config.method.name])['queue'], 1)  # a method without one by default may do without
         _require(config.method.queue >= least, f'method.queue must be at least {least}, not {config.method.queue}')

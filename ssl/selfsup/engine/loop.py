@@ -87,6 +87,9 @@ def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int |
     lines = multihost.from_first(lambda: written.lines if written else [])
     writer = written or Memory(lines)
     banner(run)
+    note = report.label_note(run.data)
+    if note:
+        print(note, flush=True)
     if restored:
         print(f'going on from step {step}', flush=True)
     try:
