@@ -451,7 +451,7 @@ def test_views_of_images_cropped_elsewhere():
     whole, drawn = make(jax.random.key(3), images, jnp.arange(4))
     crop = jax.jit(jax.vmap(lambda image, box: augment.crop_and_resize(image, box, 8)))
     boxes = [d['box'] for d in drawn]
-    given = {'crops': [crop(images, b) for b in boxes], 'boxes': boxes}
+    given = augment.pipeline.Crops(tuple(crop(images, b) for b in boxes), tuple(boxes))
     again, also = make(jax.random.key(3), given, jnp.arange(4))
     for a, b in zip(whole, again, strict=True):
         np.testing.assert_allclose(a, b, atol=tolerances.FLOAT32)
