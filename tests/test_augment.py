@@ -451,7 +451,7 @@ def test_views_of_images_cropped_elsewhere():
     whole, drawn = make(jax.random.key(3), images, jnp.arange(4))
     crop = jax.jit(jax.vmap(lambda image, box: augment.crop_and_resize(image, box, 8)))
     boxes = [d['box'] for d in drawn]
-    given = {'crops': [crop(images, b) for b in boxes], 'boxes': boxes}
+    given = augment.pipeline.Crops(tuple(crop(images, b) for b in boxes), tuple(boxes))
     again, also = make(jax.random.key(3), given, jnp.arange(4))
     for a, b in zip(whole, again, strict=True):
         np.testing.assert_allclose(a, b, atol=tolerances.FLOAT32)
@@ -473,4 +473,6 @@ def test_corruption_takes_features_from_their_own_columns():
     assert views[0].shape == (3, 10) and (np.asarray(sampled[0]['corrupt']['corrupted']).sum(axis=1) == 5).all()
     assert len({row.tobytes() for row in np.asarray(views[0])}) == 3
     with pytest.raises(ValueError, match='corrupt needs examples with 1 axes'):
-        augment.make_views({'a': {'corrupt': {'rate': 0.5}}}, reference=reference)(KEY, SMALL[None], jnp.arange(1))
+        augment.make_views({'a': {'corrupt': {'rate': 0.5}}}, reference=reference)(
+            KEY, jnp.zeros((1, 8, 8, 1)), jnp.arange(1)
+        )

@@ -1,7 +1,7 @@
 """From a specification (plain data) to a function of (key, image), and from that to a batch of views."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -78,6 +78,20 @@ def normalise(images: Array, mean: tuple, std: tuple) -> Array:
     return (images - jnp.asarray(mean, images.dtype).reshape(shape)) / jnp.asarray(std, images.dtype).reshape(shape)
 
 
+class Crops(NamedTuple):
+    """Views that were cropped on reading: per view `[batch, size, size, channels]`, and its boxes `[batch, 4]`."""
+
+    views: tuple[Array, ...]
+    boxes: tuple[Array, ...]
+
+
+class Canvas(NamedTuple):
+    """Whole images `[batch, side, side, channels]`, each in the upper left corner, and per view boxes `[batch, 4]`."""
+
+    images: Array
+    boxes: tuple[Array, ...]
+
+
 def expand(specs: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """One specification per view, in the order in which views come out."""
     return [spec for spec in specs.values() for _ in range(spec.get('count', 1))]
@@ -98,8 +112,8 @@ def make_views(
       each example's position in the global batch, and, per view, which row it is drawn from (None:
       the example's own row). Example i's view v has the key
       `fold_in(fold_in(key, positions[i]), v)`, so it depends on nothing but step, position and view.
-      Where workers have cropped already, the images are `{'crops': one array per view, 'boxes': likewise}`, and
-      where they drew the boxes alone `{'canvas': one array, 'boxes': one per view}`.
+      Where workers have cropped already, the images are :class:`Crops`, and where they drew the boxes alone
+      :class:`Canvas`.
     """
     functions = [make_view(spec, reference) for spec in expand(specs)]
 
@@ -110,9 +124,10 @@ def make_views(
         out, sampled = [], []
         for number, function in enumerate(functions):
             rows, cropped = (images,), True
-            if isinstance(images, dict):
-                cropped = 'crops' in images
-                rows = (images['crops'][number] if cropped else images['canvas'], images['boxes'][number])
+            if isinstance(images, Crops):
+                rows = (images.views[number], images.boxes[number])
+            elif isinstance(images, Canvas):
+                rows, cropped = (images.images, images.boxes[number]), False
             if sources is not None and sources[number] is not None:
                 rows = tuple(x[sources[number]] for x in rows)
 

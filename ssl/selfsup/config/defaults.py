@@ -42,7 +42,7 @@ def defaults() -> ConfigDict:
     c.decoder.kind = 'transformer'  # a row of selfsup.models.NETWORKS
 
     c.data = ConfigDict()
-    c.data.source = 'digits'  # digits, tfds:<name>, npz:<file>, folder:<path> or shards:<folder>
+    c.data.source = 'digits'  # digits, tfds:<name>, npz:<file>, folder:<path>, ...: selfsup.data.sources.KINDS
     c.data.dir = ''  # where TFDS keeps its data sets; '' is TFDS's own default
     c.data.batch_size = 256  # global, over all devices
     c.data.holdout = 0.1  # share of train never trained on; diagnostics during training use it
@@ -59,6 +59,10 @@ def defaults() -> ConfigDict:
     c.data.crop = 'device'
     c.data.canvas = 512  # longer images are reduced to it
     c.data.on_corrupt = 'stop'  # an image that cannot be decoded: 'stop', or 'skip' to take the next one
+    c.data.labels = 'own'  # 'none' ignores the labels of data.source
+    c.data.probe_source = ''  # another source whose labelled train and test parts the probes take; '' is data.source
+    c.data.background = 'none'  # alpha is dropped ('none'), or blended with 'white' or 'black'
+    c.data.orientation = 'stored'  # pixels as they are stored, or turned as the 'exif' orientation says
 
     c.augment = ConfigDict()
     c.augment.recipe = 'digits'  # a row of selfsup.augment.RECIPES, copied into `views`; '' uses `views` alone

@@ -20,7 +20,7 @@ def costs(run: Run) -> dict[str, Any]:
     rows = len(run.data.train) if run.feed.resident else None
     lead = (rows,) if rows is not None else indices.shape
     data = {
-        'input': jax.ShapeDtypeStruct((*lead, *run.image_shape), jnp.uint8),
+        'input': jax.ShapeDtypeStruct((*lead, *run.image_shape), run.data.train.spec.dtype),
         'label': jax.ShapeDtypeStruct(lead, jnp.int32),
     }
     compiled = run.dispatch.lower(run.shapes, data, place(run.mesh, indices)).compile()

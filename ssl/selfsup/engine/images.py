@@ -15,7 +15,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ..data import sources
-from ..data.readers import CorruptImage, Files, Fitted, Reader, Selected
+from ..data.pictures import CorruptImage
+from ..data.readers import Files, Fitted, Reader, Selected, Treated
 from ..errors import UserError
 from ..evals import extract
 
@@ -209,7 +210,7 @@ def file_names(reader: Reader) -> list[str] | None:
         return [str(file) for file in files]
     if isinstance(reader, Files):
         return [str(path) for path in reader.paths]
-    if isinstance(reader, Fitted):
+    if isinstance(reader, (Fitted, Treated)):
         return file_names(reader.inner)
     if isinstance(reader, Selected):
         files = file_names(reader.inner)

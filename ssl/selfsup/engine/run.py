@@ -69,7 +69,7 @@ class Run:
         # Steps between two refreshes; 0 for a method without one.
         self.refresh_steps = round(refresh.every_epochs * self.epoch_steps) if refresh else 0
         self.optimizer, self.rate = build.build_optimizer(config, epoch_steps=self.epoch_steps)
-        images = jax.ShapeDtypeStruct((2, *self.image_shape), jnp.uint8)
+        images = jax.ShapeDtypeStruct((2, *self.image_shape), self.data.train.spec.dtype)
         # Shapes alone: initial parameters are functions of the key, and views of absurd sizes cost nothing here.
         shapes_of_views, _ = jax.eval_shape(lambda x: self.views(jax.random.key(0), x, jnp.arange(2)), images)
         self.view_shapes = [v.shape[1:] for v in shapes_of_views]
