@@ -44,6 +44,9 @@ def _validate_domains(config: ConfigDict) -> None:
     check_encoder(ENCODERS, config.model.to_dict())
     for section in network_sections(config):
         if takes(METHODS[config.method.name], section):
+            if config[section].get('widths') == ():
+                output, name = config.projector.widths[-1], config.method.name
+                raise UserError(f'{section}.widths is empty, and {name} needs a {section}; widths must end in {output}')
             values = {k: v for k, v in config[section].items() if k != 'kind'}
             check(section, NETWORKS[config[section].kind], values)
     for field, most in MOST.items():
@@ -80,7 +83,6 @@ def _validate_networks(config: ConfigDict) -> None:
     if not takes(METHODS[name], 'predictor') or config.predictor.kind != 'mlp':
         return
     widths, output = config.predictor.widths, config.projector.widths[-1]
-    _require(len(widths) > 0, f'predictor.widths is empty, and {name} needs a predictor; widths must end in {output}')
     _require(
         widths[-1] == output,
         f'predictor.widths={widths!r} must end in {output}, as projector.widths={config.projector.widths!r} does',
@@ -140,8 +142,8 @@ def validate(config: ConfigDict) -> None:
         _require(0 < value_at(config, field) < 1, f'{field} is a share between 0 and 1, not {value_at(config, field)}')
     for field in ('optimizer.momentum', 'optimizer.beta2'):
         _require(0 <= value_at(config, field) < 1, f'{field} must lie in [0, 1), not {value_at(config, field)}')
-    _validate_networks(config)
     _validate_domains(config)
+    _validate_networks(config)
     _validate_groups(config)
     if config.evaluate.label_counts:
         _require_sizes('evaluate.label_counts', config.evaluate.label_counts)
