@@ -156,8 +156,8 @@ def check(section: str, constructor: Any, values: dict[str, Any]) -> None:
     Raises:
       UserError: naming the field, with the nearest known name or the domain.
     """
-    known = keywords(constructor)
     found = domains(constructor)
+    known = {**dict.fromkeys(found), **keywords(constructor)}
     for name, value in values.items():
         if name not in known:
             raise UserError(f'unknown field {section}.{name}{nearest(name, known)}')

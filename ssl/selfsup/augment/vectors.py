@@ -34,5 +34,6 @@ def random_corruption(
     dim = vector.shape[0]
     corrupted = jnp.argsort(jax.random.permutation(which, dim)) < int(rate * dim)
     drawn = jax.random.randint(rows, (dim,), 0, reference.shape[0])
-    changed = jnp.where(corrupted, reference[drawn, jnp.arange(dim)].astype(vector.dtype), vector)
+    marginals = jnp.asarray(reference, vector.dtype)[drawn, jnp.arange(dim)]
+    changed = jnp.where(corrupted, marginals, vector)
     return (changed, {'corrupted': corrupted}) if report else changed

@@ -112,7 +112,7 @@ def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int |
 
 def _report(run: Run, root: Path, state: TrainState, step: int, writer: Writer | Memory, stop: preemption.Stop) -> int:
     """The evaluation and the report, which process 0 makes: the exit code."""
-    trained = Encoder(run.config, run.method, state.params, state.extra, step)
+    trained = Encoder(run.config, run.method, state.params, state.extra, step, rank=len(run.image_shape))
     trained, control = _alone(trained, run.mesh), _alone(untrained.of_run(run), run.mesh)
 
     def finish() -> None:
@@ -128,7 +128,7 @@ def _alone(encoder: Encoder, mesh: Any) -> Encoder:
         return encoder
     extra = {name: value for name, value in encoder.extra.items() if name != 'per_example'}
     params, extra = multihost.local((encoder.params, extra), mesh)
-    return Encoder(encoder.config, encoder.method, params, extra, encoder.step)
+    return Encoder(encoder.config, encoder.method, params, extra, encoder.step, rank=encoder.rank)
 
 
 class _Results:

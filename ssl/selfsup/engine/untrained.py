@@ -58,7 +58,7 @@ def of_run(run: Run) -> Encoder:
             yield batch, indices[0]
 
     extra = adapt_statistics(run.method, state.params, state.extra, batches(), run.views, seed=run.config.seed)
-    return Encoder(run.config, run.method, state.params, extra, 0)
+    return Encoder(run.config, run.method, state.params, extra, 0, rank=len(run.image_shape))
 
 
 def of_encoder(encoder: Encoder, source: Source) -> Encoder:
@@ -78,4 +78,4 @@ def of_encoder(encoder: Encoder, source: Source) -> Encoder:
     extra = adapt_statistics(
         method, params, extra, full, lambda key, rows, positions: ((prepare(rows),), ({},)), seed=config.seed
     )
-    return Encoder(config, method, params, extra, 0, channels=encoder.channels)
+    return Encoder(config, method, params, extra, 0, channels=encoder.channels, rank=encoder.rank)
