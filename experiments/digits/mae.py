@@ -2,8 +2,9 @@
 
     python -m selfsup.train --config=experiments/digits/mae.py --workdir=runs/digits/mae
 
-16 patches of 2x2, of which the encoder sees 8. On the held-out part, seed 1, ten labels per class: 87.6 % (untrained
-encoder 67.3), k-NN 94.4 % (58.0). What mattered there: steps (600 give 72.2 %), Xavier-uniform kernels, no border.
+Two CPU cores shared with other work, six to nine minutes. 16 patches of 2x2, of which the encoder sees 8. On the
+held-out part (143 images, never trained on; settings were chosen there), seed 1, ten labels per class: 87.6 %
+(untrained encoder 67.3, shuffled targets 62.4); k-NN 94.4 (58.0, 58.0). A run of 600 instead of 2,000 steps: 72.2.
 """
 
 from selfsup.config import defaults
