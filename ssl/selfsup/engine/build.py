@@ -173,8 +173,8 @@ def build_optimizer(config: ConfigDict, *, epoch_steps: int, **values: Any) -> t
     if c['by_epoch']:
         rate = optim.by_epoch(rate, epoch_steps)
     groups = {name: optim.Group(**group) for name, group in config.optimizer.groups.items()}
-    plain = ('weight_decay', 'momentum', 'beta2', 'trust', 'decay_vectors', 'vector_scale', 'clip_norm', 'clip_each')
-    chosen = {name: c[name] for name in plain}
+    taken = {**keywords(optim.optimizer), **keywords(optim.OPTIMIZERS[c['name']])}  # other fields are other optimisers'
+    chosen = {name: c[name] for name in taken if name != 'groups'}
     if c['weight_decay_final'] is not None:
         steps = config.train.epochs * epoch_steps
         chosen['weight_decay'] = optim.momentum_cosine(c['weight_decay'], c['weight_decay_final'], steps=steps)
