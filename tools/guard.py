@@ -34,7 +34,8 @@ def record(folder: Path, checkout: Path, names: list[str], data: str) -> None:
     """One workdir and one `.npz` of arrays for each config."""
     environment = {**os.environ, 'PYTHONPATH': str(checkout / 'ssl'), 'XLA_FLAGS': FLAGS, 'OMP_NUM_THREADS': '1'}
     environment['JAX_PLATFORMS'] = 'cpu'
-    configs = {path.stem: (path, DIGITS) for path in sorted((checkout / 'experiments/digits').glob('[!_]*.py'))}
+    files = sorted((checkout / 'experiments/digits').glob('[!_]*.py'))
+    configs = {path.stem: (path, DIGITS) for path in files if path.stem != 'common'}
     configs = {name: entry for name, entry in configs.items() if name != 'common'}
     if data:
         configs['cifar10'] = (checkout / 'experiments/cifar10/simclr.py', {**CIFAR, 'data.dir': data})
