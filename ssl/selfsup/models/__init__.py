@@ -1,6 +1,9 @@
 """Encoders and heads, flax.linen modules: `module(images, train, order=None) -> [batch, features]`."""
 
+from functools import partial
+
 from .convnet import ConvNet
+from .decoder import TransformerDecoder
 from .iternorm import IterNorm
 from .mlp import MLP
 from .norm import BatchNorm
@@ -16,15 +19,21 @@ ENCODERS = {
     'vit_ti': vit_ti,
     'vit_s': vit_s,
     'vit_b': vit_b,
+    'mlp': partial(MLP, widths=(256, 256, 256, 256)),  # of vectors
 }
+
+# The kinds of the other networks (projectors, predictors, decoders) -> constructor.
+NETWORKS = {'mlp': MLP, 'transformer': TransformerDecoder}
 
 __all__ = [
     'ENCODERS',
     'MLP',
+    'NETWORKS',
     'BatchNorm',
     'ConvNet',
     'IterNorm',
     'ResNet',
+    'TransformerDecoder',
     'ViT',
     'resnet18',
     'resnet34',

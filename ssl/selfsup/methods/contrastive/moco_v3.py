@@ -1,13 +1,12 @@
 """MoCo v3 (Chen et al. 2021, https://arxiv.org/abs/2104.02057): a momentum encoder without a queue."""
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 from jaxtyping import Array
 
 from ... import losses
-from ...signature import ScheduledShare
+from ...signature import Positive, ScheduledShare
 from ..base import Method, towards
 from ..target import predicted_target
 
@@ -17,10 +16,9 @@ def moco_v3(
     projector: nn.Module,
     predictor: nn.Module | None,
     *,
-    temperature: Any = 1.0,
+    temperature: Positive = 1.0,
     momentum: ScheduledShare = 0.99,
     fuse_views: bool = False,
-    axis_name: str | None = None,
 ) -> Method:
     """MoCo v3: each view's prediction must pick the other view's momentum key out of the batch.
 
@@ -34,7 +32,6 @@ def moco_v3(
       momentum: m of the moving average, a value or a function of the step. Authors: a cosine from
         0.99 to 1, from 0.996 at 1000 epochs.
       fuse_views: whether the two views share batch-norm statistics. Authors: no.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: parameters and batch statistics of the momentum encoder and projector.
 
@@ -54,5 +51,4 @@ def moco_v3(
         ahead=1,
         own_start=False,
         fuse_views=fuse_views,
-        axis_name=axis_name,
     )

@@ -1,12 +1,11 @@
 """ReSSL (Zheng et al. 2021, https://arxiv.org/abs/2107.09282): keep a weak view's relations to a queue."""
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 
 from ... import losses
-from ...signature import ScheduledShare
+from ...signature import Count, Positive, ScheduledShare
 from ..base import Method
 from ..queue import against_queue
 
@@ -15,12 +14,11 @@ def ressl(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    temperature: Any = 0.1,
-    teacher_temperature: Any = 0.04,
-    queue: int = 131072,
+    temperature: Positive = 0.1,
+    teacher_temperature: Positive = 0.04,
+    queue: Count = 131072,
     momentum: ScheduledShare = 0.999,
-    groups: int = 1,
-    axis_name: str | None = None,
+    groups: Count = 1,
 ) -> Method:
     """ReSSL: the student's similarities to a queue must follow the momentum teacher's, which sees a weak view.
 
@@ -36,7 +34,6 @@ def ressl(
       queue: rows of the queue; the global batch must divide it. Paper: 131072, 4096 on CIFAR.
       momentum: m of the moving average, a value or a function of the step. Paper: 0.999, 0.99 on CIFAR.
       groups: batch-norm groups of the encoder, as in :func:`selfsup.methods.moco_v2`.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: teacher parameters and batch statistics, queue `[1, queue, dim]`, pointer.
 
@@ -51,5 +48,4 @@ def ressl(
         momentum=momentum,
         groups=groups,
         symmetric=False,
-        axis_name=axis_name,
     )

@@ -1,25 +1,26 @@
 """W-MSE (Ermolov et al. 2021, https://arxiv.org/abs/2007.06346)."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ... import losses, parallel
-from ..base import Method, joint_embedding, mean_cosine, over, pairs
+from ... import losses
+from ...signature import Count, Domain, NonNegative
+from ..base import Method, mean_cosine, pairs
+from ..siamese import siamese
 
 
 def w_mse(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    block: int = 128,
-    iterations: int = 1,
-    eps: Any = 0.0,
+    block: Count = 128,
+    iterations: Annotated[int, Domain(int, least=1, most=1000)] = 1,
+    eps: NonNegative = 0.0,
     normalized: bool = True,
     fuse_views: bool = False,
-    axis_name: str | None = None,
 ) -> Method:
     """W-MSE: views are whitened by block and view, and must then agree; any number of views.
 
@@ -34,12 +35,9 @@ def w_mse(
       eps: ε, the identity's share of the covariance. Authors: 0.
       normalized: whether whitened rows are normalised.
       fuse_views: whether views of one resolution share batch-norm statistics.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: none beside batch statistics.
     """
-    encoder, projector = over(axis_name, encoder, projector)
-    method = joint_embedding(encoder, projector, lambda embeddings: (0.0, {}), fuse_views=fuse_views)
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
         views = outputs['embeddings']
@@ -49,4 +47,4 @@ def w_mse(
         value = losses.w_mse(*views, order=order, block=block, eps=eps, normalized=normalized)
         return value, (extra, {'positive_cosine': mean_cosine(first, second)})
 
-    return parallel.over_axis(method._replace(criterion=criterion), axis_name)
+    return siamese(encoder, projector, criterion, fuse_views=fuse_views)
