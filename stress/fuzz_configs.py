@@ -9,13 +9,15 @@ from typing import Any
 from fuzz_outcome import ROOT, Outcome, attempt, building_only
 from selfsup import config
 from selfsup.augment.recipes import RECIPES
+from selfsup.config.fields import flatten
 from selfsup.errors import UserError
-from selfsup.fields import flatten
 from selfsup.methods import METHODS
 from selfsup.models import ENCODERS
 
 FILES = sorted(
-    f.relative_to(ROOT) for f in (ROOT / 'experiments').glob('*/*.py') if f.parent.name != 'tables' and f.name[0] != '_'
+    f.relative_to(ROOT)
+    for f in (ROOT / 'experiments').glob('*/*.py')
+    if f.parent.name != 'tables' and f.name[0] != '_' and f.stem != 'common'
 )
 EXTREMES = (
     '0', '-1', '1', '2', '7', '1e30', '-1e30', '1e39', '1e999', 'nan', 'inf', '-0.5', '0.5', '1.5', '', '()', '(0,)',
@@ -38,8 +40,8 @@ DELETED = ('data', 'seed', 'method', 'model', 'augment.views', 'data.source', 'm
 REPLACED = {
     'def get_config(': ('def config(', 'def get_confg(', 'async def get_config(', 'class get_config('),
     'get_config():': ('get_config(x):', 'get_config()', 'get_config(*, a):'),
-    '= defaults()': ('= None', '= defaults', '= {}', '= __import__("ml_collections").ConfigDict()'),
-    'from selfsup': ('from selfsub', 'import', 'from .selfsup'),
+    'c = ': ('c = None  # ', 'c = print  # ', 'c = {}  # ', 'c = __import__("ml_collections").ConfigDict()  # '),
+    'from common': ('from comon', 'import', 'from .common'),
     'return c': (
         'pass', 'return None', 'return {}', 'return get_config()', 'return c, c', 'raise OSError("x")',
         'c.extra = 1; return c', 'c.data.extra = 1; return c', 'c.method.extra = 1; return c',
@@ -217,9 +219,8 @@ def set_in_file(file: Path, fields: dict[str, Any], folder: Path, r: random.Rand
         field = r.choice(list(fields)) if r.random() < 0.8 else r.choice(groups)
         lines.append(f'c.{field} = {r.choice(OBJECTS)}')
     text = (
-        f'import runpy\nfrom ml_collections import ConfigDict\nfrom selfsup.config import with_overrides\n'
-        f'def get_config():\n    c = runpy.run_path({str(ROOT / file)!r})["get_config"]()\n'
-        f'    c = with_overrides(c, {list(small(file, folder.parent))!r})\n'
+        f'from ml_collections import ConfigDict\nfrom selfsup.config import load\n'
+        f'def get_config():\n    c = load({str(ROOT / file)!r}, {list(small(file, folder.parent))!r})\n'
         f'    with c.unlocked(), c.ignore_type():\n' + ''.join(f'        {line}\n' for line in lines) + '    return c\n'
     )
     out = folder / 'set.py'
@@ -229,7 +230,9 @@ def set_in_file(file: Path, fields: dict[str, Any], folder: Path, r: random.Rand
 
 def damaged_file(file: Path, folder: Path, r: random.Random) -> Path:
     """The file's text, broken."""
-    out = folder / 'damaged.py'
+    out, common = folder / 'damaged.py', ROOT / file.parent / 'common.py'
+    if common.is_file():
+        (folder / 'common.py').write_bytes(common.read_bytes())
     out.write_bytes(
         r.choice(DAMAGES)((ROOT / file).read_text(), r).encode('utf-8' if r.random() < 0.7 else 'latin1', 'replace')
     )

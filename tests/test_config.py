@@ -202,7 +202,10 @@ def test_the_real_command_has_no_traceback(tmp_path):
 
 
 def test_configs_import_no_jax():
-    code = f'import runpy, sys; runpy.run_path({FILE!r})["get_config"](); sys.exit("jax" in sys.modules)'
+    code = (
+        f'import runpy, sys; sys.path.insert(0, {str(Path(FILE).parent)!r}); '
+        f'runpy.run_path({FILE!r})["get_config"](); sys.exit("jax" in sys.modules)'
+    )
     assert subprocess.run([sys.executable, '-c', code], cwd=Path(__file__).parent.parent, timeout=120).returncode == 0
 
 

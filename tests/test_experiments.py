@@ -1,5 +1,8 @@
 """Every config of experiments/ is valid; those of digits and CIFAR-10 take real steps."""
 
+import shutil
+import sys
+import types
 from pathlib import Path
 
 import jax
@@ -7,9 +10,14 @@ import numpy as np
 import pytest
 from selfsup import config
 from selfsup.engine.run import Run
+from selfsup.errors import UserError
 
 ROOT = Path(__file__).parent.parent
-FILES = sorted(f for f in (ROOT / 'experiments').glob('*/*.py') if f.parent.name != 'tables' and f.name[0] != '_')
+FILES = sorted(
+    f
+    for f in (ROOT / 'experiments').glob('*/*.py')
+    if f.parent.name != 'tables' and f.name[0] != '_' and f.stem != 'common'
+)
 ids = [f'{f.parent.name}/{f.stem}' for f in FILES]
 # Widths and batches that two cores can afford; the recipes themselves stay.
 SMALL = {
@@ -41,6 +49,24 @@ def test_config_is_valid_and_says_how_to_run_it(file):
     if file.parent.name != 'digits':
         assert 'python -m selfsup.train' in text or 'experiments.tables' in text
         assert 'result' in text.lower()
+
+
+def test_a_folder_of_configs_loads_from_anywhere(tmp_path, monkeypatch):
+    """From another working directory, as a copy, and after another folder with a common.py."""
+    expected = [config.to_json(config.load(str(ROOT / 'experiments' / f / 'vicreg.py'))) for f in ('digits', 'cifar10')]
+    shutil.copytree(ROOT / 'experiments' / 'digits', tmp_path / 'mine')
+    monkeypatch.chdir(tmp_path)
+    path = list(sys.path)
+    common = types.ModuleType('common')
+    monkeypatch.setitem(sys.modules, 'common', common)
+    for file in ('mine/vicreg.py', tmp_path / 'mine' / 'vicreg.py', ROOT / 'experiments' / 'digits' / 'vicreg.py'):
+        assert config.to_json(config.load(str(file))) == expected[0]
+    assert config.to_json(config.load(str(ROOT / 'experiments' / 'cifar10' / 'vicreg.py'))) == expected[1]
+    assert sys.path == path and sys.modules['common'] is common
+    (tmp_path / 'mine' / 'common.py').unlink()
+    monkeypatch.delitem(sys.modules, 'common')
+    with pytest.raises(UserError, match="cannot be run as a config: ModuleNotFoundError: No module named 'common'"):
+        config.load('mine/vicreg.py')
 
 
 def _steps(file: Path):

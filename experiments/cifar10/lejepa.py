@@ -5,47 +5,20 @@
 Hardware, time, result: not run yet. No result is known for this backbone.
 """
 
-from selfsup.config import defaults
+from common import cifar10, symmetric_views
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'lejepa'
+    c = cifar10('lejepa')
     c.method.lambd = 0.02
     c.method.directions = 256
     c.projector.widths = (2048, 2048, 16)
-    c.model.name = 'resnet18'
-    c.model.stem = 'cifar'  # 3x3 and no max-pool
-
-    c.data.source = 'tfds:cifar10'
-    c.data.batch_size = 256
-    c.data.holdout = 0.02  # 1,000 images, for the diagnostics
-
     c.augment.recipe = ''  # solo-learn's symmetric colours, 4 views
-    c.augment.views.both = dict(
-        size=32,
-        count=4,
-        crop=dict(scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), method='bicubic'),
-        flip=0.5,
-        jitter=dict(brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, p=0.8),
-        grey=0.2,
-        blur=dict(p=0.5, sigma=(0.1, 2.0)),
-    )
-    c.augment.size = 32
-    c.augment.mean = (0.4914, 0.4822, 0.4465)
-    c.augment.std = (0.2470, 0.2435, 0.2616)
-
+    c.augment.views.both = symmetric_views(4)
     c.optimizer.name = 'adamw'
     c.optimizer.learning_rate = 2e-3
     c.optimizer.weight_decay = 5e-4  # theirs for ResNets
     c.optimizer.warmup_epochs = 1.0
     c.optimizer.final_share = 1e-3
-
     c.train.epochs = 800
-    c.train.precision = 'bfloat16'
-    c.train.log_every = 50
-    c.monitor.every_epochs = 10
-    c.checkpoint.every_epochs = 20
-    c.evaluate.neighbours = 200
-    c.evaluate.temperature = 0.1
     return c

@@ -5,42 +5,17 @@
 Hardware, time, result: not run yet. solo-learn publishes 90.51 (online linear probe, one run).
 """
 
-from selfsup.config import defaults
+from common import SGD, solo_learn
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'simsiam'
+    c = solo_learn('simsiam')
     c.projector.widths = (2048, 2048, 2048)
     c.projector.hidden_bias = False
     c.projector.last_norm = 'plain'
     c.predictor.widths = (512, 2048)
     c.predictor.hidden_bias = False
-    c.model.name = 'resnet18'
-    c.model.stem = 'cifar_pad2'  # 3x3 with padding 2 and no max-pool: 34x34 maps
-
-    c.data.source = 'tfds:cifar10'
-    c.data.batch_size = 256
-    c.data.holdout = 0.02  # 1,000 images, for the diagnostics
-
     c.augment.recipe = 'solo_symmetric_weak'
-    c.augment.size = 32
-    c.augment.mean = (0.4914, 0.4822, 0.4465)
-    c.augment.std = (0.2470, 0.2435, 0.2616)
-
-    c.optimizer.name = 'sgd'
-    c.optimizer.decay_vectors = True
-    c.optimizer.learning_rate = 0.5  # x batch / 256
-    c.optimizer.weight_decay = 1e-5
-    c.optimizer.warmup_epochs = 10.0
-    c.optimizer.warmup_start = 3e-5
+    c.optimizer.update(SGD, learning_rate=0.5, weight_decay=1e-5)  # x batch / 256
     c.optimizer.groups = {'predictor': {'schedule': 'constant'}}  # its learning rate is not scheduled
-
-    c.train.epochs = 1000
-    c.train.precision = 'bfloat16'  # theirs: fp16-mixed
-    c.train.log_every = 50
-    c.monitor.every_epochs = 10
-    c.checkpoint.every_epochs = 20
-    c.evaluate.neighbours = 200
-    c.evaluate.temperature = 0.1
     return c

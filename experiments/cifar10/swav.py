@@ -6,43 +6,18 @@ Hardware, time, result: not run yet. solo-learn publishes 89.17 (online linear p
 Two views without multi-crop, as there. An epoch is 49,000 // 256 = 191 steps.
 """
 
-from selfsup.config import defaults
+from common import LARS, STEPS, solo_learn
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'swav'
+    c = solo_learn('swav')
     c.method.prototypes = 3000
     c.method.temperature = 0.1
     c.method.epsilon = 0.05
     c.method.queue = 3840
-    c.method.queue_start = 50 * 191  # steps
+    c.method.queue_start = 50 * STEPS  # steps
     c.projector.widths = (2048, 128)
-    c.model.name = 'resnet18'
-    c.model.stem = 'cifar_pad2'  # 3x3 with padding 2 and no max-pool: 34x34 maps
-
-    c.data.source = 'tfds:cifar10'
-    c.data.batch_size = 256
-    c.data.holdout = 0.02  # 1,000 images, for the diagnostics
-
     c.augment.recipe = 'solo_symmetric'
-    c.augment.size = 32
-    c.augment.mean = (0.4914, 0.4822, 0.4465)
-    c.augment.std = (0.2470, 0.2435, 0.2616)
-
-    c.optimizer.name = 'lars_clipped'
-    c.optimizer.trust = 0.02
-    c.optimizer.learning_rate = 0.6  # x batch / 256
-    c.optimizer.weight_decay = 1e-6
-    c.optimizer.groups.prototypes = dict(freeze_steps=2 * 191)
-    c.optimizer.warmup_epochs = 10.0
-    c.optimizer.warmup_start = 3e-5
-
-    c.train.epochs = 1000
-    c.train.precision = 'bfloat16'  # theirs: fp16-mixed
-    c.train.log_every = 50
-    c.monitor.every_epochs = 10
-    c.checkpoint.every_epochs = 20
-    c.evaluate.neighbours = 200
-    c.evaluate.temperature = 0.1
+    c.optimizer.update(LARS, learning_rate=0.6, weight_decay=1e-6)  # x batch / 256
+    c.optimizer.groups.prototypes = dict(freeze_steps=2 * STEPS)
     return c

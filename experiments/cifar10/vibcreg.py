@@ -6,42 +6,20 @@ Hardware, time, result: not run yet. solo-learn publishes 91.18 (online linear p
 Its variance term is not halved there, and its LARS is not clipped.
 """
 
-from selfsup.config import defaults
+from common import solo_learn
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'vibcreg'
+    c = solo_learn('vibcreg')
     c.method.invariance_weight = 25.0
     c.method.variance_weight = 25.0
     c.method.covariance_weight = 200.0
     c.method.halve_variance = False
     c.projector.widths = (2048, 2048, 2048)
     c.projector.last_norm = 'iterative'  # 64 groups of 32 channels
-    c.model.name = 'resnet18'
-    c.model.stem = 'cifar_pad2'  # 3x3 with padding 2 and no max-pool: 34x34 maps
-
-    c.data.source = 'tfds:cifar10'
-    c.data.batch_size = 256
-    c.data.holdout = 0.02  # 1,000 images, for the diagnostics
-
     c.augment.recipe = 'solo_vicreg'
-    c.augment.size = 32
-    c.augment.mean = (0.4914, 0.4822, 0.4465)
-    c.augment.std = (0.2470, 0.2435, 0.2616)
-
     c.optimizer.name = 'lars'
     c.optimizer.trust = 0.02
     c.optimizer.learning_rate = 0.3  # x batch / 256
     c.optimizer.weight_decay = 1e-4
-    c.optimizer.warmup_epochs = 10.0
-    c.optimizer.warmup_start = 3e-5
-
-    c.train.epochs = 1000
-    c.train.precision = 'bfloat16'  # theirs: fp16-mixed
-    c.train.log_every = 50
-    c.monitor.every_epochs = 10
-    c.checkpoint.every_epochs = 20
-    c.evaluate.neighbours = 200
-    c.evaluate.temperature = 0.1
     return c

@@ -6,37 +6,16 @@ Hardware, time, result: not run yet. solo-learn publishes 88.67 (online linear p
 Theirs is Adam with the decay in the gradient; at 1e-6 that makes no difference.
 """
 
-from selfsup.config import defaults
+from common import solo_learn
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'w_mse'
+    c = solo_learn('w_mse')
     c.method.block = 128
     c.projector.widths = (1024, 64)
-    c.model.name = 'resnet18'
-    c.model.stem = 'cifar_pad2'  # 3x3 with padding 2 and no max-pool: 34x34 maps
-
-    c.data.source = 'tfds:cifar10'
-    c.data.batch_size = 256
-    c.data.holdout = 0.02  # 1,000 images, for the diagnostics
-
     c.augment.recipe = 'solo_w_mse'
-    c.augment.size = 32
-    c.augment.mean = (0.4914, 0.4822, 0.4465)
-    c.augment.std = (0.2470, 0.2435, 0.2616)
-
     c.optimizer.name = 'adamw'
     c.optimizer.learning_rate = 2e-3  # x batch / 256
     c.optimizer.weight_decay = 1e-6
-    c.optimizer.warmup_epochs = 10.0
     c.optimizer.warmup_start = 0.0
-
-    c.train.epochs = 1000
-    c.train.precision = 'bfloat16'  # theirs: fp16-mixed
-    c.train.log_every = 50
-    c.monitor.every_epochs = 10
-    c.checkpoint.every_epochs = 20
-    c.evaluate.neighbours = 200
-    c.evaluate.temperature = 0.1
     return c

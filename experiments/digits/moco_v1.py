@@ -6,21 +6,14 @@ Two CPU cores, one to two minutes. Result with ten labels per class: 96.1 %
 (untrained encoder 87.4, shuffled pairs 86.0; seed 1).
 """
 
-from selfsup.config import defaults
+from common import digits
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'moco_v1'
+    c = digits('moco_v1')
     c.method.temperature = 0.07
     c.method.queue = 4096
     c.method.momentum = 0.99
     c.method.groups = 8
-    c.model.name = 'convnet'
     c.projector.widths = (128,)
-    c.data.source = 'digits'
-    c.data.pad = 2
-    c.augment.recipe = 'digits'
-    c.optimizer.learning_rate = 2e-3
-    c.train.epochs = 100
     return c

@@ -6,21 +6,14 @@ Two CPU cores, one to two minutes. Result with ten labels per class: 96.8 %
 (untrained encoder 87.4, shuffled pairs 84.6; seed 1).
 """
 
-from selfsup.config import defaults
+from common import digits
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'swav'
+    c = digits('swav')
     c.method.prototypes = 128
     c.method.temperature = 0.1
     c.method.epsilon = 0.03
-    c.model.name = 'convnet'
     c.projector.widths = (256, 128)
-    c.data.source = 'digits'
-    c.data.pad = 2
-    c.augment.recipe = 'digits'
-    c.optimizer.learning_rate = 2e-3
     c.optimizer.groups.prototypes = dict(scale=0.1, freeze_steps=100)
-    c.train.epochs = 100
     return c

@@ -6,18 +6,11 @@ Two CPU cores, one to two minutes. Result with ten labels per class: 96.4 %
 (untrained encoder 87.6, shuffled pairs 85.3; seed 1).
 """
 
-from selfsup.config import defaults
+from common import digits
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'vibcreg'
-    c.model.name = 'convnet'
+    c = digits('vibcreg')
     c.projector.widths = (512, 512, 256)
     c.projector.last_norm = 'iterative'
-    c.data.source = 'digits'
-    c.data.pad = 2
-    c.augment.recipe = 'digits'
-    c.optimizer.learning_rate = 2e-3
-    c.train.epochs = 100
     return c

@@ -8,43 +8,15 @@ Hardware, time, result: not run yet. solo-learn publishes 77.64 (online linear p
 The crops are taken from the packed images, shorter side 256; theirs from the full ones.
 """
 
-from selfsup.config import defaults
+from common import imagenet100
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'simclr'
+    c = imagenet100('simclr', batch_size=128)  # theirs: 64 on each of two GPUs
     c.method.temperature = 0.2
     c.method.fuse_views = False  # solo-learn runs the views one after the other
     c.projector.widths = (4096, 512)
     c.projector.hidden_norm = False
-    c.model.name = 'resnet18'
-
-    c.data.source = 'shards:data/imagenet100'
-    c.data.image_size = 224  # evaluation's
-    c.data.channels = 3
-    c.data.crop = 'reading'
-    c.data.feed = 'streaming'
-    c.data.workers = 8
-    c.data.batch_size = 128  # theirs: 64 on each of two GPUs
-    c.data.holdout = 0.02
-
     c.augment.recipe = 'solo_symmetric'
-    c.augment.size = 224
-    c.augment.mean = (0.485, 0.456, 0.406)
-    c.augment.std = (0.229, 0.224, 0.225)
-
-    c.optimizer.name = 'lars_clipped'
-    c.optimizer.trust = 0.02
     c.optimizer.learning_rate = 0.15  # 0.3 x batch / 256
-    c.optimizer.weight_decay = 1e-4
-    c.optimizer.warmup_epochs = 10.0
-    c.optimizer.warmup_start = 3e-5
-
-    c.train.epochs = 400
-    c.train.precision = 'bfloat16'  # theirs: fp16
-    c.train.log_every = 50
-    c.monitor.every_epochs = 10
-    c.checkpoint.every_epochs = 10
-    c.evaluate.neighbours = 20
     return c

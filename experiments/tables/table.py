@@ -94,7 +94,7 @@ def command(folder: str) -> Callable[[], None]:
 
     def main(arguments: list[str]) -> int:
         usage = f'usage: python -m experiments.tables.{folder} --workdir=FOLDER [--methods=a,b] [--seeds=1,2,3]'
-        known = sorted(f.stem for f in (EXPERIMENTS / folder).glob('*.py'))
+        known = sorted(f.stem for f in (EXPERIMENTS / folder).glob('[!_]*.py') if f.stem != 'common')
         options = {'workdir': None, 'methods': ','.join(known), 'seeds': '1,2,3'}
         values, overrides = cli.parse(arguments, options, usage)
         methods = values['methods'].split(',')

@@ -20,6 +20,7 @@ from ..signature import takes
 from . import fields
 from .complete import fill, network_sections
 from .defaults import _head, defaults
+from .neighbours import importable
 from .validate import validate
 
 # Fields that may differ when a workdir is resumed: they do not change what a step computes, except
@@ -47,6 +48,17 @@ def load(path: str, overrides: list[str] = ()) -> ConfigDict:  # type: ignore[as
     file = expanded(path)
     if not file.is_file():
         raise UserError(f'there is no config file {path}{nearest(file.name, [p.name for p in _siblings(file)])}')
+    with importable(file.parent):
+        config = _run(file, path)
+    if inspect.iscoroutine(config):
+        config.close()  # of an `async def`: else Python adds a warning to the sentence
+    if not isinstance(config, ConfigDict):
+        raise UserError(f'get_config() of {path} must return the ConfigDict of selfsup.config.defaults()')
+    return with_overrides(config, overrides)
+
+
+def _run(file: Path, path: str) -> Any:
+    """What get_config() of the file returns."""
     # SystemExit too: a file that ends the program would look like a run that went well.
     try:
         namespace = runpy.run_path(str(file))
@@ -55,14 +67,9 @@ def load(path: str, overrides: list[str] = ()) -> ConfigDict:  # type: ignore[as
     if not callable(namespace.get('get_config')):
         raise UserError(f'{path} has no function get_config()')
     try:
-        config = namespace['get_config']()
+        return namespace['get_config']()
     except (Exception, SystemExit) as error:
         raise UserError(f'get_config() of {path} failed: {type(error).__name__}: {error}') from error
-    if inspect.iscoroutine(config):
-        config.close()  # of an `async def`: else Python adds a warning to the sentence
-    if not isinstance(config, ConfigDict):
-        raise UserError(f'get_config() of {path} must return the ConfigDict of selfsup.config.defaults()')
-    return with_overrides(config, overrides)
 
 
 def _kinds(config: ConfigDict) -> list[str]:

@@ -1,0 +1,58 @@
+"""What the configs of this folder share: the data and solo-learn's recipe (its scripts/pretrain/cifar, 2026-04)."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+from selfsup.config import defaults
+
+# Its optimisers, but for learning rate and weight decay: `c.optimizer.update(LARS, learning_rate=...)`.
+LARS = dict(name='lars_clipped', trust=0.02)
+SGD = dict(name='sgd', decay_vectors=True)
+STEPS = 191  # an epoch: 49,000 // 256
+
+
+def cifar10(method: str) -> ConfigDict:
+    """The data, a ResNet-18 with a stem for small images, and how often what is measured."""
+    c = defaults()
+    c.method.name = method
+    c.model.name = 'resnet18'
+    c.model.stem = 'cifar'  # 3x3 and no max-pool
+
+    c.data.source = 'tfds:cifar10'
+    c.data.batch_size = 256
+    c.data.holdout = 0.02  # 1,000 images, for the diagnostics
+
+    c.augment.size = 32
+    c.augment.mean = (0.4914, 0.4822, 0.4465)
+    c.augment.std = (0.2470, 0.2435, 0.2616)
+
+    c.train.precision = 'bfloat16'
+    c.train.log_every = 50
+    c.monitor.every_epochs = 10
+    c.checkpoint.every_epochs = 20
+    c.evaluate.neighbours = 200
+    c.evaluate.temperature = 0.1
+    return c
+
+
+def solo_learn(method: str) -> ConfigDict:
+    """What its recipes have in common; theirs are trained in fp16-mixed."""
+    c = cifar10(method)
+    c.model.stem = 'cifar_pad2'  # 3x3 with padding 2 and no max-pool: 34x34 maps
+    c.optimizer.warmup_epochs = 10.0
+    c.optimizer.warmup_start = 3e-5
+    c.train.epochs = 1000
+    return c
+
+
+def symmetric_views(count: int) -> dict[str, Any]:
+    """So many views of one distribution, with the colours of solo-learn's symmetric recipe."""
+    return dict(
+        size=32,
+        count=count,
+        crop=dict(scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), method='bicubic'),
+        flip=0.5,
+        jitter=dict(brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, p=0.8),
+        grey=0.2,
+        blur=dict(p=0.5, sigma=(0.1, 2.0)),
+    )
