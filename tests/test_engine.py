@@ -171,7 +171,7 @@ def test_a_workdir_of_an_older_version_goes_on_or_says_why_not(tmp_path, no_repo
     saved['config']['train']['gone'] = 1
     file.write_text(json.dumps(saved))
     with pytest.raises(
-        UserError, match='damaged or of another version of this code: train.gone is no field of a config'
+        UserError, match='damaged or of another version of this code: unknown field train.gone'
     ):
         run(tmp_path, 'simclr')
 

@@ -4,21 +4,25 @@ The command line is read here rather than by `ml_collections.config_flags`: its 
 and a mistyped field should be a one-line error with the nearest name.
 """
 
+import contextlib
 import hashlib
 import inspect
 import json
 import runpy
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from ..errors import UserError, nearest
+from ..files import expanded
 from ..methods import METHODS
-from ..signature import takes
+from ..signature import networks
 from . import fields
-from .complete import fill
-from .defaults import _head, defaults
+from .complete import fill, network_sections, open_fields, settle
+from .defaults import KIND, defaults
 from .validate import validate
 
 # Fields that may differ when a workdir is resumed: they do not change what a step computes, except
@@ -41,25 +45,41 @@ def load(path: str, overrides: list[str] = ()) -> ConfigDict:  # type: ignore[as
     Raises:
       UserError: for anything that does not fit, naming the field.
     """
-    file = Path(path)
+    file = expanded(path)
     if not file.is_file():
         raise UserError(f'there is no config file {path}{nearest(file.name, [p.name for p in _siblings(file)])}')
-    # SystemExit too: a file that ends the program would look like a run that went well.
-    try:
-        namespace = runpy.run_path(str(file))
-    except (Exception, SystemExit) as error:
-        raise UserError(f'{path} cannot be run as a config: {type(error).__name__}: {error}') from error
-    if not callable(namespace.get('get_config')):
-        raise UserError(f'{path} has no function get_config()')
-    try:
-        config = namespace['get_config']()
-    except (Exception, SystemExit) as error:
-        raise UserError(f'get_config() of {path} failed: {type(error).__name__}: {error}') from error
+    with _neighbours(file):
+        # SystemExit too: a file that ends the program would look like a run that went well.
+        try:
+            namespace = runpy.run_path(str(file))
+        except (Exception, SystemExit) as error:
+            raise UserError(f'{path} cannot be run as a config: {type(error).__name__}: {error}') from error
+        if not callable(namespace.get('get_config')):
+            raise UserError(f'{path} has no function get_config()')
+        try:
+            config = namespace['get_config']()
+        except (Exception, SystemExit) as error:
+            raise UserError(f'get_config() of {path} failed: {type(error).__name__}: {error}') from error
     if inspect.iscoroutine(config):
         config.close()  # of an `async def`: else Python adds a warning to the sentence
     if not isinstance(config, ConfigDict):
         raise UserError(f'get_config() of {path} must return the ConfigDict of selfsup.config.defaults()')
     return with_overrides(config, overrides)
+
+
+@contextlib.contextmanager
+def _neighbours(file: Path) -> Iterator[None]:
+    """The config may import modules of its own folder, as a script may; the next config does not see them."""
+    folder, path, before = str(file.resolve().parent), list(sys.path), set(sys.modules)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name in set(sys.modules) - before:
+            source = getattr(sys.modules[name], '__file__', None)
+            if source and '.' not in name and str(Path(source).resolve().parent) == folder:
+                del sys.modules[name]
 
 
 def _siblings(file: Path) -> list[Path]:
@@ -72,26 +92,45 @@ def with_overrides(config: ConfigDict, overrides: list[str] | tuple[str, ...]) -
     Overrides of names (method, model, recipe) come first, since they decide which other fields exist.
     """
     config = config.copy_and_resolve_references()
-    naming = ('method.name=', 'model.name=', 'augment.recipe=', 'augment.size=')
-    ordered = sorted(overrides, key=lambda o: not o.startswith(naming))
-    names = [o for o in ordered if o.startswith(naming)]
-    for override in names:
-        field, _, value = override.partition('=')
-        if field in ('method.name', 'model.name') and fields.value_at(config, field) != value:
-            # Another method or model takes other keywords: the file's are dropped, its defaults used; and
-            # so is the file's predictor where the other method has none.
-            setattr(config, field.split('.')[0], ConfigDict({'name': value}))
-            if field == 'method.name' and not takes(METHODS.get(value), 'predictor'):
-                config.predictor = _head(())
-        else:
-            fields.override(config, override)
-        if field == 'augment.recipe':
-            config.augment.views = ConfigDict()
+    names = [o for o in overrides if o.startswith(_naming())]
+    for override in sorted(names, key=lambda o: not o.startswith('method.name=')):
+        _rename(config, override)
     fill(config)
-    for override in ordered[len(names) :]:
-        fields.override(config, override)
+    for override in overrides:
+        if override not in names:
+            fields.override(config, override, open_fields(config))
+    fill(config)
+    settle(config)
     validate(config)
     return config
+
+
+def _naming() -> tuple[str, ...]:
+    """Overrides that decide which other fields exist, or what they are."""
+    kinds = (f'{section}.kind=' for section in sorted(network_sections()))
+    return ('method.name=', 'model.name=', 'optimizer.name=', 'augment.recipe=', 'augment.size=', *kinds)
+
+
+def _rename(config: ConfigDict, override: str) -> None:
+    """Applies an override of a name. The fields of what had another name are dropped, and defaults take their place."""
+    field, _, value = override.partition('=')
+    section, _, label = field.partition('.')
+    known = section in config and isinstance(config[section], ConfigDict)
+    if label == 'kind' and (not known or config[section].get('kind', KIND) != value):
+        config[section] = defaults().get(section, ConfigDict()) if value == KIND else ConfigDict()
+        config[section].kind = value
+    elif field in ('method.name', 'model.name') and known and config[section].get('name', '') != value:
+        config[section] = ConfigDict({'name': value})
+        taken = networks(METHODS[value]) if field == 'method.name' and value in METHODS else network_sections()
+        for name in network_sections() - {*taken}:  # what the file sets of networks that the method does not have
+            if name in config:
+                del config[name]
+            if name in defaults():
+                config[name] = defaults()[name]
+    else:
+        fields.override(config, override)
+    if field == 'augment.recipe':
+        config.augment.views = ConfigDict()
 
 
 def to_json(config: ConfigDict) -> str:
@@ -102,6 +141,8 @@ def to_json(config: ConfigDict) -> str:
 def identity(config: ConfigDict) -> str:
     """Hash of every field that changes what a run computes."""
     flat = {k: v for k, v in fields.flatten(json.loads(to_json(config))).items() if k not in RESUMABLE}
+    # Configs of before there were kinds keep their hash.
+    flat = {k: v for k, v in flat.items() if (k.partition('.')[2], v) != ('kind', KIND)}
     return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -116,6 +157,8 @@ def differences(old: ConfigDict, config: ConfigDict) -> list[str]:
 
 
 def _add_missing(config: ConfigDict, reference: ConfigDict) -> None:
+    if config.get('kind', KIND) != KIND:
+        return  # the reference is of another kind
     for name, value in reference.items():
         if name not in config:
             config[name] = value
@@ -137,5 +180,6 @@ def from_dict(saved: dict[str, Any]) -> ConfigDict:
     config = ConfigDict(restore(saved))
     _add_missing(config, defaults())
     fill(config)
+    settle(config)
     validate(config)
     return config

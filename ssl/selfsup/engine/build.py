@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from .. import augment, optim
+from .. import augment, optim, signature
 from ..config import keywords, takes
 from ..data import crop_boxes, loader, sources
 from ..errors import UserError
 from ..methods import METHODS, Method
-from ..models import ENCODERS, MLP
+from ..models import ENCODERS, NETWORKS
 
 # Training sets below this are no use: the held-out part and the batch statistics need examples.
 SMALLEST_SET = 8
@@ -57,11 +57,13 @@ def build_encoder(config: ConfigDict, **fixed: Any) -> nn.Module:
     return constructor(**fields, **groups, dtype=dtype, **fixed)
 
 
-def build_head(spec: ConfigDict, config: ConfigDict) -> MLP:
-    """A projector or predictor from its group of fields."""
+def build_head(spec: ConfigDict, config: ConfigDict) -> nn.Module:
+    """A network of the method besides the encoder, from its section: projector, predictor, ..."""
+    constructor = NETWORKS[spec.kind]
+    fields = {name: value for name, value in spec.items() if name != 'kind'}
+    groups: dict[str, Any] = {'groups': norm_groups(config)} if takes(constructor, 'groups') else {}
     dtype = jnp.bfloat16 if config.train.precision == 'bfloat16' else None
-    fields: dict[str, Any] = {**spec.to_dict(), 'widths': tuple(spec.widths)}
-    return MLP(**fields, groups=norm_groups(config), dtype=dtype)
+    return constructor(**fields, **groups, dtype=dtype)
 
 
 def norm_groups(config: ConfigDict) -> int:
@@ -82,9 +84,10 @@ def build_method(
         first, final = fields['momentum'], fields.pop('momentum_final')
         same = isinstance(first, float) and first == final
         fields['momentum'] = first if same else optim.momentum_cosine(first, final, steps=steps)
-    networks = [build_encoder(config), build_head(config.projector, config)]
-    if takes(constructor, 'predictor'):
-        networks.append(build_head(config.predictor, config))
+    for name, final in config.schedules.items():  # functions of the step, which methods.base evaluates
+        fields[name] = optim.momentum_cosine(fields[name], final, steps=steps)
+    taken = signature.networks(constructor)
+    networks = [build_encoder(config) if n == 'encoder' else build_head(config[n], config) for n in taken]
     if takes(constructor, 'data_size'):
         fields['data_size'] = data_size
     return constructor(*networks, **fields, axis_name=axis_name)

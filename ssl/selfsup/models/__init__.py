@@ -5,6 +5,7 @@ from .iternorm import IterNorm
 from .mlp import MLP
 from .norm import BatchNorm
 from .resnet import ResNet, resnet18, resnet34, resnet50
+from .sizes import check_sizes
 from .vit import ViT, vit_b, vit_s, vit_ti
 
 # config.model.name -> constructor; config.model's other fields are its keywords.
@@ -18,14 +19,19 @@ ENCODERS = {
     'vit_b': vit_b,
 }
 
+# config.projector.kind, config.predictor.kind, ... -> constructor; the section's other fields are its keywords.
+NETWORKS = {'mlp': MLP}
+
 __all__ = [
     'ENCODERS',
     'MLP',
+    'NETWORKS',
     'BatchNorm',
     'ConvNet',
     'IterNorm',
     'ResNet',
     'ViT',
+    'check_sizes',
     'resnet18',
     'resnet34',
     'resnet50',

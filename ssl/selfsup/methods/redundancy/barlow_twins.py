@@ -1,6 +1,5 @@
 """Barlow Twins (Zbontar et al. 2021, https://arxiv.org/abs/2103.03230)."""
 
-
 import flax.linen as nn
 
 from ... import losses, parallel

@@ -1,6 +1,5 @@
 """MMCR (Yerxa et al. 2023, https://arxiv.org/abs/2303.03307)."""
 
-
 import flax.linen as nn
 
 from ... import losses, parallel
