@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from selfsup import pack
-from selfsup.data import crop_boxes, loader, readers, sources, workers
+from selfsup.data import batches, crop_boxes, loader, readers, sources, workers
 
 VIEWS = {'both': {'size': 224, 'count': 2, 'crop': {'scale': (0.08, 1.0), 'method': 'bicubic'}, 'flip': 0.5}}
 
@@ -78,10 +78,10 @@ def opencv(source: sources.Source, numbers: range) -> Callable[[], None] | None:
 
 def reading(source: sources.Source, count: int, crops: Any, canvas: int = 0) -> Callable[[], None]:
     """One step of a feed's worker, in this process."""
-    work = workers.Work(
-        source.reader, source.name, len(source), source.image_shape, 0, count, (0, count), crops, 3, canvas=canvas
+    work = batches.Work(
+        source.reader, source.name, len(source), source.spec, 0, count, (0, count), crops, 3, canvas=canvas
     )
-    rows = workers.Rows(work)
+    rows = batches.Rows(work)
     step = iter(range(10**9))
     out = rows(0)  # a worker process writes into the same memory again and again
     return lambda: rows(next(step), out) and None

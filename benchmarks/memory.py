@@ -35,7 +35,7 @@ def compiled(fields: list[str], size: int) -> dict[str, float]:
     two = (jnp.zeros((2, size, size, 3)),) * 2
     state = jax.eval_shape(lambda: init_state(method, optimizer, {'views': two}, seed=0, classes=1000))
     image = jax.ShapeDtypeStruct((1, batch, size, size, 3), jnp.uint8)
-    rows: dict[str, Any] = {'image': image, 'label': jax.ShapeDtypeStruct((1, batch), jnp.int32)}
+    rows: dict[str, Any] = {'input': image, 'label': jax.ShapeDtypeStruct((1, batch), jnp.int32)}
     piece = batch // resolved.train.microbatches
     seen = jax.ShapeDtypeStruct((piece, size, size, 3), jnp.float32)
     few = {'views': (seen, seen), 'view_params': ({}, {}), 'index': jax.ShapeDtypeStruct((piece,), jnp.int32)}

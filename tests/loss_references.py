@@ -298,17 +298,24 @@ def vicregl_local(z1, z2, **kwargs):
 
 def vicregl_local_reference(z1, z2):
     """Positions differ by the same shift everywhere: place 1 of map 1 is nearest to place 0 of map 2 by √2, ..."""
-    places = [np.array([[0.0, 0.0], [0.0, 4.0]]), np.array([[1.0, 1.0], [1.0, 5.0]])]
-    maps, total = [two_places(z1), two_places(z2)], 0.0
+    places = np.array([[0.0, 0.0], [0.0, 4.0]])
+    places = [np.tile(places, (len(z1), 1, 1)), np.tile(places + 1.0, (len(z1), 1, 1))]
+    return vicregl_maps_reference([two_places(z1), two_places(z2)], places, (1, 1))
+
+
+def vicregl_maps_reference(maps, places, matches):
+    """25·invariance + 25·variance + covariance of matches found one example and place at a time, in map order."""
+    total = 0.0
     for here in (0, 1):
-        x, y, n, dim = maps[here], maps[1 - here], len(z1), z1.shape[1]
-        content, position = np.empty_like(x), []
-        for i in range(n):
-            for a in range(2):
-                content[i, a] = y[i, np.argmin(((y[i] - x[i, a]) ** 2).sum(1))]
-        apart = ((places[here][:, None] - places[1 - here][None]) ** 2).sum(-1)
-        a = np.argmin(apart.min(1))
-        position = (x[:, [a]], y[:, [np.argmin(apart[a])]])
+        x, y, dim = maps[here], maps[1 - here], maps[0].shape[-1]
+        nearest = np.array([[np.argmin(((b - a) ** 2).sum(1)) for a in one] for one, b in zip(x, y, strict=True)])
+        content, pairs = np.take_along_axis(y, nearest[:, :, None], 1), []
+        for i, (at, other) in enumerate(zip(places[here], places[1 - here], strict=True)):
+            apart = ((at[:, None] - other[None]) ** 2).sum(-1)
+            rank = np.argsort(np.argsort(apart.min(1), kind='stable'))
+            kept = [a for a in range(len(at)) if rank[a] < matches[here]]
+            pairs.append((x[i, kept], y[i, apart.argmin(1)[kept]]))
+        position = [np.stack(side) for side in zip(*pairs, strict=True)]
         for u, v in ((x, content), position):
             total += 25 * np.mean((u - v) ** 2) / 2
             for w in (u, v):

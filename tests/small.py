@@ -5,12 +5,19 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from selfsup import config, methods, models
+from selfsup import config, methods, models, signature
 
 ENCODER = models.ConvNet(widths=(8, 16))
 PROJECTOR = models.MLP(widths=(32, 16))
 PREDICTOR = models.MLP(widths=(32, 16))
 BATCH = 16
+# Methods that want other networks than those above.
+OWN_NETWORKS = {
+    'mae': {
+        'encoder': models.ViT(dim=16, depth=1, heads=2, patch=2, positions='sincos', pool='mean'),
+        'decoder': models.TransformerDecoder(dim=16, depth=1, heads=2),
+    },
+}
 
 # Every method with keywords that suit a batch of 16.
 KEYWORDS = {
@@ -32,6 +39,7 @@ KEYWORDS = {
     'tico': {'momentum': 0.9},
     'mmcr': {},
     'lejepa': {'directions': 32},
+    'mae': {'ratio': 0.5},
     'swav': {'prototypes': 12, 'queue': 32},
     'dino': {'prototypes': 12, 'momentum': 0.9},
     'vicregl': {'local_widths': (16, 16), 'matches': (2, 2)},
@@ -42,8 +50,11 @@ KEYWORDS = {
 @functools.cache
 def _made(name, changes):
     constructor = methods.METHODS[name]
-    networks = [ENCODER, PROJECTOR, PREDICTOR] if config.takes(constructor, 'predictor') else [ENCODER, PROJECTOR]
-    return constructor(*networks, **{**KEYWORDS[name], **dict(changes)})
+    given = {'encoder': ENCODER, 'projector': PROJECTOR, 'predictor': PREDICTOR, **OWN_NETWORKS.get(name, {})}
+    keywords = {**KEYWORDS[name], **dict(changes)}
+    axis_name = keywords.pop('axis_name', None)
+    made = methods.over_axis(constructor, axis_name) if axis_name else constructor
+    return made(*(given[network] for network in signature.networks(constructor)), **keywords)
 
 
 def make(name, **changes):
@@ -74,16 +85,18 @@ def batch(n=BATCH, seed=0):
             {'box': jnp.asarray(b), 'flip': jnp.asarray(f)} for b, f in zip(boxes, flips, strict=True)
         ),
         'label': jnp.asarray(np.arange(n) % 10),
+        'keys': jax.random.split(jax.random.key(seed), n),
+        'step': jnp.zeros((), jnp.int32),
     }
 
 
 def started(method, rows):
     """Parameters and state before the first step; with clusters, where a method makes them between epochs."""
     params, extra = initial(method, rows)
-    if method.refreshes:
+    if method.refresh:
         outputs, extra = embed(method, params, extra, rows, jax.random.key(1))
         _, (extra, _) = criterion(method, params, outputs, extra, rows, jax.random.key(1))
-        extra = jax.jit(method.refresh)(params, extra, jax.random.key(2))
+        params, extra, _ = jax.jit(method.refresh.update)(params, extra, jax.random.key(2), None)
     return params, extra
 
 

@@ -11,7 +11,7 @@ import tolerances
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 from selfsup import augment
-from selfsup.augment import colour, geometry, warp
+from selfsup.augment import colour, geometry, pipeline, warp
 
 
 def picture(height=40, width=48, seed=0):
@@ -126,7 +126,7 @@ def test_recipes_give_finite_views_of_their_size(name):
     for view, size in zip(views, sizes, strict=True):
         assert view.shape == (4, size, size, channels) and view.dtype == jnp.float32
         assert np.isfinite(view).all()
-    assert not np.allclose(views[0], views[1])
+    assert len(views) < 2 or not np.allclose(views[0], views[1])
 
 
 def test_a_view_depends_on_step_position_and_view_alone():
@@ -164,9 +164,40 @@ def test_evaluation_resizes_crops_and_normalises():
     np.testing.assert_allclose(ours, expected[2:18, 4:20], atol=tolerances.FLOAT32)
 
 
+def torchvision_geometry(height, width, size, crop):
+    """The rules of `Resize(size)` and `CenterCrop(crop)`, one side at a time, in whole numbers."""
+    short, long = sorted((height, width))
+    stretched = size * long // short
+    sides = [size if side == short else stretched for side in (height, width)]
+    starts = []
+    for side in sides:
+        half, odd = divmod(side - crop, 2)
+        starts.append(half + (odd and half % 2))  # a half goes to the even number
+    return sides, starts
+
+
+def test_evaluation_rounds_as_torchvision():
+    rng = np.random.default_rng(0)
+    for height, width in rng.integers(32, 2000, (2000, 2)).tolist():
+        size = int(rng.integers(16, 300))
+        crop = int(rng.integers(8, size + 1))
+        new, start = pipeline.evaluation_geometry(height, width, resize=size, crop=crop)
+        assert ([*new], [*start]) == torchvision_geometry(height, width, size, crop), (height, width, size, crop)
+    assert pipeline.evaluation_geometry(10, 13) == ((10, 13), (0, 0))
+    # Through the images: 1 x 1 pixels show their place. A side of 13 keeps 10 from 2 (1.5 to even), of 15 from 2.
+    place = jnp.arange(13 * 15, dtype=jnp.float32).reshape(1, 13, 15, 1)
+    cut = augment.make_evaluation(crop=10, mean=(0.0,), std=(1.0,))(place)
+    np.testing.assert_array_equal(cut, place[:, 2:12, 2:12])
+    assert augment.make_evaluation(resize=8)(jnp.zeros((1, 9, 17, 1))).shape == (1, 8, 15, 1)
+
+
+def test_crops_of_w_mse_are_those_of_its_authors():
+    assert augment.RECIPES['solo_w_mse'](32)['both']['crop']['scale'] == (0.2, 1.0)
+
+
 BAD = {
-    'operation': ({'blurr': {'p': 1.0}}, 'a.blurr is no operation'),
-    'field': ({'blur': {'q': 1.0}}, 'a.blur.q is unknown'),
+    'operation': ({'blurr': {'p': 1.0}}, 'unknown operation a.blurr'),
+    'field': ({'blur': {'q': 1.0}}, 'unknown field a.blur.q'),
     'probability': ({'flip': 1.5}, r'a.flip is a probability and must lie in \[0, 1\], not 1.5'),
     'range': ({'size': 8, 'crop': {'scale': (1.0, 0.1)}}, 'a.crop.scale must be a range'),
     'size': ({'crop': {'scale': (0.1, 1.0)}}, 'a.crop needs a.size'),
@@ -254,6 +285,72 @@ def test_random_operations_share_one_signature(name):
     assert jnp.issubdtype(result.dtype, jnp.floating) and isinstance(drawn, dict)
     # uint8 stands for the same values in [0, 1].
     np.testing.assert_allclose(result, call(jax.random.key(1), as_float(image))[0], atol=tolerances.FLOAT32)
+
+
+# Operations with given parameters, each as an array of the widest type, which must not decide the image's.
+WIDE = {
+    'affine': lambda f, x: f(x, jnp.eye(2), jnp.ones(2), fill=0.5),
+    'autocontrast': lambda f, x: f(x),
+    'crop_and_resize': lambda f, x: f(x, jnp.array([0.0, 0.0, 6.0, 6.0]), 4, method='bicubic'),
+    'cutmix': lambda f, x: f(KEY, x[None])[0],
+    'equalise': lambda f, x: f(x),
+    'erase': lambda f, x: f(x, jnp.array([0.0, 0.0, 2.0, 2.0]), jnp.asarray(0.5)),
+    'gaussian_blur': lambda f, x: (f(x, jnp.asarray(0.5)), f(x, jnp.asarray(0.5), dialect='gaussian', kernel=3)),
+    'grey_scale': lambda f, x: f(x),
+    'jitter': lambda f, x: f(x, jnp.array([1.1, 0.9, 1.2, 0.1]), jnp.arange(4)),
+    'mixup': lambda f, x: f(KEY, x[None])[0],
+    'normalise': lambda f, x: f(augment.to_float(x), (0.5,), (jnp.asarray(0.5),)),
+    'posterise': lambda f, x: f(x, bits=jnp.asarray(4.0)),
+    'quantise': lambda f, x: f(x, jnp.linspace(0, 1, 12).reshape(3, 4), jnp.linspace(0, 1, 9).reshape(3, 3)),
+    'rotate': lambda f, x: f(x, jnp.asarray(10.0), fill=0.5),
+    'sharpen': lambda f, x: f(x, jnp.asarray(1.5)),
+    'shift_hue': lambda f, x: f(x, jnp.asarray(0.1)),
+    'shuffle_patches': lambda f, x: f(x, jnp.arange(4), grid=2),
+    'solarise': lambda f, x: f(x, threshold=jnp.asarray(0.5)),
+    'to_float': lambda f, x: f(x),
+}
+NO_IMAGE = {
+    'NORMALISATION',
+    'RECIPES',
+    'affine_map',
+    'check_spec',
+    'make_evaluation',
+    'make_view',
+    'make_views',
+    'sample_crop',
+}
+
+
+def dtypes(function, dtype):
+    image = jax.ShapeDtypeStruct((8, 8, 3), dtype)
+    return {str(leaf.dtype) for leaf in jax.tree.leaves(jax.eval_shape(function, image))}
+
+
+def test_every_operation_is_in_one_of_the_tables():
+    assert set(augment.__all__) == {*WIDE, *RANDOM, *NO_IMAGE}
+
+
+@pytest.mark.parametrize('name', [*WIDE, *RANDOM])
+def test_the_type_of_an_image_stays_in_double_precision(name, x64):
+    function = getattr(augment, name)
+    call = WIDE.get(name, lambda f, x: f(KEY, x, **NEEDED.get(name, {})))
+    for dtype, expected in (('uint8', 'float32'), ('float32', 'float32'), ('float64', 'float64')):
+        assert dtypes(lambda x: call(function, x), dtype) == {expected}, dtype
+
+
+@pytest.mark.parametrize('name', augment.RECIPES)
+def test_the_type_of_views_stays_in_double_precision(name, x64):
+    views = augment.make_views(augment.RECIPES[name](8))
+    prepare = augment.make_evaluation(resize=6, crop=4)
+    for dtype in ('float32', 'float64'):
+        assert dtypes(lambda x: views(KEY, x[None], jnp.arange(1))[0], dtype) == {dtype}
+        assert dtypes(lambda x: prepare(x[None]), dtype) == {dtype}
+
+
+def test_rand_augment_runs_in_double_precision(x64):
+    image = as_float(picture(8, 8))
+    single = jax.jit(lambda k, x: augment.rand_augment(k, x, operations=3))(KEY, image)
+    assert single.dtype == jnp.float32 and np.isfinite(single).all()
 
 
 def test_quantisation():
@@ -354,8 +451,28 @@ def test_views_of_images_cropped_elsewhere():
     whole, drawn = make(jax.random.key(3), images, jnp.arange(4))
     crop = jax.jit(jax.vmap(lambda image, box: augment.crop_and_resize(image, box, 8)))
     boxes = [d['box'] for d in drawn]
-    given = {'crops': [crop(images, b) for b in boxes], 'boxes': boxes}
+    given = augment.pipeline.Crops(tuple(crop(images, b) for b in boxes), tuple(boxes))
     again, also = make(jax.random.key(3), given, jnp.arange(4))
     for a, b in zip(whole, again, strict=True):
         np.testing.assert_allclose(a, b, atol=tolerances.FLOAT32)
     np.testing.assert_array_equal(also[1]['box'], boxes[1])
+
+
+def test_corruption_takes_features_from_their_own_columns():
+    """SCARF: a share of the features, each replaced by that of some row of the training set."""
+    reference = jnp.asarray(np.arange(7)[:, None] * 100.0 + np.arange(10)[None], jnp.float32)
+    vector = jnp.full(10, -1.0)
+    changed, drawn = augment.random_corruption(KEY, vector, rate=0.65, reference=reference, report=True)
+    corrupted = np.asarray(drawn['corrupted'])
+    assert corrupted.sum() == 6
+    np.testing.assert_array_equal(changed[~corrupted], -1.0)
+    np.testing.assert_array_equal(np.asarray(changed)[corrupted] % 100, np.arange(10)[corrupted])
+    views, sampled = augment.make_views(
+        {'a': {'corrupt': {'rate': 0.5}}}, mean=(0.0,), std=(1.0,), reference=reference
+    )(KEY, jnp.zeros((3, 10)), jnp.arange(3))
+    assert views[0].shape == (3, 10) and (np.asarray(sampled[0]['corrupt']['corrupted']).sum(axis=1) == 5).all()
+    assert len({row.tobytes() for row in np.asarray(views[0])}) == 3
+    with pytest.raises(ValueError, match='corrupt needs examples with 1 axes'):
+        augment.make_views({'a': {'corrupt': {'rate': 0.5}}}, reference=reference)(
+            KEY, jnp.zeros((1, 8, 8, 1)), jnp.arange(1)
+        )

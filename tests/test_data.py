@@ -1,5 +1,6 @@
 """Sources, splits, order and feeds, on data made here."""
 
+import shutil
 import sys
 
 import numpy as np
@@ -25,7 +26,7 @@ def test_digits_are_stratified():
     assert len(train) + len(test) == 1797
     counts = np.bincount(test.labels)
     assert counts.min() >= 34 and counts.max() <= 37
-    assert train[0]['image'].shape == (8, 8, 1) and train[0]['image'].dtype == np.uint8
+    assert train[0]['input'].shape == (8, 8, 1) and train[0]['input'].dtype == np.uint8
     assert train.images().max() == 255
 
 
@@ -42,10 +43,10 @@ def test_folder_with_classes(folder):
 
 def test_folder_with_splits(folder, tmp_path):
     root = tmp_path / 'set'
-    for part in ('train', 'val'):
-        (root / part).mkdir(parents=True)
-        for name in ('cat', 'dog'):
-            (folder / name).is_dir() and (root / part / name).symlink_to(folder / name)
+    for name in ('cat', 'dog'):
+        shutil.copytree(folder / name, root / 'train' / name)
+        (root / 'val').mkdir(exist_ok=True)
+        (root / 'val' / name).symlink_to(folder / name)
     train, test = sources.open_source(f'folder:{root}')
     assert len(train) == len(test) == 20
     (root / 'val' / 'cat').unlink()
@@ -121,7 +122,8 @@ X = np.zeros((10, 4, 4), np.uint8)
 BAD_NPZ = {
     'names': ({'pictures': X}, 'holds pictures; it needs train_images'),
     'empty': ({'images': X[:0]}, 'holds no images'),
-    'floats': ({'images': X.astype(float)}, 'images must be uint8'),
+    'floats': ({'images': X - 300.0}, 'images of floats must lie in .0, 1., and these reach from -300 to -300'),
+    'signed': ({'images': X.astype(int)}, 'images must be uint8, uint16 or floats in .0, 1., not int64'),
     'labels': ({'images': X, 'labels': np.zeros(9, int)}, r'10 images and labels of shape \[9\] do not match'),
     'label type': ({'images': X, 'labels': np.zeros(10)}, 'labels must be integers'),
     'objects': ({'images': np.array([{}, []], object)}, 'no readable npz file of plain arrays'),
@@ -167,7 +169,7 @@ def test_batches_drop_the_remainder_and_cover_an_epoch():
 
 def test_feeds_refuse_impossible_batches():
     source, _ = sources.open_source('digits')
-    with pytest.raises(UserError, match=r'batch_size=2000 is larger than the 1438 images'):
+    with pytest.raises(UserError, match=r'batch_size=2000 is larger than the 1438 examples'):
         loader.make_feed('auto', source, seed=0, batch_size=2000, mesh=parallel.data_mesh(1))
     with pytest.raises(UserError, match='batch_size=30 must be a multiple of the 8 devices'):
         loader.make_feed('auto', source, seed=0, batch_size=30, mesh=parallel.data_mesh(8))

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from selfsup import augment, pack, parallel
 from selfsup.config import defaults, with_overrides
-from selfsup.data import crop_boxes, loader, readers, shards, sources, workers
+from selfsup.data import batches, crop_boxes, loader, readers, shards, sources
 from selfsup.engine import build
 from selfsup.errors import UserError
 
@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
 
 def gathered(feed, step, steps):
     data, indices = feed(step, steps)
-    image, label = np.asarray(data['image']), np.asarray(data['label'])
+    image, label = np.asarray(data['input']), np.asarray(data['label'])
     if feed.resident:
         image, label = image[np.asarray(indices)], label[np.asarray(indices)]
     return image, label, np.asarray(indices)
@@ -68,7 +68,7 @@ def test_a_large_set_is_spread_over_the_devices(monkeypatch):
     whole = loader.make_feed('resident', source, **options)
     monkeypatch.setattr(loader, 'RESIDENT_LIMIT', 1000)
     spread = loader.make_feed('resident', source, **options)
-    assert spread.data['image'].addressable_shards[0].data.shape[0] == -(-len(source) // 8)
+    assert spread.data['input'].addressable_shards[0].data.shape[0] == -(-len(source) // 8)
     gather = jax.jit(lambda data, indices: {name: array[indices] for name, array in data.items()})
     for a, b in zip(*(jax.tree.leaves(gather(*feed(21, 2))) for feed in (whole, spread)), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -126,10 +126,10 @@ def test_crops_on_reading_are_the_devices_crops(folder, number, canvas, tmp_path
     for step in (0, 1, 6):
         data, indices = feed(step, 1)
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(5), step), 0)
-        images = jax.tree.map(lambda x: x[0], data['image'])
+        images = jax.tree.map(lambda x: x[0], data['input'])
         views, params = make(key, images, jnp.arange(8))
         if canvas:  # no crop sees it outside its image
-            images['canvas'] = images['canvas'].at[:, 40:].set(255).at[:, :, 48:].set(77)
+            images = images._replace(images=images.images.at[:, 40:].set(255).at[:, :, 48:].set(77))
             jax.tree.map(np.testing.assert_array_equal, views, make(key, images, jnp.arange(8))[0])
         full = np.stack([source.reader.inner.array(index) for index in np.asarray(indices)[0]])
         expected, drawn = make(key, full, jnp.arange(8))
@@ -144,7 +144,7 @@ def test_a_large_jpeg_is_decoded_smaller(tmp_path):
     picture.save(tmp_path / 'large.jpg', quality=95)
     crops = crop_boxes.crops({'a': VIEWS['second']})
     with Image.open(tmp_path / 'large.jpg') as opened:
-        (small,) = workers.cut(opened, 'large', [(40, 80, 200, 240)], crops, 3)
+        (small,) = batches.cut(opened, 'large', [(40, 80, 200, 240)], crops, 3)
         assert opened.size == (60, 50)  # an eighth: 200 pixels are 25 then, and 12 are needed
     expected = np.asarray(picture.crop((80, 40, 320, 240)).resize((12, 12), Image.Resampling.BILINEAR), float)
     assert np.abs(small - expected).mean() < 4
@@ -156,7 +156,7 @@ def test_images_larger_than_the_canvas_are_reduced_with_their_boxes(kind, size, 
     picture.save(tmp_path / f'large.{kind}', quality=95)
     whole = (0, 0, size[1], size[0])
     with Image.open(tmp_path / f'large.{kind}') as opened:
-        image, boxes = workers.uncut(opened, 'large', [whole, (200, 10, 100, 20), (size[1] - 1, 0, 1, 1)], 100, 3)
+        image, boxes = batches.uncut(opened, 'large', [whole, (200, 10, 100, 20), (size[1] - 1, 0, 1, 1)], 100, 3)
     assert max(image.shape[:2]) == 100 and image.shape == (*(round(s * 100 / max(size)) for s in size[::-1]), 3)
     np.testing.assert_allclose(boxes[0], (0, 0, *image.shape[:2]))
     share = np.array(image.shape[:2]) / size[::-1]
@@ -171,18 +171,16 @@ def test_images_larger_than_the_canvas_are_reduced_with_their_boxes(kind, size, 
 def test_workers_do_not_import_jax(folder, tmp_path):
     code = """
 import pickle, sys
-from selfsup.data import workers
+from selfsup.data import batches
 work = pickle.loads(sys.stdin.buffer.read())
-rows = workers.Rows(work)(0)
+rows = batches.Rows(work)(0)
 assert rows['crop0'].shape == (8, 16, 16, 3), rows['crop0'].shape
 assert not {'jax', 'tensorflow', 'grain'} & set(sys.modules)
 """
     import pickle
 
     source, _ = sources.open_source(f'folder:{folder}')
-    work = workers.Work(
-        source.reader, source.name, len(source), source.image_shape, 0, 8, (0, 8), crop_boxes.crops(VIEWS), 3
-    )
+    work = batches.Work(source.reader, source.name, len(source), source.spec, 0, 8, (0, 8), crop_boxes.crops(VIEWS), 3)
     subprocess.run([sys.executable, '-c', code], input=pickle.dumps(work), check=True)
 
 
@@ -258,14 +256,14 @@ def test_a_config_trains_on_crops_of_the_full_image(folder, where):
     data = build.open_data(config)
     feed = build.build_feed(config, data.train, parallel.data_mesh(2))
     rows, _ = feed(0, 2)
-    shapes = [x.shape for x in jax.tree.leaves(rows['image'])]
+    shapes = [x.shape for x in jax.tree.leaves(rows['input'])]
     boxes = [(2, 8, 4), (2, 8, 4)]
     assert (
         shapes
         == {
             'device': [(2, 8, 20, 20, 3)],
-            'reading': [*boxes, (2, 8, 16, 16, 3), (2, 8, 12, 12, 3)],
-            'canvas': [*boxes, (2, 8, 512, 512, 3)],
+            'reading': [(2, 8, 16, 16, 3), (2, 8, 12, 12, 3), *boxes],
+            'canvas': [(2, 8, 512, 512, 3), *boxes],
         }[where]
     )
     feed.close()
@@ -311,7 +309,7 @@ def test_packed_images_are_those_of_the_folder(folder, tmp_path, monkeypatch):
     assert (len(train), len(test)) == (32, 8) and train.class_names == ('cat', 'dog')
     np.testing.assert_array_equal(train.labels, whole.labels)
     for i in range(32):
-        full, small = whole[i]['image'], train[i]['image']
+        full, small = whole[i]['input'], train[i]['input']
         if min(full.shape[:2]) <= 44:
             np.testing.assert_array_equal(full, small)
         else:
@@ -320,13 +318,13 @@ def test_packed_images_are_those_of_the_folder(folder, tmp_path, monkeypatch):
             assert np.abs(np.asarray(resized, float) - small).mean() < 8  # JPEG's loss
     run_pack(f'data=folder:{folder}', f'out={tmp_path / "dogs"}', f'classes={tmp_path / "classes.txt"}')
     dogs, _ = sources.open_source(f'shards:{tmp_path / "dogs"}')
-    assert len(dogs) == 16 and dogs.class_names == ('dog',) and set(dogs.labels) == {0}
-    np.testing.assert_array_equal(dogs[0]['image'], whole[16]['image'])
+    assert len(dogs) == 16 and dogs.class_names == () and set(dogs.labels) == {-1}  # one class is no label
+    np.testing.assert_array_equal(dogs[0]['input'], whole[16]['input'])
     # Another process opens them again.
     feed = loader.make_feed(
         'streaming', dogs, seed=0, batch_size=4, mesh=parallel.data_mesh(1), workers=1, crops=crop_boxes.crops(VIEWS)
     )
-    assert feed(0, 1)[0]['image']['crops'][0].shape == (1, 4, 16, 16, 3)
+    assert feed(0, 1)[0]['input'].views[0].shape == (1, 4, 16, 16, 3)
     feed.close()
 
 

@@ -1,5 +1,7 @@
 """CKA, Procrustes and canonical correlations against NumPy, SciPy and invariances."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
@@ -143,6 +145,19 @@ def test_collapsed_sides():
         assert float(ALL[name][0](x, point)) == float(ALL[name][0](point, point)) == 0, name
     assert abs(float(diagnostics.procrustes(x, point)) - 1) < 1e-6
     assert float(diagnostics.procrustes(point, point)) == 0
+
+
+def test_collapsed_rows_columns_and_sides_get_a_finite_gradient():
+    x, y = cloud(20, 4).astype(np.float32), cloud(20, 4, 1).astype(np.float32)
+    dead = {'row': x.copy(), 'column': x.copy(), 'side': np.zeros_like(x)}
+    dead['row'][3], dead['column'][:, 1] = 0, 0
+    for case, z in dead.items():
+        for name in ('cka', 'debiased', 'minibatch'):
+            assert np.isfinite(jax.grad(ALL[name][0])(jnp.asarray(z), y)).all(), (name, case)
+        for function in (diagnostics.feature_deviation, diagnostics.feature_correlation, diagnostics.uniformity):
+            assert np.isfinite(jax.grad(function)(jnp.asarray(z))).all(), (function.__name__, case)
+    pair = jax.grad(lambda z: jnp.sum(diagnostics.relative_representation(z, y)))(jnp.asarray(dead['row']))
+    assert np.abs(pair).max() < 1e3 and not np.any(pair[3])
 
 
 def test_rank_deficient_sides(x64):

@@ -23,13 +23,13 @@ def test_the_readmes_snippets_run():
     z1, z2 = jax.random.normal(key, (2, 8, 4))
     x1, x2 = jax.random.normal(key, (2, 4, 8, 8, 3))
     names = {'z1': z1, 'z2': z2, 'x1': x1, 'x2': x2, 'key': key}
-    names['batch'] = {'views': (x1, x2), 'index': jax.numpy.arange(4), 'view_params': ()}
+    names['batch'] = {'views': (x1, x2), 'index': jax.numpy.arange(4), 'view_params': (), 'step': 0}
     for code in snippets:
         if 'load_encoder' in code:
             continue
         # Outside a parallel step there is no axis to gather over.
         code = (
-            code.replace(", axis_name='data'", '')
+            code.replace("methods.over_axis(methods.simclr, 'data')", 'methods.simclr')
             .replace('models.resnet18', 'models.ConvNet')
             .replace("stem='cifar'", '')
         )

@@ -43,14 +43,25 @@ def noisy(key, images, positions, sources):
 
 def rows(size=small.BATCH):
     images = np.asarray(small.images(size) * 255).astype(np.uint8)
-    return {'image': jnp.asarray(images), 'index': jnp.arange(size), 'label': jnp.asarray(np.arange(size) % 5)}
+    return {
+        'step': jnp.zeros((), jnp.int32),
+        'input': jnp.asarray(images),
+        'index': jnp.arange(size),
+        'label': jnp.asarray(np.arange(size) % 5),
+    }
 
 
 def both_ways(cut, whole, parts=PARTS, sources=(None, None)):
     """What a method gives by microbatches, and in one piece."""
     batch, key = rows(), jax.random.key(3)
-    seen, sampled = noisy(key, batch['image'], batch['index'], sources)
-    first = {'views': seen, 'index': batch['index'], 'view_params': sampled, 'label': batch['label']}
+    seen, sampled = noisy(key, batch['input'], batch['index'], sources)
+    first = {
+        'views': seen,
+        'index': batch['index'],
+        'view_params': sampled,
+        'label': batch['label'],
+        'step': batch['step'],
+    }
     state = small.started(whole, jax.tree.map(jnp.asarray, first))
     state = jax.tree.map(lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
     found = []

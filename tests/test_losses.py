@@ -103,6 +103,18 @@ def test_finite_at_degenerate_inputs(row, z, request):
 
 
 @each
+@pytest.mark.parametrize('dtype', ['float32', 'float16'])
+def test_a_row_of_zeros_gets_no_larger_gradient_than_others(row, dtype):
+    z1, z2 = (np.array(z) for z in views(8, 6))
+    z1[3] = z2[5] = 0  # one dead row in each view
+    z1, z2 = jnp.asarray(z1, dtype), jnp.asarray(z2, dtype)
+    for gradient in jax.grad(row.loss, argnums=(0, 1))(z1, z2):
+        sizes = np.linalg.norm(np.asarray(gradient, np.float32), axis=1)
+        rest = np.delete(sizes, (3, 5)).max()
+        assert (sizes[[3, 5]] <= 10 * rest + 1e-6).all(), sizes
+
+
+@each
 def test_half_precision_is_promoted(row):
     z1, z2 = (jnp.asarray(z, jnp.float32) for z in views())
     half = row.loss(z1.astype(jnp.bfloat16), z2.astype(jnp.bfloat16))
@@ -126,7 +138,7 @@ def test_jit_equals_eager_with_one_trace(row):
 
 
 def test_every_public_loss_is_tested_and_documented():
-    parts = {'sinkhorn', 'dino_centre'}  # tested on their own
+    parts = {'sinkhorn', 'dino_centre', 'masked_mse'}  # tested on their own
     names = {n for n in losses.__all__ if not n.endswith('_terms')} - parts
     assert names == {n.split(',')[0] for n in LOSSES}  # 'name, variant' is another row of `name`
     for name in losses.__all__:
@@ -137,6 +149,6 @@ def test_every_public_loss_is_tested_and_documented():
             arrays = (
                 'z1', 'z2', 'query', 'key', 'queue', 'p', 'z', 'p1', 'p2', 'labels',
                 'more', 'covariance', 'directions', 'scores', 'student', 'teacher', 'centre',
-                'maps1', 'maps2', 'positions1', 'positions2',
+                'maps1', 'maps2', 'positions1', 'positions2', 'predictions', 'targets', 'hidden',
             )  # fmt: skip
             assert parameter.name in arrays or parameter.kind == parameter.KEYWORD_ONLY, (name, parameter)

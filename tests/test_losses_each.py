@@ -15,11 +15,12 @@ from loss_references import (
     debiased_reference,
     log_sum_exp,
     unit,
+    vicregl_maps_reference,
     whitened,
 )
 from loss_rows import LOSSES, views
 from selfsup import losses
-from tolerances import FLOAT32, FLOAT64, GOLDEN_FLOAT64
+from tolerances import ALIGNED_GRADIENT, FLOAT32, FLOAT64, GOLDEN_FLOAT64
 
 
 def test_hyper_parameters_may_be_traced():
@@ -55,11 +56,54 @@ def test_vicreg_parts_and_dialect(golden, x64):
     np.testing.assert_allclose(solo, losses.vicreg(*golden, variance_weight=50.0), rtol=FLOAT64)
 
 
+@pytest.mark.parametrize('name', ['vicreg', 'vibcreg', 'vicregl_local'])
+def test_a_constant_column_gets_no_gradient_from_the_hinge_without_eps(name):
+    z1, z2 = (jnp.asarray(z, jnp.float32).at[:, 2].set(0.5) for z in views(8, 6))
+    gradient = jax.grad(partial(LOSSES[name].loss, eps=0.0))(z1, z2)
+    assert np.isfinite(gradient).all()
+
+
 def test_aligned_views(x64):
     for row in LOSSES.values():
         if row.aligned is not None:
             z = views()[0]
             np.testing.assert_allclose(row.loss(z, z), row.aligned(z), rtol=FLOAT64, atol=FLOAT64)
+
+
+# Losses that say of themselves that they are never negative, at a low temperature.
+CROSS_ENTROPIES = {
+    'ntxent': partial(losses.ntxent, temperature=0.07),
+    'info_nce': lambda a, b: losses.info_nce(a, b, -b, temperature=0.07),
+    'info_nce_in_batch': partial(losses.info_nce_in_batch, temperature=0.07),
+    'moco_v3': partial(losses.moco_v3, temperature=0.07),
+    'nnclr': lambda p, z: losses.nnclr(p, z, z, temperature=0.07),
+    'supcon': lambda a, b: losses.supcon(a, b, np.arange(len(a)), temperature=0.07),
+    'debiased': partial(losses.debiased, temperature=0.07, positive_prior=0.0),
+    'ressl': lambda a, b: losses.ressl(a, b, b, temperature=0.07, teacher_temperature=0.007),
+    'swav': lambda a, b: losses.swav(a, b, prototypes=b[:64] / jnp.linalg.norm(b[:64], axis=1)[:, None], temperature=0.01),
+    'dino': lambda a, b: losses.dino([30 * a, 30 * a], [30 * b, 30 * b], jnp.zeros(b.shape[1], b.dtype)),
+    'deepcluster': lambda a, b: losses.deepcluster(
+        a,
+        prototypes=(b / jnp.linalg.norm(b, axis=1)[:, None])[None],
+        assignments=jnp.arange(len(b))[:, None],
+        temperature=0.07,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', CROSS_ENTROPIES)
+def test_aligned_pairs_at_a_low_temperature(name):
+    """The positive stands in its row of logits and apart from it: unless it is one number, the rest is rounding."""
+    function = CROSS_ENTROPIES[name]
+    rng = np.random.default_rng(0)
+    z1 = rng.normal(size=(256, 256))
+    z2 = z1 + 0.1 * rng.normal(size=z1.shape)
+    one, two = (jnp.asarray(z, jnp.float32) for z in (z1, z2))
+    value, gradient = jax.value_and_grad(function)(one, two)
+    assert value >= 0 and function(one, one) >= 0
+    with jax.enable_x64(True):
+        wanted = np.asarray(jax.grad(function)(np.asarray(one, float), np.asarray(two, float)))
+    assert np.abs(gradient - wanted).max() < ALIGNED_GRADIENT * np.abs(wanted).max()
 
 
 def test_losses_that_generalise_ntxent_return_to_it(x64):
@@ -149,6 +193,37 @@ def test_w_mse_whitens_a_singular_block():
     assert np.isfinite(gradient).all()
 
 
+SCALES = {
+    'four decades': np.logspace(0, -4, 6),
+    'twenty decades': np.logspace(10, -10, 6),
+    'rising': np.logspace(-4, 0, 6),
+}
+
+
+@pytest.mark.parametrize('scales', SCALES.values(), ids=SCALES.keys())
+def test_w_mse_forgets_the_scale_of_each_column(scales):
+    """So scaled columns have the same loss, and gradients divided by their scales, in float32 too."""
+    z1, z2 = views(32, 6)
+    with jax.enable_x64(True):
+        value, wanted = (np.asarray(a) for a in jax.value_and_grad(losses.w_mse)(z1, z2))
+    one, two = (jnp.asarray(z * scales, jnp.float32) for z in (z1, z2))
+    scaled, gradient = jax.value_and_grad(losses.w_mse)(one, two)
+    np.testing.assert_allclose(scaled, value, rtol=FLOAT32)
+    gradient = np.asarray(gradient, float) * scales
+    assert np.abs(gradient - wanted).max() < FLOAT32 * np.abs(wanted).max()
+
+
+def test_w_mse_leaves_out_a_constant_column():
+    z1, z2 = (np.array(z, np.float32) for z in views(32, 6))
+    z1[:, 2], z2[:, 2] = 0.1, 0.3  # neither of which a mean in float32 need repeat
+    value, gradient = jax.value_and_grad(losses.w_mse)(jnp.asarray(z1), jnp.asarray(z2))
+    others = np.arange(6) != 2
+    expected, wanted = jax.value_and_grad(losses.w_mse)(jnp.asarray(z1[:, others]), jnp.asarray(z2[:, others]))
+    np.testing.assert_allclose(value, expected, rtol=1e-3)  # but for what is added to the variances
+    np.testing.assert_allclose(gradient[:, others], wanted, atol=1e-3 * np.abs(wanted).max())
+    assert not np.any(gradient[:, 2])
+
+
 def test_tico_moves_its_covariance(x64):
     z1, z2 = views()
     moment = unit(z1).T @ unit(z1) / len(z1)
@@ -157,6 +232,20 @@ def test_tico_moves_its_covariance(x64):
     assert not np.any(jax.grad(lambda c: losses.tico(z1, z2, c)[0])(COVARIANCE))
     centred = losses.tico(z1, z2, COVARIANCE, centred=True)[0]
     np.testing.assert_allclose(centred, losses.tico(z1 - z1.mean(0), z2 - z2.mean(0), COVARIANCE)[0], rtol=FLOAT64)
+
+
+@pytest.mark.parametrize('shape', [(12, 6), (4, 6)], ids=['feature form', 'sample form'])
+def test_the_new_part_of_ticos_covariance_may_be_stopped(shape, x64):
+    """The loss is then that of a fixed matrix, whose gradient has a closed form."""
+    z1, z2 = (unit(z) for z in views(*shape))
+    stopped = partial(losses.tico, beta=0.7, rho=3.0, stop_moment=True)
+    value, new = stopped(z1, z2, COVARIANCE)
+    np.testing.assert_allclose(value, losses.tico(z1, z2, COVARIANCE, beta=0.7, rho=3.0)[0], rtol=FLOAT64)
+    fixed = 0.7 * COVARIANCE + 0.3 * z1.T @ z1 / len(z1)
+    np.testing.assert_allclose(new, fixed, rtol=FLOAT64)
+    outer = (6.0 * z1 @ fixed - z2) / len(z1)
+    tangent = outer - np.sum(outer * z1, axis=1, keepdims=True) * z1  # rows are normalised within
+    np.testing.assert_allclose(jax.grad(lambda z: stopped(z, z2, COVARIANCE)[0])(z1), tangent, atol=FLOAT64)
 
 
 def test_mmcr_of_repeated_singular_values_and_many_views(x64):
@@ -200,6 +289,19 @@ def test_sinkhorn_balances_and_ignores_rows_that_do_not_count(x64):
     assert np.isfinite(far).all()
 
 
+def test_no_iteration_of_sinkhorn_is_a_softmax(x64):
+    scores = np.random.default_rng(4).uniform(-1, 1, size=(12, 4))
+    expected = np.exp(scores / 0.05 - log_sum_exp(scores / 0.05)[:, None])
+    np.testing.assert_allclose(losses.sinkhorn(scores, iterations=0), expected, rtol=FLOAT64)
+    z1, z2 = views()
+    prototypes = unit(QUEUE[:7])
+    value = losses.swav(z1, z2, prototypes=prototypes, assign=1, iterations=0, epsilon=0.2)
+    code, logits = unit(z1) @ prototypes.T / 0.2, unit(z2) @ prototypes.T / 0.1
+    code = np.exp(code - log_sum_exp(code)[:, None])
+    expected = -np.mean(np.sum(code * (logits - log_sum_exp(logits)[:, None]), axis=1))
+    np.testing.assert_allclose(value, expected, rtol=FLOAT64)
+
+
 def test_swav_averages_pairs_and_takes_the_queue_along(x64):
     z1, z2 = views()
     z3, prototypes = z1 - z2, unit(QUEUE[:7])
@@ -240,6 +342,16 @@ def test_deepcluster_leaves_out_what_has_no_cluster(x64):
     assert float(losses.deepcluster(z, prototypes=prototypes, assignments=np.full((12, 2), -1))) == 0
     passed = jax.grad(lambda p: losses.deepcluster(z, prototypes=p, assignments=clusters))(prototypes)
     assert not np.any(passed)
+
+
+def test_vicregl_keeps_matched_places_in_the_order_of_the_map(x64):
+    """Every example has its own crops, so the nearest places are others in each of them."""
+    rng = np.random.default_rng(9)
+    grids = [np.stack(np.meshgrid(np.arange(s), np.arange(s), indexing='ij'), -1).reshape(-1, 2) for s in (4, 3)]
+    maps = [rng.normal(size=(8, len(g), 5)) + np.linspace(-2, 2, len(g))[:, None] for g in grids]
+    places = [30.0 * rng.uniform(0.5, 2, (8, 1, 2)) * g + rng.uniform(0, 60, (8, 1, 2)) for g in grids]
+    value = losses.vicregl_local(*maps, *places, matches=(7, 3))
+    np.testing.assert_allclose(value, vicregl_maps_reference(maps, places, (7, 3)), rtol=FLOAT64)
 
 
 SIZES = [(2**17, 6), (2048, 8192), (2**17, 2**16), (256, 2**17)]

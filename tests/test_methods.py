@@ -23,7 +23,7 @@ MOVES = {
     'ressl': ('queue', 'pointer', 'target'),
     'deepcluster_v2': ('per_example',),
     'dino': ('target', 'centre'),
-    'swav': ('queue', 'pointer', 'filled', 'step'),
+    'swav': ('queue', 'pointer', 'filled'),
     'tico': ('target', 'covariance'),
 }
 # What stands still within an epoch.
@@ -55,7 +55,7 @@ def test_contract(name):
     outputs, _ = jax.eval_shape(method.embed, params, extra, rows, jax.random.key(1))
     for label in ('features', 'embeddings'):
         assert all(x.shape[0] == small.BATCH for x in outputs[label])
-    encoded = method.encode(params, extra, rows['views'][0])
+    encoded = method.encode(method.network(params, extra), rows['views'][0])
     assert encoded['features'].shape == (small.BATCH, 16)
     assert encoded['embeddings'].dtype == jnp.float32
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from selfsup import models
-from selfsup.models.vit import sincos_positions
+from selfsup.models.vit import drop_examples, sincos_positions
 from tolerances import FLOAT32, FLOAT64
 
 # Parameters of the torchvision and timm models without their classifiers.
@@ -155,7 +155,25 @@ def test_learned_positions_are_interpolated():
     assert module.apply(variables, jnp.ones((2, 24, 24, 3))).shape == (2, 16)
 
 
+def test_kernels_may_start_xavier_uniform():
+    """Bounds √(6 / (fan-in + fan-out)), of the flattened patch projection as of a linear layer."""
+    module = models.ViT(dim=16, depth=1, heads=2, patch=4, init_kernels='xavier')
+    params = module.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))['params']
+    for kernel, inputs, outputs in (
+        (params['patch_embed']['kernel'], 48, 16),
+        (params['block0']['attn']['qkv']['kernel'], 16, 48),
+        (params['block0']['fc2']['kernel'], 64, 16),
+    ):
+        bound = np.sqrt(6 / (inputs + outputs))
+        assert 0.95 * bound < np.abs(kernel).max() <= bound
+
+
 BAD = {
+    'init': (
+        lambda: models.ViT(dim=8, heads=2, patch=4, init_kernels='he'),
+        (1, 8, 8, 3),
+        'init_kernels must be one of',
+    ),
     'stem': (lambda: models.ResNet(stages=(1,), stem='mnist'), (1, 8, 8, 3), 'stem must be one of'),
     'patch': (lambda: models.ViT(dim=8, heads=2, patch=5), (1, 16, 16, 3), 'patches of 5 do not tile images of 16x16'),
     'pool': (lambda: models.ViT(dim=8, heads=2, patch=4, pool='max'), (1, 8, 8, 3), "pool 'token' or 'mean'"),
@@ -166,3 +184,153 @@ BAD = {
 def test_bad_models_are_refused(make, shape, message):
     with pytest.raises(ValueError, match=message):
         make().init(jax.random.key(0), jnp.zeros(shape))
+
+
+VIT = models.ViT(dim=16, depth=3, heads=2, patch=4)
+IMAGES = jax.random.normal(jax.random.key(5), (2, 16, 16, 3))
+KEEP = jnp.array([[3, 9, 0, 14], [7, 1, 12, 5]])
+
+
+def vit_tokens(module=VIT, images=IMAGES, **given):
+    """Tokens of a network whose parameters do not depend on what is dropped."""
+    variables = module.init(jax.random.key(0), IMAGES)
+    return module.apply(variables, images, method='tokens', **given)
+
+
+@pytest.mark.parametrize('pool', ['token', 'mean'])
+def test_vit_pools_its_tokens(pool):
+    module = VIT.clone(pool=pool)
+    tokens = vit_tokens(module)
+    assert tokens.shape == (2, 17, 16)
+    expected = tokens[:, 0] if pool == 'token' else tokens[:, 1:].mean(axis=1)
+    np.testing.assert_array_equal(module.apply(module.init(jax.random.key(0), IMAGES), IMAGES), expected)
+
+
+def test_vit_has_the_same_parameters_whichever_method_makes_them():
+    names = {'patch_embed', 'cls_token', 'cls_position', 'positions', 'block0', 'block1', 'block2', 'norm'}
+    by_call = VIT.init(jax.random.key(0), IMAGES)
+    by_tokens = VIT.init(jax.random.key(0), IMAGES, method='tokens', keep=KEEP)
+    assert set(by_call['params']) == names
+    jax.tree.map(np.testing.assert_array_equal, by_call, by_tokens)
+    hidden = jnp.zeros((2, 16), bool)
+    assert set(VIT.init(jax.random.key(0), IMAGES, method='tokens', hidden=hidden)['params']) == names | {'mask_token'}
+
+
+def test_keeping_every_patch_changes_nothing():
+    everything = jnp.tile(jnp.arange(16), (2, 1))
+    np.testing.assert_array_equal(vit_tokens(keep=everything), vit_tokens())
+
+
+def test_kept_patches_keep_their_positions():
+    """All patches of a constant image are alike: what differs between kept tokens is their position alone."""
+    constant = jnp.ones_like(IMAGES)
+    tokens = vit_tokens(images=constant, keep=KEEP)
+    reordered = vit_tokens(images=constant, keep=KEEP[:, ::-1])
+    np.testing.assert_allclose(tokens[:, 1:], reordered[:, :0:-1], atol=FLOAT32)
+    np.testing.assert_allclose(tokens[:, 0], reordered[:, 0], atol=FLOAT32)
+    assert min(float(jnp.abs(tokens[:, i] - tokens[:, j]).max()) for i in range(1, 5) for j in range(1, i)) > 1e-3
+    # The two images keep other patches, so they differ although their pixels do not.
+    assert float(jnp.abs(tokens[0, 0] - tokens[1, 0]).max()) > 1e-5
+
+
+def test_dropped_patches_have_no_influence():
+    dropped = jnp.ones((2, 16), bool).at[jnp.arange(2)[:, None], KEEP].set(False).reshape(2, 4, 4)
+    pixels = jnp.repeat(jnp.repeat(dropped, 4, axis=1), 4, axis=2)[..., None]
+    changed = jnp.where(pixels, 7.0, IMAGES)
+    np.testing.assert_array_equal(vit_tokens(images=changed, keep=KEEP), vit_tokens(keep=KEEP))
+    assert float(jnp.abs(vit_tokens(images=changed) - vit_tokens()).max()) > 1e-3
+
+
+def test_hidden_patches_are_a_mask_token_at_their_position():
+    hidden = jnp.zeros((2, 16), bool).at[0, :5].set(True)
+    variables = VIT.init(jax.random.key(0), IMAGES, method='tokens', hidden=hidden)
+    first = jnp.zeros((4, 4), bool).at[0].set(True).at[1, 0].set(True)
+    changed = jnp.where(jnp.repeat(jnp.repeat(first, 4, axis=0), 4, axis=1)[None, :, :, None], 7.0, IMAGES)
+    both = [VIT.apply(variables, images, method='tokens', hidden=hidden) for images in (IMAGES, changed)]
+    np.testing.assert_array_equal(both[0][0], both[1][0])
+    assert float(jnp.abs(both[0][0, 1] - both[0][0, 2]).max()) > 1e-3
+    np.testing.assert_array_equal(both[0][1], VIT.apply(variables, IMAGES, method='tokens')[1])
+
+
+def test_outputs_of_the_last_blocks():
+    variables = VIT.init(jax.random.key(0), IMAGES)
+    middle, last = VIT.apply(variables, IMAGES, method='tokens', blocks=2)
+    np.testing.assert_array_equal(last, vit_tokens())
+    _, state = VIT.apply(variables, IMAGES, capture_intermediates=True, mutable=['intermediates'])
+    np.testing.assert_array_equal(middle, state['intermediates']['block1']['__call__'][0])
+
+
+def test_stochastic_depth_depends_on_each_examples_own_key():
+    module = VIT.clone(drop_path=0.6)
+    images = jnp.tile(IMAGES[:1], (64, 1, 1, 1))
+    variables = module.init(jax.random.key(0), images)
+    keys = jax.random.split(jax.random.key(1), 64)
+    whole = module.apply(variables, images, train=True, keys=keys)
+    part = module.apply(variables, images[:8], train=True, keys=keys[8:16])
+    np.testing.assert_allclose(whole[8:16], part, atol=FLOAT32)
+    assert len(np.unique(np.asarray(whole).round(4), axis=0)) > 4
+    assert len(np.unique(np.asarray(module.apply(variables, images, keys=keys)).round(4), axis=0)) == 1
+
+
+@pytest.mark.parametrize('stream', [0, 1])
+def test_dropped_branches_keep_their_expectation(stream):
+    x = jnp.ones((4000, 2, 3))
+    dropped = drop_examples(x, 0.25, jax.random.split(jax.random.key(2), 4000), stream)
+    values = np.unique(dropped)
+    np.testing.assert_allclose(values, [0, 4 / 3], rtol=FLOAT32)
+    # The mean of 4000 draws deviates by 0.009.
+    np.testing.assert_allclose(dropped.mean(), 1, atol=0.036)
+    assert (dropped == dropped[:, :1, :1]).all()
+
+
+DECODER = models.TransformerDecoder(dim=8, depth=2, heads=2, out=5)
+
+
+def decoded(keep=KEEP, queries=None, tokens=None, free=1, **changes):
+    module = DECODER.clone(**changes)
+    tokens = jax.random.normal(jax.random.key(1), (2, free + 4, 16)) if tokens is None else tokens
+    variables = module.init(jax.random.key(0), tokens, keep, (4, 4), queries)
+    # Mask tokens and biases that matter, so that a token in a wrong place shows.
+    variables = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape), variables)
+    return module.apply(variables, tokens, keep, (4, 4), queries)
+
+
+def test_decoder_puts_tokens_at_their_places():
+    whole = decoded()
+    assert whole.shape == (2, 16, 5) and whole.dtype == jnp.float32
+    tokens = jax.random.normal(jax.random.key(1), (2, 5, 16))
+    order = jnp.array([0, 3, 1, 4, 2])
+    np.testing.assert_allclose(decoded(KEEP[:, order[1:] - 1], tokens=tokens[:, order]), whole, atol=FLOAT32)
+    assert float(jnp.abs(decoded(KEEP[:, ::-1], tokens=tokens) - whole).max()) > 1e-2
+
+
+def test_decoder_asked_for_the_missing_patches_gives_those_of_the_whole_grid():
+    """The blocks do not see the order of their tokens, so both forms are one function."""
+    missing = jnp.stack([jnp.setdiff1d(jnp.arange(16), row, size=12) for row in KEEP])
+    whole = decoded()
+    np.testing.assert_allclose(
+        decoded(queries=missing), jnp.take_along_axis(whole, missing[..., None], axis=1), atol=FLOAT32
+    )
+
+
+def test_networks_of_the_config():
+    assert {name: constructor.__name__ for name, constructor in models.NETWORKS.items()} == {
+        'mlp': 'MLP',
+        'transformer': 'TransformerDecoder',
+    }
+
+
+REFUSED = {
+    'keep': (lambda: vit_tokens(keep=jnp.zeros((3, 4), int)), r'keep must have shape \[2, 1 to 16\], not \[3, 4\]'),
+    'hidden': (lambda: vit_tokens(hidden=jnp.zeros((2, 9), bool)), r'hidden must have shape \[2, 16\], not \[2, 9\]'),
+    'blocks': (lambda: vit_tokens(blocks=4), 'blocks must be from 1 to 3, the depth, not 4'),
+    'width': (lambda: decoded(heads=3), 'multiple of 4 and of heads, 3, not 8'),
+    'out': (lambda: decoded(out=0), 'out must be at least 1'),
+    'places': (lambda: decoded(keep=jnp.zeros((2, 9), int)), r'keep must have shape \[2, at most 5\]'),
+}
+
+
+@pytest.mark.parametrize('call, message', REFUSED.values(), ids=REFUSED.keys())
+def test_arguments_that_do_not_fit_are_refused(call, message, own_checks):
+    with pytest.raises(ValueError, match=message):
+        call()

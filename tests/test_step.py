@@ -4,22 +4,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import small
-from selfsup.engine import step, untrained
+from selfsup.data.sources import Source
+from selfsup.engine import controls, step, untrained
+from selfsup.engine.encoder import Encoder
 from selfsup.engine.run import Run
 
 
 def test_shuffled_pairs_draw_the_other_view_from_another_image():
-    sources = step.pair_sources('shuffled_pairs', 5, 3)
+    sources = controls.pair_sources('shuffled_pairs', 5, 3)
     assert sources[0] is None
     assert not (np.asarray(sources[1]) == np.arange(5)).any()
     assert not (np.asarray(sources[1]) == np.asarray(sources[2])).any()
-    assert step.pair_sources('none', 5, 2) == [None, None]
+    assert controls.pair_sources('none', 5, 2) == [None, None]
 
 
 def test_under_the_control_no_view_keeps_its_own_index_or_label():
     rows = {'index': jnp.arange(10, 18), 'label': jnp.arange(8)}
-    others = step.strangers(rows, 3)
-    for source in [jnp.arange(8) if s is None else s for s in step.pair_sources('shuffled_pairs', 8, 3)]:
+    others = controls.other_rows(rows, 3)
+    for source in [jnp.arange(8) if s is None else s for s in controls.pair_sources('shuffled_pairs', 8, 3)]:
         assert not (others['index'] == rows['index'][source]).any()
         assert not (others['label'] == rows['label'][source]).any()
 
@@ -48,6 +50,27 @@ def test_untrained_statistics_are_adapted():
     assert small.tree_distance(adapted.params, fresh.params) == 0
     moved = small.tree_distance(adapted.extra['batch_stats']['encoder'], fresh.extra['batch_stats']['encoder'])
     assert moved > 0.1
+
+
+def test_untrained_statistics_of_an_encoder_are_adapted_on_every_class(monkeypatch):
+    """A few batches of a set that is sorted by class, of which nothing else is read."""
+    read = []
+
+    class Counting:
+        def array(self, index):
+            read.append(index)
+            return np.full((12, 12, 1), index, np.uint8)
+
+    monkeypatch.setattr(untrained, 'ADAPTING_BATCHES', 2)
+    config = small.digits_config('vicreg', 'evaluate.batch_size=6')
+    prepared = Run(config, devices=1)
+    state = prepared.start()
+    encoder = Encoder(config, prepared.method, state.params, state.extra, 0)
+    labels = np.repeat([0, 1, 2], 80)
+    adapted = untrained.of_encoder(encoder, Source('sorted', Counting(), labels, 'abc', 'x'))
+    assert sorted(labels[read].tolist()) == [0] * 4 + [1] * 4 + [2] * 4
+    stats = (e.extra['batch_stats']['encoder'] for e in (adapted, encoder))
+    assert small.tree_distance(*stats) > 0.1
 
 
 def test_no_host_transfer_and_one_trace_in_the_step():

@@ -10,6 +10,8 @@ FLOAT64 = 1e-10
 BFLOAT16 = 5e-2
 # Central differences against automatic differentiation in float64.
 GRADIENT = 1e-5
+# Gradients in float32 of aligned pairs at a low temperature, of the largest: 1 − p keeps 1e-7 of p, and is small.
+ALIGNED_GRADIENT = 2e-3
 # Features of a whole network, of order 1, against another library's float32: it sums in another order.
 PARITY = 1e-4
 # Pillow rounds to 1/255 after each axis; the cubic kernel overshoots and doubles that.
@@ -31,3 +33,6 @@ TRAJECTORY_LOSS_SWAV = 1e-3
 TRAJECTORY_FLOAT64 = 1e-5
 # Twelve float32 steps on as many devices, in one process or spread over several: gloo adds in another order.
 PROCESSES = 1e-3
+# Losses and gradients of the last steps of runs that an older version saved, resumed by a program that rounds in
+# another order (1e-6 between one and eight host devices).
+SAVED = 1e-5

@@ -11,6 +11,7 @@ parameters and the state beside them. Bits depend on the machine and on versions
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,8 @@ def record(folder: Path, checkout: Path, names: list[str], data: str) -> None:
     """One workdir and one `.npz` of arrays for each config."""
     environment = {**os.environ, 'PYTHONPATH': str(checkout / 'ssl'), 'XLA_FLAGS': FLAGS, 'OMP_NUM_THREADS': '1'}
     environment['JAX_PLATFORMS'] = 'cpu'
+    if hasattr(os, 'sched_setaffinity'):  # XLA cuts its work by the processors that it sees
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     configs = {path.stem: (path, DIGITS) for path in sorted((checkout / 'experiments/digits').glob('[!_]*.py'))}
     configs = {name: entry for name, entry in configs.items() if name != 'common'}
     if data:
@@ -42,6 +45,7 @@ def record(folder: Path, checkout: Path, names: list[str], data: str) -> None:
         if names and name not in names:
             continue
         workdir = folder.resolve() / name
+        shutil.rmtree(workdir, ignore_errors=True)
         overrides = [f'--config.{field}={value}' for field, value in fields.items()]
         command = [sys.executable, '-m', 'selfsup.train', f'--config={path}', f'--workdir={workdir}', *overrides]
         done = subprocess.run(command, env=environment, cwd=checkout, capture_output=True, text=True)

@@ -110,7 +110,7 @@ def measure(resolved: Any, change: Callable[[Method], Method] | None = None) -> 
         count = run.next_chunk(step)
         state, _ = run.dispatch(state, *run.feed(step, count))
         step += count
-        if run.method.refreshes and step % run.epoch_steps == 0 and step < run.total:
+        if run.refresh_steps and step % run.refresh_steps == 0 and step < run.total:
             state = run.refresh(state)
     return {name: float(value) for name, value in jax.device_get(run.monitor()(state)).items()}
 

@@ -36,7 +36,7 @@ def encode(picture: Any, name: str, *, short_side: int, quality: int) -> bytes:
     """
     from PIL import Image
 
-    from .data.readers import decoded
+    from .data.pictures import decoded
 
     width, height = picture.size
     shrink = short_side / min(width, height) if short_side else 1.0
@@ -61,7 +61,7 @@ def pack(source: Any, part: str, out: Path, *, short_side: int, quality: int, on
     import numpy as np
     from array_record.python.array_record_module import ArrayRecordWriter
 
-    from .data.readers import CorruptImage
+    from .data.pictures import CorruptImage
 
     def one(index: int) -> tuple[int, bytes | CorruptImage]:
         try:

@@ -1,22 +1,18 @@
-"""Meshes for `jit`, and the one gather for code bases built on `pmap` or `shard_map`.
+"""Meshes and shardings: under `jit` the step sees the global batch, sharded over the mesh's `data` axis.
 
-Under `jit` the step sees the global batch, sharded over the mesh's `data` axis, and XLA inserts every
-collective. Under `pmap` or `shard_map` a method built with `axis_name` gathers its outputs here, so
-that each device computes the global loss; callers `pmean` the gradients (under `shard_map`'s default
-check they are already summed, and the mean of equal values changes nothing).
+XLA inserts every collective. For code bases built on `pmap` or `shard_map` see :mod:`selfsup.methods.over_axis`.
 """
 
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array
 
 DATA_AXIS = 'data'
-# Batch entries that hold one row per example and so must be gathered with the outputs.
-PER_EXAMPLE_KEYS = ('index', 'label', 'view_params')
 
 
 def data_mesh(devices: int | None = None) -> Mesh:
@@ -42,12 +38,50 @@ def sharded(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
 
 
-def state_sharding(mesh: Mesh, tree: Any) -> Any:
-    """Shardings for a state: what stands under a key `per_example` by rows, if they divide, the rest replicated."""
+# (pattern of a path, layout of its arrays): a PartitionSpec, or a function of the mesh and the array that gives one.
+Rule = tuple[str, PartitionSpec | Callable[[Mesh, Any], PartitionSpec]]
+# Arrays with one row per example of the data set (memories, DIET's head).
+PER_EXAMPLE: Rule = (r'(^|/)per_example(/|$)', PartitionSpec(DATA_AXIS))
+REPLICATED: tuple[Rule, ...] = (PER_EXAMPLE,)
+
+
+def fsdp(least_bytes: int) -> tuple[Rule, ...]:
+    """Rules of fully sharded data parallelism (Rajbhandari et al. 2020, https://arxiv.org/abs/1910.02054, stage 3).
+
+    Parameters, those of target networks and of the probe included, and the optimiser's state are spread over the data
+    axis along their largest axis that divides; XLA gathers them where a layer needs them. Arrays below `least_bytes`
+    stay whole: to gather them would cost more than their memory is worth.
+    """
+
+    def largest(mesh: Mesh, leaf: Any) -> PartitionSpec:
+        devices = mesh.shape[DATA_AXIS]
+        axes = [axis for axis, size in enumerate(leaf.shape) if size % devices == 0 and size > 0]
+        if leaf.size * leaf.dtype.itemsize < least_bytes or not axes:
+            return PartitionSpec()
+        chosen = max(axes, key=lambda axis: leaf.shape[axis])
+        return PartitionSpec(*[None] * chosen, DATA_AXIS)
+
+    return (PER_EXAMPLE, (r'(^|/)(params|opt_state)(/|$)', largest))
+
+
+def state_sharding(mesh: Mesh, tree: Any, rules: Sequence[Rule] = REPLICATED) -> Any:
+    """Shardings for a state, leaf by leaf.
+
+    Args:
+      mesh: of the run.
+      tree: arrays, or their shapes.
+      rules: the first whose pattern is found in a leaf's path (`opt_state/0/mu/encoder/...`) decides. Without one, and
+        where an axis does not divide, the leaf is replicated.
+    """
 
     def place(path: tuple, leaf: Any) -> NamedSharding:
-        by_row = any(getattr(p, 'key', None) == 'per_example' for p in path) and leaf.shape[0] % mesh.size == 0
-        return sharded(mesh) if by_row else replicated(mesh)
+        name = jax.tree_util.keystr(path, simple=True, separator='/')
+        spec = next((spec for pattern, spec in rules if re.search(pattern, name)), PartitionSpec())
+        spec = spec if isinstance(spec, PartitionSpec) else spec(mesh, leaf)
+        divides = len(spec) <= len(leaf.shape) and all(
+            axis is None or size % mesh.shape[axis] == 0 for size, axis in zip(leaf.shape, spec, strict=False)
+        )
+        return NamedSharding(mesh, spec) if divides else replicated(mesh)
 
     return jax.tree_util.tree_map_with_path(place, tree)
 
@@ -57,61 +91,6 @@ def constrain_batch(tree: Any, mesh: Mesh | None) -> Any:
     if mesh is None or mesh.size == 1:
         return tree
     return jax.lax.with_sharding_constraint(tree, sharded(mesh))
-
-
-def gather(tree: Any, axis_name: str | None) -> Any:
-    """Every device's rows, in the order of the devices; the identity without an axis."""
-    if axis_name is None:
-        return tree
-    return jax.tree.map(lambda x: jax.lax.all_gather(x, axis_name, tiled=True), tree)
-
-
-def local_rows(x: Array, axis_name: str | None) -> Array:
-    """This device's share of the rows of a global array that every device holds."""
-    if axis_name is None:
-        return x
-    rows = x.shape[0] // jax.lax.psum(1, axis_name)
-    return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(axis_name) * rows, rows)
-
-
-def global_size(rows: int, axis_name: str | None) -> int:
-    """Rows of the global batch, given one device's."""
-    return rows if axis_name is None else rows * jax.lax.psum(1, axis_name)
-
-
-def _settled(tree: Any, axis_name: str) -> Any:
-    """`tree` in a form that `shard_map`'s check knows to be equal on every device.
-
-    What enters a queue or a memory has been gathered and so is equal everywhere, but the check takes
-    it for varying; the maximum of equal values says so without changing a bit. Without the check
-    nothing is done. (Here every device holds `per_example` arrays whole; under `jit` they are spread.)
-    """
-
-    def settle(x: Any) -> Any:
-        kind: Any = jax.typeof(x)  # jax calls the axes over which a value varies by different names
-        axes = kind.manual_axis_type.varying if hasattr(kind, 'manual_axis_type') else getattr(kind, 'vma', ())
-        varies = axis_name in axes
-        return jax.lax.pmax(jax.lax.stop_gradient(x), axis_name) if varies else x
-
-    return jax.tree.map(settle, tree)
-
-
-def over_axis(method: Any, axis_name: str | None) -> Any:
-    """`method` for use inside `pmap` or `shard_map`: its criterion sees gathered outputs.
-
-    The loss is averaged over the axis inside the differentiated function: every device holds the same
-    value, and the average's transpose is what makes each device's gradient its share of the true one.
-    """
-    if axis_name is None:
-        return method
-
-    def criterion(params: Any, outputs: Any, extra: Any, batch: Any, key: Any) -> tuple:
-        whole = {k: gather(v, axis_name) if k in PER_EXAMPLE_KEYS else v for k, v in batch.items()}
-        loss, (extra, metrics) = method.criterion(params, gather(outputs, axis_name), extra, whole, key)
-        mean = jax.tree.map(lambda x: jax.lax.pmean(x, axis_name), (loss, metrics))
-        return mean[0], (_settled(extra, axis_name), mean[1])
-
-    return method._replace(criterion=criterion)
 
 
 def as_host(tree: Any) -> Any:

@@ -134,4 +134,5 @@ def sharpen(image: Image, factor: ArrayLike) -> Result:
         return image
     near = sum(image[i : height - 2 + i, j : width - 2 + j] for i in range(3) for j in range(3))
     smooth = image.at[1:-1, 1:-1].set((near + 4 * image[1:-1, 1:-1]) / 13.0)
+    factor = jnp.asarray(factor, image.dtype)
     return jnp.clip(factor * image + (1 - factor) * smooth, 0.0, 1.0)

@@ -74,7 +74,8 @@ def shift_hue(image: Colour, shift: ArrayLike) -> Float[Array, 'height width 3']
     """Turns the hue in HSV by `shift` of a full circle, in [−0.5, 0.5] (torchvision's `adjust_hue` on floats)."""
     require_colour(image)
     require_range('shift', shift, -0.5, 0.5)
-    return jnp.swapaxes(_shift_hue(jnp.swapaxes(to_float(image), 1, 2), shift), 1, 2)
+    image = to_float(image)
+    return jnp.swapaxes(_shift_hue(jnp.swapaxes(image, 1, 2), jnp.asarray(shift, image.dtype)), 1, 2)
 
 
 def _blend(rows: Array, operation: Array, factor: Array) -> Array:
@@ -104,6 +105,7 @@ def jitter(image: Colour, factors: Float[Array, '4'], order: Array) -> Float[Arr
     """
     require_colour(image)
     rows = jnp.swapaxes(to_float(image), 1, 2)
+    factors = factors.astype(rows.dtype)
     place = jnp.argmax(order == HUE)
     slots = jnp.arange(3)
     blends = order[slots + (slots >= place)]

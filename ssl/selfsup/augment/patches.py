@@ -15,7 +15,7 @@ def erase(image: Image, box: Num[Array, '4'], value: ArrayLike = 0.0) -> Result:
     image = to_float(image)
     rows, columns = jnp.arange(image.shape[0])[:, None], jnp.arange(image.shape[1])[None]
     inside = (rows >= box[0]) & (rows < box[0] + box[2]) & (columns >= box[1]) & (columns < box[1] + box[3])
-    return jnp.where(inside[..., None], value, image)
+    return jnp.where(inside[..., None], jnp.asarray(value, image.dtype), image)
 
 
 def random_erasing(
@@ -133,6 +133,6 @@ def jigsaw_tiles(
     offsets = jnp.floor(jax.random.uniform(place_key, (grid * grid, 2)) * room[None]).astype(jnp.int32)
 
     def cut(cell: Array, offset: Array) -> Array:
-        return jax.lax.dynamic_slice(cell, (offset[0], offset[1], 0), (side, side, cell.shape[-1]))
+        return jax.lax.dynamic_slice(cell, (offset[0], offset[1], jnp.int32(0)), (side, side, cell.shape[-1]))
 
     return reported(jax.vmap(cut)(cells[order], offsets), {'permutation': order}, report)

@@ -52,7 +52,7 @@ def apply_operation(image: Colour, operation: ArrayLike, strength: ArrayLike, si
     require_colour(image)
     image = to_float(image)
     most = jnp.array([SIGNED.get(name, 0.0) for name in OPERATIONS])[operation]
-    amount = sign * strength * most
+    amount = (sign * strength * most).astype(image.dtype)
 
     def blended(which: int) -> Array:
         factors = jnp.where(jnp.arange(4) == which, 1 + amount, jnp.array([1.0, 1.0, 1.0, 0.0])).astype(image.dtype)

@@ -131,8 +131,8 @@ def dino(size: int) -> dict[str, Spec]:
 
 
 def solo_w_mse(size: int) -> dict[str, Spec]:
-    """solo-learn's W-MSE recipe for CIFAR: strong colours, no blur."""
-    return dict(both=_natural(size, jitter=_jitter(0.8, 0.8, 0.8, 0.2), count=2))
+    """solo-learn's W-MSE recipe for CIFAR: crops from 0.2 as the authors', strong colours, no blur."""
+    return dict(both=_natural(size, scale=(0.2, 1.0), jitter=_jitter(0.8, 0.8, 0.8, 0.2), count=2))
 
 
 def digits_crops(size: int) -> dict[str, Spec]:
@@ -149,14 +149,35 @@ def digits_multicrop(size: int) -> dict[str, Spec]:
     return dict(whole=whole, local=local)
 
 
+def mae(size: int) -> dict[str, Spec]:
+    """MAE: one view, cropped to at least a fifth of the image and flipped, nothing else."""
+    crop = dict(scale=(0.2, 1.0), ratio=(3 / 4, 4 / 3), method='bicubic')
+    return dict(only=dict(size=size, count=1, crop=crop, flip=0.5))
+
+
+def digits_masked(size: int) -> dict[str, Spec]:
+    """One view of small grey digits for masked methods: a mild affine map, which keeps the size of the image."""
+    del size
+    return dict(only=dict(count=1, affine=dict(degrees=15.0, translate=0.08, scale=(0.85, 1.15), shear=10.0)))
+
+
+def scarf(size: int) -> dict[str, Spec]:
+    """SCARF, of vectors: the row itself, and one with 60 % of its features drawn from their marginals."""
+    del size
+    return dict(whole=dict(count=1), corrupted=dict(count=1, corrupt=dict(rate=0.6)))
+
+
 RECIPES = {
     'byol': byol,
     'digits': digits,
     'digits_crops': digits_crops,
+    'digits_masked': digits_masked,
     'digits_multicrop': digits_multicrop,
     'digits_weak': digits_weak,
     'dino': dino,
+    'mae': mae,
     'moco_v2': moco_v2,
+    'scarf': scarf,
     'simclr': simclr,
     'solo_asymmetric': solo_asymmetric,
     'solo_ressl': solo_ressl,

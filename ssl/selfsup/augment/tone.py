@@ -18,8 +18,9 @@ def solarise(image: Image, *, threshold: ArrayLike = 128 / 255) -> Result:
 def posterise(image: Image, *, bits: ArrayLike = 4) -> Result:
     """Keeps the first `bits` of each value: floor(x·2^bits)/2^bits, as torchvision does on float tensors."""
     require_range('bits', bits, 0, 8)
-    levels = 2.0 ** jnp.asarray(bits, jnp.float32)
-    return jnp.clip(jnp.floor(to_float(image) * levels), 0.0, levels - 1.0) / levels
+    image = to_float(image)
+    levels = 2.0 ** jnp.asarray(bits, image.dtype)
+    return jnp.clip(jnp.floor(image * levels), 0.0, levels - 1.0) / levels
 
 
 def autocontrast(image: Image) -> Result:
@@ -84,7 +85,7 @@ def random_gamma(key: PRNGKeyArray, image: Image, *, strength: float = 0.4, repo
     """image^γ with log γ uniform in ±strength. Reports `gamma`."""
     require_range('strength', strength, 0.0)
     image = to_float(image)
-    gamma = jnp.exp(jax.random.uniform(key, minval=-strength, maxval=strength))
+    gamma = jnp.exp(jax.random.uniform(key, minval=-strength, maxval=strength)).astype(image.dtype)
     positive = image > 0
     changed = jnp.where(positive, jnp.where(positive, image, 1.0) ** gamma, 0.0)
     return reported(changed, {'gamma': gamma}, report)
@@ -105,7 +106,7 @@ def quantise(
     # The number of inner edges at or below a value is its region; eight comparisons beat a binary search.
     region = jnp.sum(image[..., None] >= edges[None, None, :, 1:-1], axis=-1)
     chosen = jnp.take_along_axis(values.T[:, None, :], region.reshape(-1, 1, image.shape[-1]), axis=0)
-    return chosen.reshape(image.shape)
+    return chosen.reshape(image.shape).astype(image.dtype)
 
 
 def random_quantise(

@@ -58,8 +58,9 @@ def affine(
     require_choice('method', method, ('bilinear', 'nearest'))
     image = to_float(image)
     height, width, _ = image.shape
-    rows = jnp.arange(height) - (height - 1) / 2
-    columns = jnp.arange(width) - (width - 1) / 2
+    matrix, translation = matrix.astype(image.dtype), translation.astype(image.dtype)
+    rows = jnp.arange(height, dtype=image.dtype) - (height - 1) / 2
+    columns = jnp.arange(width, dtype=image.dtype) - (width - 1) / 2
     y = matrix[0, 0] * rows[:, None] + matrix[0, 1] * columns[None, :] + translation[0] + (height - 1) / 2
     x = matrix[1, 0] * rows[:, None] + matrix[1, 1] * columns[None, :] + translation[1] + (width - 1) / 2
     shifted = image - fill
@@ -148,5 +149,5 @@ def random_affine(
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     matrix = jnp.array([[cos, -sin], [sin, cos]]) @ jnp.array([[1.0, 0.0], [slant, 1.0]]) / zoom
     translation = shift * jnp.array([height, width])
-    drawn = {'matrix': matrix, 'translation': translation}
-    return reported(affine(image, matrix, translation, fill=fill), drawn, report)
+    drawn = {'matrix': matrix.astype(image.dtype), 'translation': translation.astype(image.dtype)}
+    return reported(affine(image, **drawn, fill=fill), drawn, report)

@@ -47,7 +47,7 @@ def fill(config: ConfigDict) -> None:
     for section, (label, table) in sections(config).items():
         if label == 'kind':
             config[section] = config.get(section, ConfigDict())
-            config[section].kind = config[section].get('kind', KIND)
+            config[section].kind = config[section].get('kind', reference(section).get('kind', KIND))
         _fill_section(config, section, label, _row(config, section, label, table))
     for name in config.schedules:
         fields.conform(config, f'schedules.{name}', 1.0)
@@ -84,12 +84,12 @@ def _row(config: ConfigDict, section: str, label: str, table: Mapping[str, Any])
 
 def _fill_section(config: ConfigDict, section: str, label: str, constructor: Any) -> None:
     """Adds the keywords of the section's constructor, and brings all to their types."""
-    values, reference = config[section], _reference(section)
+    values, given = config[section], reference(section)
     known, needed = keywords(constructor), required(constructor)
-    flat = dict(reference) if section == 'optimizer' else {}  # one section for all optimisers
+    flat = dict(given) if section == 'optimizer' else {}  # one section for all optimisers
     for field in [f for f in values if f != label and f not in {**known, **needed, **flat}]:
-        left_over = label == 'kind' and values.kind != KIND and fields.same(values[field], reference.get(field, None))
-        if not left_over:  # what defaults() sets for an MLP is no fault of another kind
+        other = label == 'kind' and values.kind != given.get('kind', KIND)
+        if not other or not fields.same(values[field], given.get(field, None)):  # set by a user, not by defaults()
             raise UserError(f'unknown field {section}.{field}{nearest(field, {**known, **needed, **flat})}')
         del values[field]
     for field, value in known.items():
@@ -101,7 +101,7 @@ def _fill_section(config: ConfigDict, section: str, label: str, constructor: Any
             fields.conform(config, f'{section}.{field}', _example(domain))
 
 
-def _reference(section: str) -> ConfigDict:
+def reference(section: str) -> ConfigDict:
     """A section of `defaults()`; empty where it has none."""
     config = defaults()
     return config[section] if section in config else ConfigDict()

@@ -5,7 +5,7 @@ This module imports nothing heavy and no jax, so that config files stay plain.
 
 from ml_collections import ConfigDict
 
-CONTROLS = ('none', 'shuffled_pairs')
+CONTROLS = ('none', 'shuffled_pairs', 'shuffled_targets')
 KIND = 'mlp'  # of a network whose section names none
 
 
@@ -26,7 +26,7 @@ def defaults() -> ConfigDict:
     """Every field of a config, with its meaning and default. Config files change what they need to."""
     c = ConfigDict()
     c.seed = 0  # everything random follows from it: initialisation, order, views
-    c.control = 'none'  # 'shuffled_pairs' draws each positive from another image: nothing should be learned
+    c.control = 'none'  # or the method's control, 'shuffled_pairs' or 'shuffled_targets': nothing should be learned
     c.init_from = ''  # run, encoder folder or file of weights (selfsup.convert) whose encoder the run starts with
 
     c.method = ConfigDict()
@@ -35,14 +35,18 @@ def defaults() -> ConfigDict:
     c.model = ConfigDict()
     c.model.name = 'resnet18'  # a row of selfsup.models.ENCODERS; its other fields are its keywords
 
-    # Networks of the method besides the encoder. Other methods have others (a decoder): a section under its name.
+    # Networks of the method besides the encoder; a method with others has a section under the name of each.
     c.projector = _head((2048, 2048, 2048))
     c.predictor = _head(())  # after the projector, of the methods that have one (BYOL, SimSiam, ...); () for none
+
+    # Of the methods that have one (MAE): fields are the kind's keywords, filled in from its defaults.
+    c.decoder = ConfigDict()
+    c.decoder.kind = 'transformer'  # a row of selfsup.models.NETWORKS
 
     c.schedules = ConfigDict()  # number of the method -> its value at the end of a cosine from method.<name>
 
     c.data = ConfigDict()
-    c.data.source = 'digits'  # digits, tfds:<name>, npz:<file>, folder:<path> or shards:<folder>
+    c.data.source = 'digits'  # digits, tfds:<name>, npz:<file>, folder:<path>, ...: selfsup.data.sources.KINDS
     c.data.dir = ''  # where TFDS keeps its data sets; '' is TFDS's own default
     c.data.batch_size = 256  # global, over all devices
     c.data.holdout = 0.1  # share of train never trained on; diagnostics during training use it
@@ -59,6 +63,10 @@ def defaults() -> ConfigDict:
     c.data.crop = 'device'
     c.data.canvas = 512  # longer images are reduced to it
     c.data.on_corrupt = 'stop'  # an image that cannot be decoded: 'stop', or 'skip' to take the next one
+    c.data.labels = 'own'  # 'none' ignores the labels of data.source
+    c.data.probe_source = ''  # another source whose labelled train and test parts the probes take; '' is data.source
+    c.data.background = 'none'  # alpha is dropped ('none'), or blended with 'white' or 'black'
+    c.data.orientation = 'stored'  # pixels as they are stored, or turned as the 'exif' orientation says
 
     c.augment = ConfigDict()
     c.augment.recipe = 'digits'  # a row of selfsup.augment.RECIPES, copied into `views`; '' uses `views` alone
@@ -102,6 +110,10 @@ def defaults() -> ConfigDict:
     c.train.stop_after_steps = 0  # end this session (not the run) after so many steps; 0 does not
     c.train.stop_after_minutes = 0.0  # likewise by the clock
     c.train.on_nonfinite = 'stop'  # a loss that is not finite: 'stop' or 'skip' the update
+
+    c.parallel = ConfigDict()
+    c.parallel.shard = 'replicated'  # a copy of the state on each device, or 'fsdp': spread over them
+    c.parallel.fsdp_least_bytes = 2**20  # of the arrays that 'fsdp' spreads; smaller ones stay whole
 
     c.probe = ConfigDict()
     c.probe.learning_rate = 1e-3  # Adam, for the linear probe that learns beside the encoder

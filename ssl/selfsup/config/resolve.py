@@ -21,7 +21,7 @@ from ..files import expanded
 from ..methods import METHODS
 from ..signature import networks
 from . import fields
-from .complete import fill, network_sections, open_fields, settle
+from .complete import fill, network_sections, open_fields, reference, settle
 from .defaults import KIND, defaults
 from .validate import validate
 
@@ -36,6 +36,8 @@ RESUMABLE = (
     'checkpoint.keep',
     'checkpoint.every_epochs',
     'data.workers',
+    'parallel.shard',
+    'parallel.fsdp_least_bytes',
 )
 
 
@@ -117,8 +119,8 @@ def _rename(config: ConfigDict, override: str) -> None:
     section, _, label = field.partition('.')
     known = section in config and isinstance(config[section], ConfigDict)
     if label == 'kind' and (not known or config[section].get('kind', KIND) != value):
-        config[section] = defaults().get(section, ConfigDict()) if value == KIND else ConfigDict()
-        config[section].kind = value
+        given = reference(section)
+        config[section] = given if given.get('kind', KIND) == value else ConfigDict({'kind': value})
     elif field in ('method.name', 'model.name') and known and config[section].get('name', '') != value:
         config[section] = ConfigDict({'name': value})
         taken = networks(METHODS[value]) if field == 'method.name' and value in METHODS else network_sections()
@@ -141,8 +143,6 @@ def to_json(config: ConfigDict) -> str:
 def identity(config: ConfigDict) -> str:
     """Hash of every field that changes what a run computes."""
     flat = {k: v for k, v in fields.flatten(json.loads(to_json(config))).items() if k not in RESUMABLE}
-    # Configs of before there were kinds keep their hash.
-    flat = {k: v for k, v in flat.items() if (k.partition('.')[2], v) != ('kind', KIND)}
     return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -156,10 +156,10 @@ def differences(old: ConfigDict, config: ConfigDict) -> list[str]:
     ]
 
 
-def _add_missing(config: ConfigDict, reference: ConfigDict) -> None:
-    if config.get('kind', KIND) != KIND:
-        return  # the reference is of another kind
-    for name, value in reference.items():
+def _add_missing(config: ConfigDict, given: ConfigDict) -> None:
+    if config.get('kind', None) not in (None, given.get('kind', None)):
+        return  # the defaults are of another kind
+    for name, value in given.items():
         if name not in config:
             config[name] = value
         elif isinstance(value, ConfigDict) and isinstance(config[name], ConfigDict):

@@ -10,14 +10,13 @@ from ml_collections import ConfigDict
 
 from ..augment import check_spec
 from ..errors import UserError, nearest
-from ..evals.measures import MEASURED, MEASURES
+from ..evals.measures import MEASURES, measured
 from ..methods import METHODS
 from ..models import check_sizes
 from ..optim import Group
 from ..signature import check, schedulable
 from . import fields
-from .complete import constructors, network_sections, sections
-from .defaults import defaults
+from .complete import constructors, network_sections, reference, sections
 from .domains import field_domains
 from .known import _require, check_known
 
@@ -52,9 +51,9 @@ def validate(config: ConfigDict) -> None:
 
 def _check_absent_networks(config: ConfigDict) -> None:
     """Refuses fields of networks that the method does not have."""
-    method, reference = config.method.name, defaults()
+    method = config.method.name
     for section in sorted(network_sections() - sections(config).keys()):
-        unset = fields.flatten(reference.get(section, ConfigDict()))
+        unset = fields.flatten(reference(section))
         for field, value in fields.flatten(config.get(section, ConfigDict())).items():
             right = f'leave it at {unset[field]!r}' if field in unset else 'leave it out'
             same = field in unset and fields.same(value, unset[field])
@@ -128,8 +127,14 @@ def _check_monitor(config: ConfigDict) -> None:
     """Refuses measures that there are not."""
     for name in config.monitor.measures:
         _require(name in MEASURES, f'monitor.measures: {name!r} is unknown{nearest(str(name), MEASURES)}')
-    best, known = config.checkpoint.best, (*MEASURED, *config.monitor.measures)
-    _require(best in known, f'checkpoint.best={best!r} is unknown{nearest(best, known)}')
+    views = _count_views(config)
+    best, known = config.checkpoint.best, (*measured(views), *config.monitor.measures)
+    why = f', with {views} view there are no pairs' if best == 'alignment' else ''
+    _require(best in known, f'checkpoint.best={best!r} is not measured{why}; known are {", ".join(known)}')
+
+
+def _count_views(config: ConfigDict) -> int:
+    return sum(spec.get('count', 1) for spec in config.augment.views.values())
 
 
 def _check_batch(config: ConfigDict) -> None:
@@ -155,7 +160,7 @@ def _check_method(config: ConfigDict) -> None:
             block > width or method.eps > 0,
             f'method.block={block} rows cannot whiten the {width} dims of projector.widths; take more rows or eps > 0',
         )
-    views = sum(spec.get('count', 1) for spec in config.augment.views.values())
+    views = _count_views(config)
     for field in ('assign', 'teacher_views', 'centres'):
         count = method.get(field, 0)
         _require(count <= views, f'method.{field}={count} must be at most {views}, the number of views')

@@ -1,8 +1,9 @@
-"""Two ways to feed the step that give the same batches: images resident on the device, or streamed.
+"""Two ways to feed the step that give the same batches: rows resident on the device, or streamed.
 
 A feed is called with the first step and the number of steps of a dispatch and returns
 `(data, indices)`: resident, `data` is the whole set and the step gathers `indices` from it; streaming,
-`data` holds the dispatch's own images `[steps, batch, …]`.
+`data` holds the dispatch's own rows `[steps, batch, …]`. `data` has the keys `input`, whose rows have the shape and
+type of the source's `spec`, and `label`.
 """
 
 import collections
@@ -16,12 +17,14 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ..augment.pipeline import Canvas, Crops
 from ..errors import UserError
 from ..parallel import DATA_AXIS, replicated
+from .batches import Work
 from .crop_boxes import Crop
 from .sampler import batch_indices
 from .sources import Source
-from .workers import Processes, Threads, Work
+from .workers import Processes, Threads
 
 # Up to this many bytes a data set is kept on the device by default, and whole on each; above, it is streamed.
 RESIDENT_LIMIT = 2 * 1024**3
@@ -34,7 +37,7 @@ def place(mesh: Mesh, array: np.ndarray, spec: PartitionSpec | None = None) -> j
 
 
 class Resident:
-    """All images on the devices as uint8; nothing but indices crosses the bus per step.
+    """All rows on the devices, images as uint8; nothing but indices crosses the bus per step.
 
     Every device has them all, unless that takes more than `RESIDENT_LIMIT`: then each has its share, and
     the step's gather becomes one exchange of a batch's rows.
@@ -45,14 +48,14 @@ class Resident:
     def __init__(self, source: Source, *, seed: int, batch_size: int, mesh: Mesh):
         self.seed, self.count, self.batch_size, self.mesh = seed, len(source), batch_size, mesh
         self.waited = 0.0
-        images, labels, self.skipped = source.arrays()
+        inputs, labels, self.skipped = source.arrays()
         _tell(source.name, {}, self.skipped)
         spread = None
-        if images.nbytes > RESIDENT_LIMIT and mesh.size > 1:
+        if inputs.nbytes > RESIDENT_LIMIT and mesh.size > 1:
             spread = PartitionSpec(DATA_AXIS)
-            rest = -len(images) % mesh.size  # shares must be equal; the last rows are never asked for
-            images, labels = (np.concatenate([x, x[:rest]]) for x in (images, labels))
-        self.data = {'image': place(mesh, images, spread), 'label': place(mesh, labels, spread)}
+            rest = -len(inputs) % mesh.shape[DATA_AXIS]  # shares must be equal; the last rows are never asked for
+            inputs, labels = (np.concatenate([x, x[:rest]]) for x in (inputs, labels))
+        self.data = {'input': place(mesh, inputs, spread), 'label': place(mesh, labels, spread)}
 
     def __call__(self, step: int, steps: int) -> tuple[dict[str, jax.Array], jax.Array]:
         indices = batch_indices(self.seed, step, steps, self.count, self.batch_size)
@@ -67,9 +70,8 @@ class Streaming:
     and resuming needs no iterator state.
 
     With `crops` the readers take every view's random crop from the full image, with the boxes that the
-    step would draw; `image` is then `{'crops': one array a view, 'boxes': likewise}`. With a `canvas` beside them
-    the step takes the crops: `image` is `{'canvas': [..., canvas, canvas, channels], 'boxes': one array a view}`,
-    every image in the upper left corner, whole.
+    step would draw; `input` is then a :class:`selfsup.augment.pipeline.Crops`. With a `canvas` beside them the step
+    takes the crops: `input` is a :class:`selfsup.augment.pipeline.Canvas`, every image in the upper left corner, whole.
     """
 
     resident = False
@@ -91,9 +93,18 @@ class Streaming:
         # Each process reads only its own rows of every batch.
         process, processes = jax.process_index(), jax.process_count()
         rows = (process * batch_size // processes, (process + 1) * batch_size // processes)
-        shape, heed = source.image_shape, source.on_corrupt
         work = Work(
-            source.reader, source.name, len(source), shape, seed, batch_size, rows, crops, channels, heed, canvas
+            reader=source.reader,
+            name=source.name,
+            count=len(source),
+            spec=source.spec,
+            seed=seed,
+            batch_size=batch_size,
+            rows=rows,
+            crops=crops,
+            channels=channels,
+            on_corrupt=source.on_corrupt,
+            canvas=canvas,
         )
         self._read = Processes(work, workers) if workers else Threads(work)
         self._told: dict[int, str] = {}
@@ -119,16 +130,15 @@ class Streaming:
             batch['label'] = self.source.labels[batch['used']]
             if self._views:
                 batch.update({f'box{view}': batch['boxes'][:, view] for view in range(self._views)})
-        views = range(self._views)
-        image: Any
+        boxes = tuple(put(f'box{view}') for view in range(self._views))
+        inputs: Any
         if not self._views:
-            image = put('image')
+            inputs = put('input')
         elif self._canvas:
-            image = {'canvas': put('image'), 'boxes': [put(f'box{view}') for view in views]}
+            inputs = Canvas(put('canvas'), boxes)
         else:
-            crops = [put(f'crop{view}') for view in views]
-            image = {'crops': crops, 'boxes': [put(f'box{view}') for view in views]}
-        found = {'image': image, 'label': put('label')}, put('index')
+            inputs = Crops(tuple(put(f'crop{view}') for view in range(self._views)), boxes)
+        found = {'input': inputs, 'label': put('label')}, put('index')
         self.waited += time.perf_counter() - started
         return found
 
@@ -158,12 +168,12 @@ def make_feed(
     """The feed of a config: 'resident', 'streaming', or 'auto' by the size of the set; see the two classes."""
     if len(source) < batch_size:
         raise UserError(
-            f'data.batch_size={batch_size} is larger than the {len(source)} images to train on '
+            f'data.batch_size={batch_size} is larger than the {len(source)} examples to train on '
             f'({source.name}); lower it to at most {len(source)}'
         )
-    if batch_size % mesh.size:
+    if batch_size % mesh.shape[DATA_AXIS]:
         raise UserError(
-            f'data.batch_size={batch_size} must be a multiple of the {mesh.size} devices'
+            f'data.batch_size={batch_size} must be a multiple of the {mesh.shape[DATA_AXIS]} devices'
             + (f' of the {jax.process_count()} processes' if jax.process_count() > 1 else '')
         )
     shares = collections.Counter(device.process_index for device in mesh.devices.flat)
@@ -175,8 +185,13 @@ def make_feed(
     if crops and kind == 'resident':
         way = 'canvas' if canvas else 'reading'
         raise UserError(f'data.crop={way} needs data.feed=streaming: resident images have one size already')
+    if crops and not source.spec.is_image:
+        raise UserError(
+            f'data.crop=reading and canvas cut views out of images, and the rows of {source.name} have the shape '
+            f'{list(source.spec.shape)}; set data.crop=device'
+        )
     if kind == 'auto':
-        size = len(source) * math.prod(source.image_shape)
+        size = len(source) * math.prod(source.spec.shape) * source.spec.dtype.itemsize
         kind = 'resident' if not crops and size <= RESIDENT_LIMIT else 'streaming'
     common: dict[str, Any] = {'seed': seed, 'batch_size': batch_size, 'mesh': mesh}
     if kind == 'resident':

@@ -1,30 +1,20 @@
-"""How the images of a source are read: small objects that a worker process can be given, without jax.
+"""How the rows of a source are read: small objects that a worker process can be given, without jax.
 
-A reader has `array(i)`, the image as uint8 `[height, width, channels]`, and `picture(i)`, the same image
-in full size as a Pillow image, not decoded yet where it comes from a file.
+A reader has `array(i)`, the row as an array, of images uint8 `[height, width, channels]`; for images `picture(i)`, the
+same image in full size as a Pillow image, not decoded yet where it comes from a file; and `name(i)`, the file or place
+of the row, '' where it has none.
 """
 
-import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image
 
 from ..errors import UserError
-
-# What Pillow warns of in a file is harmless or followed by an error, which names the file.
-warnings.filterwarnings('ignore', module=r'PIL\.')
-# Pillow reads files and hands out pixels in pieces of this size, and joins them: in one piece, a twentieth less work.
-ImageFile.MAXBLOCK = 2**20  # type: ignore[assignment]
-_GREY_MODES = ('1', 'L', 'I', 'I;16', 'F', 'LA')
-
-
-class CorruptImage(UserError):
-    """One image that cannot be decoded; the rest of its source may be well."""
+from .pictures import Treatment, as_array, as_picture, as_uint8, decoded, opened, read_image
 
 
 class Reader(Protocol):
@@ -34,75 +24,23 @@ class Reader(Protocol):
 
     def picture(self, index: int) -> Image.Image: ...
 
-
-def opened(what: Any, name: str) -> Image.Image:
-    """A Pillow image of a path or of encoded bytes, not decoded yet.
-
-    Raises:
-      CorruptImage: if it is no image, with its name.
-    """
-    try:
-        return Image.open(io.BytesIO(what) if isinstance(what, bytes) else what)
-    except Exception as error:  # what Pillow's readers raise of broken files is open-ended
-        raise _corrupt(name, error) from error
-
-
-def decoded(picture: Image.Image, name: str, channels: int = 0) -> Image.Image:
-    """A picture as grey ('L') or RGB, decoded; `channels` 1 or 3 decides which, 0 keeps what it is.
-
-    Raises:
-      CorruptImage: if it is cut short or broken, with its name.
-    """
-    try:
-        grey = channels == 1 or (channels == 0 and picture.mode in _GREY_MODES)
-        mode = 'L' if grey else 'RGB'
-        if picture.mode != mode:
-            return picture.convert(mode)
-        picture.load()
-        return picture  # as it is: `convert` would copy
-    except Exception as error:  # likewise
-        raise _corrupt(name, error) from error
-
-
-def _corrupt(name: str, error: Exception) -> UserError:
-    if isinstance(error, OSError) and error.errno is not None:
-        return UserError(f'{name} cannot be read: {error.strerror}')
-    return CorruptImage(f'{name} is no image that can be decoded: {error}')
-
-
-def as_array(picture: Image.Image) -> np.ndarray:
-    """A Pillow image as uint8 `[height, width, channels]`."""
-    array = np.asarray(picture)
-    return array[..., None] if array.ndim == 2 else array
-
-
-def as_picture(array: np.ndarray) -> Image.Image:
-    """uint8 `[height, width, 1 or 3]` as a Pillow image."""
-    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
-
-
-def read_image(file: Path) -> np.ndarray:
-    """An image file as uint8 `[height, width, channels]`, grey or RGB; the EXIF orientation is ignored.
-
-    Raises:
-      CorruptImage: if the file is no image or is cut short, with its path.
-    """
-    with opened(file, str(file)) as picture:
-        return as_array(decoded(picture, str(file)))
+    def name(self, index: int) -> str: ...
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Images in memory, uint8 `[n, height, width(, channels)]`."""
+    """Rows in memory, `[n, ...]`: images uint8 `[n, height, width, channels]`, vectors float32 `[n, dim]`, ..."""
 
-    images: np.ndarray
+    rows: np.ndarray
 
     def array(self, index: int) -> np.ndarray:
-        image = self.images[index]
-        return image[..., None] if image.ndim == 2 else image
+        return self.rows[index]
 
     def picture(self, index: int) -> Image.Image:
         return as_picture(self.array(index))
+
+    def name(self, index: int) -> str:
+        return ''
 
 
 @dataclass(frozen=True)
@@ -115,16 +53,20 @@ class Files:
         return read_image(self.paths[index])
 
     def picture(self, index: int) -> Image.Image:
-        return opened(self.paths[index], str(self.paths[index]))
+        return opened(self.paths[index], self.name(index))
+
+    def name(self, index: int) -> str:
+        return str(self.paths[index])
 
 
 @dataclass
 class Tfds:
     """A split of a TFDS set prepared as array_record; opened again in each process that reads it."""
 
-    name: str
+    dataset: str
     data_dir: str | None
     part: str
+    key: str = 'image'
     rows: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -134,12 +76,12 @@ class Tfds:
         if self.rows is None:
             import tensorflow_datasets as tfds
 
-            builder: Any = tfds.builder(self.name, data_dir=self.data_dir)
+            builder: Any = tfds.builder(self.dataset, data_dir=self.data_dir)
             self.rows = builder.as_data_source(split=self.part)
         return self.rows
 
     def array(self, index: int) -> np.ndarray:
-        return self._rows()[index]['image']
+        return as_uint8(np.asarray(self._rows()[index][self.key]), self.name(index))
 
     def picture(self, index: int) -> Image.Image:
         rows = self._rows()
@@ -148,14 +90,17 @@ class Tfds:
         from tensorflow_datasets.core import decode
 
         row = rows.dataset_info.features.deserialize_example_np(
-            rows.data_source[index], decoders={'image': decode.SkipDecoding()}
+            rows.data_source[index], decoders={self.key: decode.SkipDecoding()}
         )
-        return opened(bytes(row['image']), f'tfds:{self.name}[{self.part}] number {index}')
+        return opened(bytes(row[self.key]), self.name(index))
+
+    def name(self, index: int) -> str:
+        return f'tfds:{self.dataset}[{self.part}] number {index}'
 
 
 @dataclass(frozen=True)
 class Selected:
-    """Some images of another reader."""
+    """Some rows of another reader."""
 
     inner: Reader
     indices: np.ndarray
@@ -166,10 +111,36 @@ class Selected:
     def picture(self, index: int) -> Image.Image:
         return self.inner.picture(int(self.indices[index]))
 
+    def name(self, index: int) -> str:
+        return self.inner.name(int(self.indices[index]))
+
+
+@dataclass(frozen=True)
+class Treated:
+    """Images of another reader with their alpha blended or turned upright: see :class:`.pictures.Treatment`."""
+
+    inner: Reader
+    treatment: Treatment
+
+    def array(self, index: int) -> np.ndarray:
+        name = self.name(index)
+        with self.picture(index) as picture:
+            return as_array(decoded(picture, name))
+
+    def picture(self, index: int) -> Image.Image:
+        return self.treatment(self.inner.picture(index), self.name(index))
+
+    def name(self, index: int) -> str:
+        return self.inner.name(index)
+
 
 @dataclass(frozen=True)
 class Fitted:
-    """Arrays of another reader brought to one size, channel count and border; pictures as they are."""
+    """Arrays of another reader brought to one size, channel count and border; pictures as they are.
+
+    Raises:
+      UserError: on reading, where `channels` is asked of images that are neither grey nor RGB.
+    """
 
     inner: Reader
     image_size: int
@@ -178,6 +149,16 @@ class Fitted:
 
     def array(self, index: int) -> np.ndarray:
         image = self.inner.array(index)
+        if image.ndim != 3:
+            raise UserError(
+                f'data.image_size, channels and pad are of images [height, width, channels], and a row has the shape '
+                f'{list(image.shape)}; leave them at 0'
+            )
+        if self.channels and image.shape[-1] not in (1, 3):
+            raise UserError(
+                f'data.channels={self.channels} converts images of 1 or 3 channels, and these have {image.shape[-1]}; '
+                f'leave it at 0, or store the channels to be seen alone'
+            )
         if self.channels == 3 and image.shape[-1] == 1:
             image = np.repeat(image, 3, axis=-1)
         elif self.channels == 1 and image.shape[-1] == 3:
@@ -190,8 +171,14 @@ class Fitted:
     def picture(self, index: int) -> Image.Image:
         return self.inner.picture(index)
 
+    def name(self, index: int) -> str:
+        return self.inner.name(index)
+
 
 def _resize_and_crop(image: np.ndarray, size: int) -> np.ndarray:
+    if image.shape[-1] not in (1, 3):  # Pillow would take a fourth channel for alpha, and weigh the others by it
+        planes = [_resize_and_crop(image[..., c : c + 1], size) for c in range(image.shape[-1])]
+        return np.concatenate(planes, axis=-1)
     height, width = image.shape[:2]
     scale = size / min(height, width)
     shape = (max(size, round(width * scale)), max(size, round(height * scale)))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..errors import UserError
 from ..files import read_array, read_json
-from .readers import CorruptImage, as_array, decoded, opened
+from .pictures import CorruptImage, as_array, decoded, opened
 
 META = 'meta.json'
 
@@ -36,17 +36,17 @@ class Records:
             self.source = self.source or ArrayRecordDataSource(list(self.paths))
             return self.source[index]
         except (RuntimeError, ValueError, IndexError) as error:
-            raise CorruptImage(f'{self._name(index)} cannot be read: {error}') from error
+            raise CorruptImage(f'{self.name(index)} cannot be read: {error}') from error
 
-    def _name(self, index: int) -> str:
+    def name(self, index: int) -> str:
         return f'image {index} of {self.paths[0]} and following'
 
     def picture(self, index: int) -> Image.Image:
-        return opened(self._bytes(index), self._name(index))
+        return opened(self._bytes(index), self.name(index))
 
     def array(self, index: int) -> np.ndarray:
         with self.picture(index) as picture:
-            return as_array(decoded(picture, self._name(index)))
+            return as_array(decoded(picture, self.name(index)))
 
 
 class Part(NamedTuple):

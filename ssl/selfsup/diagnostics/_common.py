@@ -69,14 +69,16 @@ def class_labels(name: str, labels: ArrayLike, samples: int, classes: int | None
 
 
 def unit(z: Array) -> Array:
-    """Rows scaled to unit length; zero rows stay zero.
+    """Rows scaled to unit length; zero rows stay zero and get no gradient.
 
     Rows are divided by their largest entry first, so that no norm overflows or drowns in float32.
     """
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(z), axis=-1, keepdims=True))
     z = z / jnp.where(largest > 1e-12, largest, 1.0)
     squared = jnp.sum(z * z, axis=-1, keepdims=True)
-    return z * jax.lax.rsqrt(jnp.maximum(squared, 1e-24))
+    short = squared < 1e-24
+    z = jnp.where(short, jax.lax.stop_gradient(z), z)
+    return z * jax.lax.rsqrt(jnp.where(short, 1e-24, squared))
 
 
 def centre(z: Array) -> Array:
@@ -89,12 +91,22 @@ def ratio(a: Array, b: Array, *, limit: float) -> Array:
     return jnp.where(b > 0, a / jnp.where(b > 0, b, 1.0), limit)
 
 
+def root(x: Array) -> Array:
+    """√x of what is not negative; the gradient at 0 is 0, where the root's own is infinite."""
+    zero = x == 0
+    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, x)))
+
+
 def frobenius_unit(z: Array) -> Array:
-    """`z` over its Frobenius norm, scaled by the largest entry first so that no square over- or underflows."""
-    largest = jnp.max(jnp.abs(z))
-    z = z / jnp.where(largest > 0, largest, 1.0)
-    norm = jnp.sqrt(jnp.sum(z * z))
-    return z / jnp.where(norm > 0, norm, 1.0)
+    """`z` over its Frobenius norm, scaled by the largest entry first so that no square over- or underflows.
+
+    Zeros stay zeros and get no gradient.
+    """
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(z)))
+    zero = largest == 0
+    z = jnp.where(zero, jax.lax.stop_gradient(z), z / jnp.where(zero, 1.0, largest))
+    squared = jnp.sum(z * z)
+    return z * jax.lax.rsqrt(jnp.where(zero, 1.0, squared))
 
 
 def squared_norms(z: Array) -> Float[Array, 'samples']:

@@ -85,8 +85,10 @@ def pwcca(
     """Projection-weighted CCA: Σ αᵢρᵢ / Σ αᵢ with αᵢ = Σⱼ |⟨hᵢ, xⱼ⟩|.
 
     hᵢ are the orthonormal canonical variates of `x` and xⱼ its centred columns, so correlations count by
-    how much of `x` they explain. Written from the formula; the authors' code projects on other vectors
-    where `y` is the narrower side.
+    how much of `x` they explain. Written from the formula. The authors' code gives other values whenever
+    there is more than one dimension: its directions leave out a factor, the inverse root of the side's
+    covariance, so what it projects on are not the canonical variates; and where `y` is the narrower side
+    it weighs by `y`'s.
 
     Args:
       x: the representation whose directions weigh; not symmetric in x and y.

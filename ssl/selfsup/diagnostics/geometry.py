@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from ._common import centre, class_labels, dot, matrix, pair, ratio, unit
+from ._common import centre, class_labels, dot, matrix, pair, ratio, root, unit
 from .summary import Summary
 
 
@@ -76,12 +76,12 @@ def deviations(
     if isinstance(z, Summary):
         if normalized:
             raise ValueError('normalized=True needs the rows of z; summarise rows of unit length instead')
-        return jnp.sqrt(jnp.sum(z.factor * z.factor, axis=0) / (z.count - ddof))
+        return root(jnp.sum(z.factor * z.factor, axis=0) / (z.count - ddof))
     z = matrix('z', z, rows=ddof + 1)
     if normalized:
         z = unit(z) * jnp.sqrt(jnp.asarray(z.shape[1], z.dtype))
     centred = centre(z)
-    return jnp.sqrt(jnp.sum(centred * centred, axis=0) / (z.shape[0] - ddof))
+    return root(jnp.sum(centred * centred, axis=0) / (z.shape[0] - ddof))
 
 
 def feature_deviation(z: Float[ArrayLike, 'samples dim'] | Summary, *, normalized: bool = False) -> Float[Array, '']:
@@ -116,7 +116,7 @@ def correlation_matrix(z: Float[ArrayLike, 'samples dim'] | Summary) -> Float[Ar
     rows = z.factor if isinstance(z, Summary) else centre(matrix('z', z, rows=2))
     largest = jnp.max(jnp.abs(rows), axis=0, keepdims=True)
     rows = rows / jnp.where(largest > 0, largest, 1.0)
-    norms = jnp.sqrt(jnp.sum(rows * rows, axis=0, keepdims=True))
+    norms = root(jnp.sum(rows * rows, axis=0, keepdims=True))
     rows = rows / jnp.where(norms > 0, norms, 1.0)
     return jnp.clip(dot(rows.T, rows), -1.0, 1.0)
 

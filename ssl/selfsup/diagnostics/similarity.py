@@ -73,7 +73,9 @@ def cka_from_terms(terms: Float[ArrayLike, '*batches 3']) -> Float[Array, '']:
       Nguyen et al. 2021, https://arxiv.org/abs/2010.15327, eq. 2.
     """
     xy, xx, yy = jnp.mean(jnp.asarray(terms).reshape(-1, 3), axis=0)
-    return xy / jnp.where((xx > 0) & (yy > 0), jnp.sqrt(jnp.abs(xx)) * jnp.sqrt(jnp.abs(yy)), jnp.inf)
+    both = (xx > 0) & (yy > 0)
+    xx, yy = jnp.where(both, xx, 1.0), jnp.where(both, yy, 1.0)  # before the root, whose gradient at 0 is infinite
+    return jnp.where(both, xy / (jnp.sqrt(xx) * jnp.sqrt(yy)), 0.0)
 
 
 def cka(

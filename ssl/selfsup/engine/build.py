@@ -1,51 +1,118 @@
 """From a config to the objects of a run."""
 
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from .. import augment, optim, signature
-from ..config import keywords, takes
+from .. import augment, optim
 from ..data import crop_boxes, loader, sources
 from ..errors import UserError
 from ..methods import METHODS, Method
+from ..methods.base import scheduled
 from ..models import ENCODERS, NETWORKS
+from ..signature import keywords, networks, takes
 
 # Training sets below this are no use: the held-out part and the batch statistics need examples.
 SMALLEST_SET = 8
+# Rows of the training set from which an augmentation may draw.
+REFERENCE_ROWS = 4096
 
 
 class Data(NamedTuple):
-    """The sources of a run: `train` is what the encoder sees, `labelled` is it and the held-out part together."""
+    """The sources of a run.
+
+    Attributes:
+      train: what the encoder sees.
+      holdout: what it never sees, for diagnostics during training.
+      labelled: what probes learn from: the two together, or the train part of `data.probe_source`.
+      test: what probes are tested on.
+      probe_fingerprint: of `labelled` where it is another source; else ''.
+    """
 
     train: sources.Source
     holdout: sources.Source
     labelled: sources.Source
     test: sources.Source
+    probe_fingerprint: str = ''
 
     @property
     def fingerprint(self) -> str:
-        return f'{self.train.fingerprint}-{self.holdout.fingerprint}-{self.test.fingerprint}'
+        parts = (self.train.fingerprint, self.holdout.fingerprint, self.test.fingerprint, self.probe_fingerprint)
+        return '-'.join(filter(None, parts))
 
 
 def open_data(config: ConfigDict, spec: str | None = None) -> Data:
-    """The data of a config, or of another source read the same way."""
+    """The data of a config, or of another source read the same way; says on stderr what was left out or lacks labels.
+
+    `data.labels` and `data.probe_source` are of the config's own source, not of another `spec`.
+    """
     c = config.data
     if not (spec or c.source):
         raise UserError('no data are named: set data.source, or --data for an encoder that has none of its own')
+    own = spec is None
     whole, test = sources.open_source(spec or c.source, data_dir=c.dir, test_fraction=c.test_fraction)
+    if own and c.labels == 'none':
+        if c.per_class:
+            raise UserError(
+                f'data.per_class={c.per_class} chooses by label, and data.labels=none has none; set it to 0'
+            )
+        whole, test = whole.unlabelled(), test.unlabelled()
     if c.per_class:
         whole = sources.first_of_each_class(whole, c.per_class)
     if len(whole) < SMALLEST_SET:
-        raise UserError(f'{whole.name} holds {len(whole)} images; at least {SMALLEST_SET} are needed to train')
-    fit = {'image_size': c.image_size, 'channels': c.channels, 'pad': c.pad}
-    whole, test = (sources.fitted(part, **fit).heeding(c.on_corrupt) for part in (whole, test))
+        raise UserError(f'{whole.name} holds {len(whole)} examples; at least {SMALLEST_SET} are needed to train')
+    whole, test = _brought(config, whole), _brought(config, test)
     train, holdout = sources.split(whole, c.holdout, seed=1, parts=('train', 'held out'))
-    return Data(train, holdout, whole, test)
+    if not (own and c.probe_source):
+        _tell(whole, test, probes=whole)
+        return Data(train, holdout, whole, test)
+    probes = sources.open_source(c.probe_source, data_dir=c.dir, test_fraction=c.test_fraction)
+    labelled, test = (_brought(config, part) for part in probes)
+    shared = sources.shared_rows(whole, test)
+    if shared:
+        raise UserError(
+            f'data.source={c.source} would train on {shared[0]} ({len(shared)} in all), which the test of '
+            f'data.probe_source={c.probe_source} holds; a test set is never trained on'
+        )
+    if c.crop == 'device' and labelled.spec != whole.spec:
+        raise UserError(
+            f'data.probe_source={c.probe_source} has rows {list(labelled.spec.shape)} {labelled.spec.dtype} and '
+            f'data.source={c.source} {list(whole.spec.shape)} {whole.spec.dtype}; set data.image_size and data.channels'
+        )
+    _tell(whole, test, probes=labelled)
+    return Data(train, holdout, labelled, test, labelled.fingerprint)
+
+
+def _brought(config: ConfigDict, source: sources.Source) -> sources.Source:
+    """The source with its images as the config wants them."""
+    c = config.data
+    upright = sources.treated(source, sources.Treatment(c.background, c.orientation))
+    return sources.fitted(upright, image_size=c.image_size, channels=c.channels, pad=c.pad).heeding(c.on_corrupt)
+
+
+def _tell(whole: sources.Source, test: sources.Source, *, probes: sources.Source) -> None:
+    """Says before training what was left out, and where labels are missing; once in a run of several processes."""
+    lines = [*whole.notes, *probes.notes, *test.notes]
+    known = {part.name: int((part.labels >= 0).sum()) for part in (probes, test)}
+    if known[probes.name] and not known[test.name]:
+        lines.append(
+            f'{test.name} has no labels, so nothing can be tested on it; data.probe_source names a set with labels'
+        )
+    lines += [
+        f'{known[part.name]} of {len(part)} examples of {part.name} have labels'
+        for part in (probes, test)
+        if 0 < known[part.name] < len(part)
+    ]
+    if jax.process_index() == 0:
+        for line in dict.fromkeys(lines):
+            print(f'data: {line}', file=sys.stderr)
 
 
 def build_encoder(config: ConfigDict, **fixed: Any) -> nn.Module:
@@ -57,12 +124,12 @@ def build_encoder(config: ConfigDict, **fixed: Any) -> nn.Module:
     return constructor(**fields, **groups, dtype=dtype, **fixed)
 
 
-def build_head(spec: ConfigDict, config: ConfigDict) -> nn.Module:
-    """A network of the method besides the encoder, from its section: projector, predictor, ..."""
-    constructor = NETWORKS[spec.kind]
-    fields = {name: value for name, value in spec.items() if name != 'kind'}
+def build_network(section: str, config: ConfigDict) -> nn.Module:
+    """The projector, predictor or decoder of a config: its section's kind with the fields as keywords."""
+    constructor: Any = NETWORKS[config[section].kind]
     groups: dict[str, Any] = {'groups': norm_groups(config)} if takes(constructor, 'groups') else {}
     dtype = jnp.bfloat16 if config.train.precision == 'bfloat16' else None
+    fields = {name: value for name, value in config[section].items() if name != 'kind'}
     return constructor(**fields, **groups, dtype=dtype)
 
 
@@ -71,9 +138,7 @@ def norm_groups(config: ConfigDict) -> int:
     return max(config.train.batch_norm_groups // config.train.microbatches, 1)
 
 
-def build_method(
-    config: ConfigDict, *, steps: int, data_size: int = 0, axis_name: str | None = None, **values: Any
-) -> Method:
+def build_method(config: ConfigDict, *, steps: int, data_size: int = 0, **values: Any) -> Method:
     """The method of `config.method`; `values` replace its hyper-parameters (a sweep passes traced arrays).
 
     `data_size` is the number of training images, for methods that keep something for each of them.
@@ -84,13 +149,12 @@ def build_method(
         first, final = fields['momentum'], fields.pop('momentum_final')
         same = isinstance(first, float) and first == final
         fields['momentum'] = first if same else optim.momentum_cosine(first, final, steps=steps)
-    for name, final in config.schedules.items():  # functions of the step, which methods.base evaluates
+    for name, final in config.schedules.items():
         fields[name] = optim.momentum_cosine(fields[name], final, steps=steps)
-    taken = signature.networks(constructor)
-    networks = [build_encoder(config) if n == 'encoder' else build_head(config[n], config) for n in taken]
+    built = [build_encoder(config) if n == 'encoder' else build_network(n, config) for n in networks(constructor)]
     if takes(constructor, 'data_size'):
         fields['data_size'] = data_size
-    return constructor(*networks, **fields, axis_name=axis_name)
+    return scheduled(constructor, *built, **fields)
 
 
 def build_optimizer(config: ConfigDict, *, epoch_steps: int, **values: Any) -> tuple[optax.GradientTransformation, Any]:
@@ -119,12 +183,20 @@ def build_optimizer(config: ConfigDict, *, epoch_steps: int, **values: Any) -> t
     return optim.optimizer(c['name'], rate, peak=c['learning_rate'], groups=groups, **chosen), rate
 
 
-def build_views(config: ConfigDict) -> Any:
-    """The augmentation of a config: see :func:`selfsup.augment.make_views`."""
+def build_views(config: ConfigDict, train: sources.Source | None = None) -> Any:
+    """The augmentation of a config: see :func:`selfsup.augment.make_views`.
+
+    `train` gives the reference rows of operations that draw from the training set: the first of a seeded order.
+    """
     c = config.augment
-    return _named(
-        'augment.views', augment.make_views({k: v.to_dict() for k, v in c.views.items()}, mean=c.mean, std=c.std)
-    )
+    specs = {name: spec.to_dict() for name, spec in c.views.items()}
+    reference = None
+    if train is not None and any(
+        augment.OPERATIONS[op].reference for spec in specs.values() for op in spec if op in augment.OPERATIONS
+    ):
+        rows = np.random.Generator(np.random.Philox(key=1)).permutation(len(train))[:REFERENCE_ROWS]
+        reference = train.select(np.sort(rows), 'reference').arrays()[0]
+    return _named('augment.views', augment.make_views(specs, mean=c.mean, std=c.std, reference=reference))
 
 
 def build_preparation(config: ConfigDict) -> Any:
@@ -149,13 +221,15 @@ def _named(fields: str, function: Callable) -> Callable:
 def _check_channels(config: ConfigDict, source: sources.Source) -> None:
     """Refuses colour operations and normalisations that the images have no channels for."""
     c = config.augment
-    channels = source.image_shape[-1]
+    channels = source.spec.shape[-1]
+    way_out = 'set data.channels=3 or take another augment.recipe' if channels == 1 else 'take another augment.recipe'
     for view, spec in c.views.items():
-        for operation in augment.pipeline.COLOUR:
-            if operation in spec and channels != 3:
+        for operation in spec:
+            row = augment.OPERATIONS.get(operation)
+            if row and row.colour and channels != 3:
                 raise UserError(
                     f'augment.views.{view}.{operation} needs 3 channels, and the images of {source.name} have '
-                    f'{channels}; set data.channels=3 or take another augment.recipe'
+                    f'{channels}; {way_out}'
                 )
     for field in ('mean', 'std'):
         if len(c[field]) not in (1, channels):

@@ -3,8 +3,8 @@
 Most losses of this field need the whole batch, so the gradients of parts of a batch cannot be added up
 as a supervised trainer does. They can be cut at the embeddings, since a method's `embed` works example
 by example and only its `criterion` sees the batch: embed every microbatch without keeping activations,
-differentiate the criterion with respect to all embeddings, then embed each microbatch again and pull
-its share of that gradient back (Gao et al. 2021, https://arxiv.org/abs/2101.06983, section 3).
+differentiate the criterion with respect to all embeddings, then embed each microbatch again and
+backpropagate its slice of that gradient (Gao et al. 2021, https://arxiv.org/abs/2101.06983, section 3).
 """
 
 from collections.abc import Callable
@@ -17,14 +17,18 @@ from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from ..errors import UserError
-from ..methods import Method
+from ..methods import METHODS, Method
 from ..parallel import DATA_AXIS, constrain_batch
+from ..signature import networks
+from .controls import controlled
 
-VIEWS, EMBED, CRITERION, REFRESH = range(4)  # streams of a step's key
+VIEWS, EMBED, CRITERION, REFRESH, EXAMPLES = range(5)  # streams of a step's key
 Gradient = Callable[..., tuple[tuple[Array, tuple[Any, dict, Array]], Any]]
 
 
-def make_gradient(method: Method, views: Callable, *, microbatches: int = 1, mesh: Any = None) -> Gradient:
+def make_gradient(
+    method: Method, views: Callable, *, microbatches: int = 1, mesh: Any = None, control: str = 'none'
+) -> Gradient:
     """The function `(params, extra, rows, key, sources) -> ((loss, (extra, metrics, features)), gradients)`.
 
     Args:
@@ -32,33 +36,49 @@ def make_gradient(method: Method, views: Callable, *, microbatches: int = 1, mes
       views: see :func:`selfsup.augment.make_views`.
       microbatches: how many pieces the network sees the batch in; `embed` runs twice if there are several.
         The result is that of one piece where no example's outputs depend on its neighbours (see
-        :func:`check_microbatches`), but for dropout and stochastic depth, whose masks are drawn anew.
+        :func:`check_microbatches`): random masks and dropout are drawn from keys of the examples.
       mesh: over which the batch, and each of its pieces, is spread.
+      control: 'shuffled_targets' gives every example another example's targets; see :mod:`.controls`.
 
-    `rows` has `image`, `index` and, for methods that see it, `label`; `sources` is, per view, the row it is
+    `rows` has `input`, `index`, `step` and, for methods that see it, `label`; `sources` is, per view, the row it is
     drawn from or None. `features` are the first view's, without a gradient.
     """
-    return _whole(method, views, mesh) if microbatches == 1 else _cached(method, views, microbatches, mesh)
+    if microbatches == 1:
+        return _whole(method, views, mesh, control)
+    return _cached(method, views, microbatches, mesh, control)
 
 
-def _whole(method: Method, views: Callable, mesh: Any) -> Gradient:
+def _criterion_batch(batch: dict) -> dict:
+    """What a criterion sees of a batch: not the views."""
+    return {name: value for name, value in batch.items() if name not in ('views', 'input', 'position')}
+
+
+def _example_keys(key: Array, positions: Array) -> Array:
+    """A key for each example, by its position in the global batch."""
+    stream = jax.random.fold_in(key, EXAMPLES)
+    return jax.vmap(lambda position: jax.random.fold_in(stream, position))(positions)
+
+
+def _whole(method: Method, views: Callable, mesh: Any, control: str) -> Gradient:
     def gradient(params: Any, extra: Any, rows: dict, key: Array, sources: list) -> tuple:
         positions = jnp.arange(rows['index'].shape[0])
-        images, sampled = views(jax.random.fold_in(key, VIEWS), rows['image'], positions, sources)
-        batch = {**rows, 'views': constrain_batch(images, mesh), 'view_params': sampled}
-        del batch['image']
+        seen, sampled = views(jax.random.fold_in(key, VIEWS), rows['input'], positions, sources)
+        batch = {name: value for name, value in rows.items() if name != 'input'}
+        batch |= {'views': constrain_batch(seen, mesh), 'view_params': sampled, 'keys': _example_keys(key, positions)}
 
         def loss(params: Any) -> tuple[Array, tuple]:
             outputs, new = method.embed(params, extra, batch, jax.random.fold_in(key, EMBED))
-            value, (new, metrics) = method.criterion(params, outputs, new, batch, jax.random.fold_in(key, CRITERION))
-            return value, (new, metrics, jax.lax.stop_gradient(outputs['features'][0]))
+            features = jax.lax.stop_gradient(outputs['features'][0])
+            outputs, known = controlled(control, outputs), _criterion_batch(batch)
+            value, (new, metrics) = method.criterion(params, outputs, new, known, jax.random.fold_in(key, CRITERION))
+            return value, (new, metrics, features)
 
         return jax.value_and_grad(loss, has_aux=True)(params)
 
     return gradient
 
 
-def _cached(method: Method, views: Callable, microbatches: int, mesh: Any) -> Gradient:
+def _cached(method: Method, views: Callable, microbatches: int, mesh: Any, control: str) -> Gradient:
     spread = None if mesh is None or mesh.size == 1 else NamedSharding(mesh, PartitionSpec(None, DATA_AXIS))
 
     def cut(tree: Any) -> Any:
@@ -74,26 +94,27 @@ def _cached(method: Method, views: Callable, microbatches: int, mesh: Any) -> Gr
         return constrain_batch(jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree), mesh)
 
     def gradient(params: Any, extra: Any, rows: dict, key: Array, sources: list) -> tuple:
-        strangers = any(source is not None for source in sources)
-        chunks = cut({**rows, 'position': jnp.arange(rows['index'].shape[0])})
-        chunks['number'] = jnp.arange(microbatches)
+        shuffled = any(source is not None for source in sources)
+        positions = jnp.arange(rows['index'].shape[0])
+        own = {name: value for name, value in rows.items() if name != 'step'}
+        chunks = cut({**own, 'position': positions})
 
         def embed(params: Any, chunk: dict) -> tuple[Any, tuple[Any, Any]]:
-            position, images = chunk['position'], rows['image'] if strangers else chunk['image']
-            drawn = [position if s is None else s[position] for s in sources] if strangers else sources
-            seen, sampled = views(jax.random.fold_in(key, VIEWS), images, position, drawn)
-            batch = {k: v for k, v in chunk.items() if k not in ('image', 'position', 'number')}
-            batch = {**batch, 'views': seen, 'view_params': sampled}
-            own = jax.random.fold_in(jax.random.fold_in(key, EMBED), chunk['number'])
-            outputs, new = method.embed(params, extra, batch, own)
+            position, inputs = chunk['position'], rows['input'] if shuffled else chunk['input']
+            drawn = [position if s is None else s[position] for s in sources] if shuffled else sources
+            seen, sampled = views(jax.random.fold_in(key, VIEWS), inputs, position, drawn)
+            batch = {**_criterion_batch(chunk), 'step': rows['step'], 'keys': _example_keys(key, position)}
+            batch |= {'views': seen, 'view_params': sampled}
+            outputs, new = method.embed(params, extra, batch, jax.random.fold_in(key, EMBED))
             return outputs, (_statistics(new, extra), sampled)
 
         outputs, (statistics, sampled) = jax.lax.map(lambda chunk: embed(params, chunk), chunks)
         # Every piece moved the same old averages, by amounts that are linear in its own statistics.
         moved = _with_statistics(extra, [jnp.mean(s, axis=0) for s in statistics])
-        batch = {k: v for k, v in rows.items() if k != 'image'} | {'view_params': join(sampled)}
+        batch = _criterion_batch(rows) | {'view_params': join(sampled), 'keys': _example_keys(key, positions)}
 
         def loss(params: Any, outputs: Any) -> tuple[Array, tuple]:
+            outputs = controlled(control, outputs)
             return method.criterion(params, outputs, moved, batch, jax.random.fold_in(key, CRITERION))
 
         whole = join(outputs)
@@ -102,9 +123,9 @@ def _cached(method: Method, views: Callable, microbatches: int, mesh: Any) -> Gr
         )
 
         def add(total: Any, piece: tuple[dict, Any]) -> tuple[Any, None]:
-            chunk, share = piece
-            _, pull = jax.vjp(lambda p: embed(p, chunk)[0], params)
-            return jax.tree.map(jnp.add, total, pull(share)[0]), None
+            chunk, cotangent = piece
+            _, backpropagate = jax.vjp(lambda p: embed(p, chunk)[0], params)
+            return jax.tree.map(jnp.add, total, backpropagate(cotangent)[0]), None
 
         gradients, _ = jax.lax.scan(add, direct, (chunks, cut(ascent)))
         return (value, (new, metrics, jax.lax.stop_gradient(whole['features'][0]))), gradients
@@ -158,7 +179,7 @@ def check_microbatches(config: ConfigDict, extra: Any, devices: int) -> None:
     if not coupled:
         return
     iterative = 'iterative' in (config.projector.last_norm, config.predictor.last_norm)
-    own = set(coupled) - {'encoder', 'projector', 'predictor'}
+    own = set(coupled) - set(networks(METHODS[config.method.name]))
     why = ''
     if 'groups' in config.method and 'encoder' in coupled:
         why = f'{config.method.name} shuffles the places of its batch-norm groups over the whole batch'

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from .. import parallel
@@ -18,8 +19,9 @@ from ..errors import UserError
 from ..methods import Method
 from . import build
 from .checkpoint import shapes
+from .controls import check_control
 from .gradient import check_microbatches
-from .monitor import make_monitor
+from .monitor import make_monitor, monitored_rows
 from .step import TrainState, count_views, init_state, make_dispatch, make_refresh, make_step
 
 
@@ -47,7 +49,7 @@ class Run:
         self.epoch_steps = len(self.data.train) // config.data.batch_size
         self.total = config.train.epochs * self.epoch_steps
         self.chunk = config.train.steps_per_call or (1 if jax.default_backend() == 'cpu' else 20)
-        self.views = build.build_views(config)
+        self.views = build.build_views(config, self.data.train)
         self.prepare = build.build_preparation(config)
         self.image_shape = self.data.train.image_shape
         self.classes = self.data.train.num_classes
@@ -62,8 +64,12 @@ class Run:
     def _build(self) -> None:
         config = self.config
         self.method = self._change(build.build_method(config, steps=self.total, data_size=len(self.data.train)))
+        check_control(config, self.method, count_views(config.augment.views))
+        refresh = self.method.refresh
+        # Steps between two refreshes; 0 for a method without one.
+        self.refresh_steps = round(refresh.every_epochs * self.epoch_steps) if refresh else 0
         self.optimizer, self.rate = build.build_optimizer(config, epoch_steps=self.epoch_steps)
-        images = jax.ShapeDtypeStruct((2, *self.image_shape), jnp.uint8)
+        images = jax.ShapeDtypeStruct((2, *self.image_shape), self.data.train.spec.dtype)
         # Shapes alone: initial parameters are functions of the key, and views of absurd sizes cost nothing here.
         shapes_of_views, _ = jax.eval_shape(lambda x: self.views(jax.random.key(0), x, jnp.arange(2)), images)
         self.view_shapes = [v.shape[1:] for v in shapes_of_views]
@@ -74,8 +80,10 @@ class Run:
             return init_state(self.method, self.optimizer, {'views': views}, seed=config.seed, classes=self.classes)
 
         self.state_shapes = jax.eval_shape(start)
-        check_microbatches(config, self.state_shapes.extra, self.mesh.size)
-        shardings = parallel.state_sharding(self.mesh, self.state_shapes)
+        check_microbatches(config, self.state_shapes.extra, self.mesh.shape['data'])
+        c = config.parallel
+        rules = parallel.fsdp(c.fsdp_least_bytes) if c.shard == 'fsdp' else parallel.REPLICATED
+        shardings = parallel.state_sharding(self.mesh, self.state_shapes, rules)
         self.shapes = shapes(self.state_shapes, shardings)
         self.start = jax.jit(start, out_shardings=shardings)
         self.step = make_step(
@@ -91,13 +99,19 @@ class Run:
             microbatches=config.train.microbatches,
             mesh=self.mesh,
         )
-        self.dispatch = make_dispatch(self.step, resident=self.feed.resident)
-        self.refresh = make_refresh(self.method, seed=config.seed, shardings=shardings)
+        self._features = jax.jit(
+            lambda params, extra, images: self.method.encode(self.method.network(params, extra), self.prepare(images))[
+                'features'
+            ],
+            out_shardings=parallel.replicated(self.mesh),
+        )
+        self.dispatch = make_dispatch(self.step, resident=self.feed.resident, shardings=shardings)
+        self.refresh = make_refresh(self.method, self.optimizer, seed=config.seed, shardings=shardings)
 
     def monitor(self) -> Callable[[TrainState], dict[str, Any]]:
         """What measures a state on the held-out images; see :func:`make_monitor`."""
-        count = min(len(self.data.holdout), self.config.monitor.max_samples)
-        held = self.data.holdout.select(np.arange(count), 'monitored')
+        rows = monitored_rows(self.data.holdout.labels, self.config.monitor.max_samples)
+        held = self.data.holdout.select(rows, 'monitored')
         return make_monitor(
             self.config,
             self.method,
@@ -108,19 +122,34 @@ class Run:
             mesh=self.mesh,
         )
 
+    def training_features(self, state: TrainState) -> Array | None:
+        """Features of the training set without augmentation, `[examples, dim]` in its order, on every device.
+
+        None unless the method's refresh needs them. Images are read and encoded `evaluate.batch_size` at a time.
+        """
+        if self.method.refresh is None or not self.method.refresh.needs_features:
+            return None
+        train, size = self.data.train, min(self.config.evaluate.batch_size, len(self.data.train))
+        found = []
+        for start in range(0, len(train), size):
+            rows = np.arange(start, start + size) % len(train)  # one shape: the last batch is filled up from the front
+            images = train.select(rows, 'features').arrays()[0]
+            found.append(self._features(state.params, state.extra, images))
+        return jnp.concatenate(found)[: len(train)]
+
     def next_chunk(self, step: int) -> int:
         """Steps of the dispatch that starts at `step`: up to the next multiple of the chunk, or the end.
 
-        Multiples count from step 0, or from the epoch's start for a method that is refreshed between
-        epochs: then no dispatch runs across the end of one.
+        Multiples count from step 0, or from the last refresh of a method that has one: then no dispatch runs
+        across a refresh.
         """
-        span = self.epoch_steps if self.method.refreshes else self.total
+        span = self.refresh_steps or self.total
         within = step % span
         return min(self.chunk - within % self.chunk, span - within, self.total - step)
 
     def _begun(self, step: int) -> int:
         """Where the dispatch that ended at `step` had begun."""
-        span = self.epoch_steps if self.method.refreshes else max(self.total, step)
+        span = self.refresh_steps or max(self.total, step)
         within = (step - 1) % span
         return step - 1 - within % self.chunk
 

@@ -13,7 +13,7 @@ from jaxtyping import Array
 from ..methods import Method
 from ..optim import global_norm
 from ..parallel import constrain_batch
-from .controls import pair_sources, strangers
+from .controls import other_rows, pair_sources
 from .gradient import REFRESH, make_gradient
 
 PROBE_MEMORY = 0.99  # share of the old feature statistics that the probe keeps at each step
@@ -88,20 +88,20 @@ def make_step(
     microbatches: int = 1,
     mesh: Any = None,
 ) -> Callable[[TrainState, dict[str, Array]], tuple[TrainState, dict[str, Array]]]:
-    """The function `(state, {'image', 'label', 'index'}) -> (state, metrics)` of one update.
+    """The function `(state, {'input', 'label', 'index'}) -> (state, metrics)` of one update.
 
     The state carries everything that changes; the key of step t is `fold_in(key(seed), t)`. See
     :func:`make_gradient` for `microbatches`.
     """
-    gradient = make_gradient(method, views, microbatches=microbatches, mesh=mesh)
+    gradient = make_gradient(method, views, microbatches=microbatches, mesh=mesh, control=control)
 
     def step(state: TrainState, rows: dict[str, Array]) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         rows = constrain_batch(rows, mesh)
         size = rows['index'].shape[0]
         sources = pair_sources(control, size, view_count)
-        own = rows if control == 'none' else strangers(rows, view_count)
-        seen = {'image': rows['image'], 'index': own['index']}
+        own = other_rows(rows, view_count) if control == 'shuffled_pairs' else rows
+        seen = {'input': rows['input'], 'index': own['index'], 'step': state.step}
         if method.uses_labels:
             seen['label'] = own['label']
         (value, (extra, metrics, features)), gradients = gradient(state.params, state.extra, seen, key, sources)
@@ -127,12 +127,12 @@ def make_step(
     return step
 
 
-def make_dispatch(step: Callable, *, resident: bool) -> Any:
+def make_dispatch(step: Callable, *, resident: bool, shardings: Any = None) -> Any:
     """The function `(state, data, indices) -> (state, metrics)` of one dispatch of several steps, jitted.
 
     `indices` is `[steps, batch]`; `data` is the whole set if resident, else the dispatch's own rows
     `[steps, batch, …]`. Metrics are `[steps]` each. One step is not wrapped in a scan: on CPU a
-    convolution inside a scan is 13 times slower.
+    convolution inside a scan is 13 times slower. `shardings` are those of the state, before and after.
     """
 
     def rows(data: dict[str, Array], indices: Array) -> dict[str, Array]:
@@ -149,18 +149,32 @@ def make_dispatch(step: Callable, *, resident: bool) -> Any:
             return jax.lax.scan(lambda s, i: step(s, rows(data, i)), state, indices)
         return jax.lax.scan(lambda s, x: step(s, rows(*x)), state, (data, indices))
 
-    return jax.jit(dispatch, donate_argnums=0)
+    # Stated for the state alone: left to the compiler, its layout could be another after a step.
+    return jax.jit(dispatch, donate_argnums=0, out_shardings=None if shardings is None else (shardings, None))
 
 
-def make_refresh(method: Method, *, seed: int, shardings: Any) -> Any:
-    """The function `state -> state` that the loop calls between epochs, jitted.
+def make_refresh(method: Method, optimizer: optax.GradientTransformation, *, seed: int, shardings: Any) -> Any:
+    """The function `(state, features) -> state` that the loop calls between epochs, jitted.
 
-    Its key is a stream of the step that comes next, so it is the same after a resume.
+    `features` are those of the training set, `[examples, dim]`, or None. Its key is a stream of the step that comes
+    next, so it is the same after a resume.
     """
 
-    def refresh(state: TrainState) -> TrainState:
+    def restarted(state: TrainState, params: Any, reset: tuple[str, ...]) -> Any:
+        """The optimiser's state with that of the parameter groups in `reset` as at the first step."""
+        fresh = optimizer.init(params)
+
+        def one(path: tuple, old: Array, new: Array) -> Array:
+            return new if any(getattr(part, 'key', None) in reset for part in path) else old
+
+        return jax.tree_util.tree_map_with_path(one, state.opt_state, fresh)
+
+    def refresh(state: TrainState, features: Array | None = None) -> TrainState:
+        assert method.refresh is not None
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), state.step), REFRESH)
-        return dataclasses.replace(state, extra=method.refresh(state.params, state.extra, key))
+        params, extra, reset = method.refresh.update(state.params, state.extra, key, features)
+        opt_state = restarted(state, params, tuple(reset)) if reset else state.opt_state
+        return dataclasses.replace(state, params=params, extra=extra, opt_state=opt_state)
 
     return jax.jit(refresh, donate_argnums=0, out_shardings=shardings)
 
@@ -170,7 +184,9 @@ def init_state(
 ) -> TrainState:
     """The state before the first step."""
     params, extra = method.init(jax.random.key(seed), batch)
-    features = jax.eval_shape(lambda p, e: method.encode(p, e, batch['views'][0][:2])['features'], params, extra)
+    features = jax.eval_shape(
+        lambda p, e: method.encode(method.network(p, e), batch['views'][0][:2])['features'], params, extra
+    )
     return TrainState(
         jnp.zeros((), jnp.int32), params, extra, optimizer.init(params), init_probe(features.shape[1], classes)
     )

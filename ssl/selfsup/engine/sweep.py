@@ -104,7 +104,7 @@ def train(
     names = list(members[0])
     width = min(width or (1 if jax.default_backend() == 'cpu' else len(members)), len(members))
     run = Run(config, devices=devices, change=change)
-    if run.method.refreshes:
+    if run.method.refresh:
         raise UserError(f'{config.method.name} is refreshed between epochs, which a sweep does not do')
     size, total = config.data.batch_size, run.total
     view_count = count_views(config.augment.views)
@@ -115,7 +115,7 @@ def train(
         return change(method), *build.build_optimizer(config, epoch_steps=run.epoch_steps, **of_optimizer)
 
     def start(values: dict[str, Any]) -> TrainState:
-        images = jnp.zeros((2, *run.image_shape), jnp.uint8)
+        images = jnp.zeros((2, *run.image_shape), run.data.train.spec.dtype)
         views, _ = run.views(jax.random.key(0), images, jnp.arange(2))
         method, optimizer, _ = parts(values)
         return init_state(method, optimizer, {'views': views}, seed=config.seed, classes=run.classes)
@@ -125,8 +125,8 @@ def train(
         # The same keys as in the step of a single run, outside the members so that it is done once.
         rows = jax.tree.map(lambda x: x[indices] if run.feed.resident else x[0], data)
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), step), VIEWS)
-        views = run.views(key, rows['image'], jnp.arange(size), pair_sources(config.control, size, view_count))
-        return {'image': views, 'label': rows['label'], 'index': indices}
+        views = run.views(key, rows['input'], jnp.arange(size), pair_sources(config.control, size, view_count))
+        return {'input': views, 'label': rows['label'], 'index': indices}
 
     def drawn(key: Any, images: Any, positions: Any, sources: Any) -> Any:
         return images
@@ -173,7 +173,7 @@ def train(
     seconds = time.monotonic() - began
     single = [_member(states[i // width], i % width) for i in range(len(members))]
     method = run.method
-    encode = jax.jit(lambda state, images: method.encode(state.params, state.extra, images))
+    encode = jax.jit(lambda state, images: method.encode(method.network(state.params, state.extra), images))
     metrics = {name: np.stack([epoch[name] for epoch in epochs], axis=1) for name in epochs[0]}
     return Trained(run, members, single, encode, metrics, seconds)
 

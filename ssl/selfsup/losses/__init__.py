@@ -6,6 +6,7 @@ They hold no parameters and no state, call no collectives, and compute in at lea
 from .barlow_twins import barlow_twins, barlow_twins_terms
 from .contrastive import info_nce, ntxent
 from .in_batch import info_nce_in_batch, moco_v3, nnclr
+from .masked import masked_mse
 from .mmcr import mmcr
 from .negatives import debiased, decoupled
 from .predictive import byol, simsiam
@@ -32,6 +33,7 @@ __all__ = [
     'info_nce_in_batch',
     'lejepa',
     'lejepa_terms',
+    'masked_mse',
     'mmcr',
     'moco_v3',
     'nnclr',

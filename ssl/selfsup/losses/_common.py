@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 # Similarities and covariances decide rankings and gradients; the default precision is TF32 on NVIDIA
 # and bfloat16 on TPU, which is too coarse for both.
@@ -62,13 +62,25 @@ def positive(name: str, value) -> None:
 def normalize(z: Float[Array, '*batch dim'], *, eps: float = 1e-12) -> Float[Array, '*batch dim']:
     """Rows scaled to unit length, `z / max(‖z‖, ε)` as torch's `F.normalize`.
 
-    Rows are divided by their largest entry first, so that norms beyond 1e19 do not overflow float32;
-    a zero row stays zero and its gradient is finite.
+    Rows are divided by their largest entry first, so that norms beyond 1e19 do not overflow float32.
+    A row shorter than ε, such as one of zeros, gets no gradient: torch's is 1/ε = 1e12 times the others'.
     """
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(z), axis=-1, keepdims=True))
     z = z / jnp.where(largest > eps, largest, 1.0).astype(z.dtype)
     squared = jnp.sum(z * z, axis=-1, keepdims=True)
-    return z * jax.lax.rsqrt(jnp.maximum(squared, jnp.asarray(eps, z.dtype) ** 2))
+    least = jnp.asarray(eps, z.dtype) ** 2
+    short = squared < least
+    z = jnp.where(short, jax.lax.stop_gradient(z), z)
+    return z * jax.lax.rsqrt(jnp.where(short, least, squared))
+
+
+def chosen(logits: Float[Array, 'rows columns'], which: Bool[Array, 'rows columns']) -> Float[Array, ' rows']:
+    """The logit of each row that `which` marks, as it stands in the matrix.
+
+    The same product computed apart rounds differently: log Σ exp of the row less it falls below 0, and near
+    alignment its gradient, (p − 1) of the matrix, is left as the difference of two large ones.
+    """
+    return jnp.sum(jnp.where(which, logits, 0.0), axis=-1)
 
 
 def standardize(z: Float[Array, 'batch dim'], *, eps: float = 1e-5) -> Float[Array, 'batch dim']:
@@ -86,10 +98,15 @@ def standardize(z: Float[Array, 'batch dim'], *, eps: float = 1e-5) -> Float[Arr
 
 
 def deviation_hinge(
-    centred: Float[Array, 'batch dim'], *, target: jax.typing.ArrayLike, eps: jax.typing.ArrayLike
+    centred: Float[Array, 'batch *dims'], *, target: jax.typing.ArrayLike, eps: jax.typing.ArrayLike
 ) -> Float[Array, '']:
-    """mean_d max(0, γ − √(Var_d + ε)) of centred columns, with the unbiased variance (ddof 1)."""
-    deviation = jnp.sqrt(jnp.sum(centred * centred, axis=0) / (len(centred) - 1) + eps)
+    """mean_d max(0, γ − √(Var_d + ε)) of centred columns, with the unbiased variance (ddof 1).
+
+    The gradient of a constant column is 0 for ε = 0 too, where the root's own is infinite.
+    """
+    variance = jnp.sum(centred * centred, axis=0) / (len(centred) - 1) + eps
+    zero = variance == 0
+    deviation = jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, variance)))
     return jnp.mean(jnp.maximum(target - deviation, 0.0))
 
 

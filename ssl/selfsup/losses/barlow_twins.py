@@ -57,7 +57,8 @@ def barlow_twins(
       columns correlate; `dim` at collapse to a constant (all correlations 0).
 
     Convention: sums over dimensions, not means; the paper's pseudo-code divides by the unbiased
-    deviation, the code (and this) by the biased one.
+    deviation, the code (and this) by the biased one. stable-pretraining divides by the unbiased deviation
+    plus 1e-5 and has λ = 0.005: its correlations are (batch − 1)/batch of these.
 
     Cost: O(batch·dim·min(dim, 2·batch)); no state.
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import HIGHEST, matrix, normalize, pair, positive
+from ._common import HIGHEST, chosen, matrix, normalize, pair, positive
 
 
 def ntxent(
@@ -16,7 +16,8 @@ def ntxent(
 
     Args:
       z1, z2: embeddings of two views of the same images, any norm (normalised here).
-      temperature: τ; logits are cosines / τ. Paper: 0.1 (ImageNet), 0.5 (CIFAR-10).
+      temperature: τ > 0; logits are cosines / τ. Paper: 0.1 (ImageNet), 0.5 (CIFAR-10). A negative one, which
+        lightly takes, drives the two views apart and is refused.
 
     Returns:
       Mean loss in nats, ≥ 0; log(2·batch − 1) at collapse; → 0 for aligned pairs far from all others
@@ -35,9 +36,9 @@ def ntxent(
     batch = z1.shape[0]
     z = normalize(jnp.concatenate([z1, z2]))
     logits = jnp.matmul(z, z.T, precision=HIGHEST) / temperature
-    logits = jnp.where(jnp.eye(2 * batch, dtype=bool), -jnp.inf, logits)
-    positives = jnp.sum(normalize(z1) * normalize(z2), axis=-1) / temperature
-    return jnp.mean(jax.nn.logsumexp(logits, axis=-1)) - jnp.mean(positives)
+    itself = jnp.eye(2 * batch, dtype=bool)
+    positives = chosen(logits, jnp.roll(itself, batch, axis=1))
+    return jnp.mean(jax.nn.logsumexp(jnp.where(itself, -jnp.inf, logits), axis=-1) - positives)
 
 
 def info_nce(

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import HIGHEST, matrix, normalize, pair, positive
+from ._common import HIGHEST, chosen, matrix, normalize, pair, positive
 
 
 def info_nce_in_batch(
@@ -34,7 +34,7 @@ def info_nce_in_batch(
     query, key = pair(query, key, names=('query', 'key'))
     query, key = normalize(query), normalize(key)
     logits = jnp.matmul(query, key.T, precision=HIGHEST) / temperature
-    positives = jnp.sum(query * key, axis=-1) / temperature
+    positives = chosen(logits, jnp.eye(len(query), dtype=bool))
     return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - positives)
 
 

@@ -31,7 +31,9 @@ def _swapped(targets: Sequence[Array], logits: Sequence[Array]) -> Float[Array, 
         if not partners:
             continue
         wanted = total - targets[number] if number < len(targets) else total
-        log_sum = jax.nn.logsumexp(view, axis=-1)
+        # Relative to the largest: targets that sum to 1 up to rounding would multiply the size of the logits.
+        view = view - jax.lax.stop_gradient(jnp.max(view, axis=-1, keepdims=True))
+        log_sum = jnp.log(jnp.sum(jnp.exp(view), axis=-1))
         loss += jnp.mean(partners * log_sum - jnp.sum(wanted * view, axis=-1))
     return loss / pairs
 
@@ -51,11 +53,12 @@ def sinkhorn(
     Args:
       scores: S, cosines of rows and prototypes.
       epsilon: ε, the entropy's weight. Authors: 0.05.
-      iterations: authors: 3; at convergence columns sum to batch / count.
+      iterations: authors: 3; at convergence columns sum to batch / count. 0 balances nothing: the softmax of
+        each row of S/ε. (lightly with 0 divides by the sum of the whole matrix, so its rows do not sum to 1.)
       valid: rows that take part; the others get an assignment but do not weigh. None: all.
 
     Returns:
-      Q, rows summing to 1 and, nearly, columns to batch / count. All 1 / count at collapse.
+      Q, rows summing to 1 and, with iterations, nearly, columns to batch / count. All 1 / count at collapse.
 
     Convention: rows are examples; the authors' code holds the transpose and scales both sides by
     constants that the next step undoes.
@@ -66,11 +69,13 @@ def sinkhorn(
       Caron et al. 2020, https://arxiv.org/abs/2006.09882, eq. 3 to 5 and listing 1; Cuturi 2013.
     """
     positive('epsilon', epsilon)
-    if iterations < 1:
-        raise ValueError(f'iterations must be at least 1, not {iterations}')
+    if iterations < 0:
+        raise ValueError(f'iterations must be at least 0, not {iterations}')
     scores = matrix('scores', scores)
     where = None if valid is None else jnp.asarray(valid)[:, None]
     log_q = scores / epsilon
+    if iterations == 0:
+        return jax.nn.softmax(log_q, axis=-1)
     for _ in range(iterations):
         log_q = log_q - jax.nn.logsumexp(log_q, axis=0, keepdims=True, where=where)
         log_q = log_q - jax.nn.logsumexp(log_q, axis=1, keepdims=True)
@@ -100,7 +105,8 @@ def swav(
       queue: earlier normalised embeddings of each assigned view, which join its rows in Sinkhorn.
       queue_valid: whether the queue is full enough to be used.
       assign: how many views are assigned (the global crops); all predict.
-      temperature: τ. Authors: 0.1.
+      temperature: τ > 0. Authors: 0.1. A negative one, which lightly takes, would reward the farthest
+        prototypes and is refused.
       epsilon, iterations: of :func:`sinkhorn`.
 
     Returns:
@@ -108,6 +114,8 @@ def swav(
       it is at least log(count), which it is when all prototypes score alike.
 
     Convention: a mean over pairs of views; prototypes get their gradient through the prediction only.
+    Each view is assigned by itself; stable-pretraining's loss assigns two views and the queue together,
+    and its method assigns local crops too (`assign` of all views, less the pairs of two local ones).
 
     Cost: O(views·batch·count·dim) and Sinkhorn for `assign` views; state: prototypes and queue, kept
     by the caller. Pairs cost nothing extra: codes are summed before they meet a prediction.
@@ -232,6 +240,8 @@ def deepcluster(
       alike, as after a collapse; 0 without any cluster.
 
     Convention: clusters come from the epoch before, so the loss has no positive pair within the batch.
+    The mean is over all rows and heads that have a cluster; solo-learn takes each head's mean over its own
+    rows first, which is the same where every row has a cluster in every head.
 
     Cost: O(heads·views·batch·count·dim); state: memory, centroids and assignments, kept by the caller.
 
@@ -251,7 +261,8 @@ def deepcluster(
     total = 0.0
     for view in views:
         scores = jnp.einsum('bd,hkd->bhk', normalize(view), prototypes.astype(view.dtype), precision=HIGHEST)
-        chosen = jnp.take_along_axis(scores, jnp.maximum(assignments, 0)[..., None], axis=-1)[..., 0]
-        entropy = jax.nn.logsumexp(scores / temperature, axis=-1) - chosen / temperature
+        logits = scores / temperature
+        own = jnp.take_along_axis(logits, jnp.maximum(assignments, 0)[..., None], axis=-1)[..., 0]
+        entropy = jax.nn.logsumexp(logits, axis=-1) - own
         total += jnp.sum(jnp.where(valid, entropy, 0.0))
     return total / (len(views) * jnp.maximum(jnp.sum(valid), 1))

@@ -122,6 +122,9 @@ def lejepa(
       A scalar ≥ 0; λ·0.40·batch at collapse to zero, and more at any other constant.
 
     Convention: the invariance is a mean over dims, SIGReg grows with the batch, so λ is tied to both.
+    stable-pretraining weighs the invariance by 1 instead of 1 − λ (λ 0.02), draws to the mean of the
+    global views, and tests all views' rows as one sample: `invariance` of :func:`lejepa_terms` with
+    `centres`, plus λ·:func:`sigreg` of the concatenated views. lightly's is this one with `centres`.
 
     Cost: `views` times :func:`sigreg`; no state.
 

@@ -15,6 +15,7 @@ def tico(
     beta: ArrayLike = 0.9,
     rho: ArrayLike = 20.0,
     centred: bool = False,
+    stop_moment: bool = False,
 ) -> tuple[Float[Array, ''], Float[Array, 'dim dim']]:
     """Transformation invariance and covariance contrast: L = 1 − mean z1·z2 + ρ·mean z1ᵀ C z1.
 
@@ -29,12 +30,16 @@ def tico(
       beta: β, the share of the old C. Paper: 0.9.
       rho: ρ, the weight of the contrast. Paper: 20 (8 for longer training).
       centred: subtract the batch mean from each view first, as some ports do; the paper does not.
+      stop_moment: no gradient through the new part of C either, as in lightly: the same value, and at the
+        start, when C is all new, half the contrast's gradient.
 
     Returns:
       The dimensionless loss, in [0, 2 + ρ], and the new C (no gradient). At collapse to a constant: ρ
       once C has converged; at best 0 + ρ·Σλ² with λ the eigenvalues of C, which sum to 1.
 
-    Convention: C is a second moment about zero, and the term for it is not halved.
+    Convention: C is a second moment about zero, and the term for it is not halved. stable-pretraining
+    has another loss: 2 − 2·cos for the invariance, and in C the unbiased covariance of both views'
+    normalised rows, without gradient.
 
     Cost: O(batch·dim²). mean z1ᵀ C z1 = Σ C∘B with B = Z1ᵀZ1 / batch, the product that the update needs
     anyway; with batch ≤ dim it is β·mean z1ᵀ C_old z1 + (1 − β)·‖Z1Z1ᵀ‖² / batch² instead, whose gradient
@@ -54,9 +59,9 @@ def tico(
     batch, dim = z1.shape
     old = jax.lax.stop_gradient(covariance).astype(z1.dtype)
     moment = jnp.matmul(z1.T, z1, precision=HIGHEST) / batch
-    new = beta * old + (1.0 - beta) * moment
+    new = beta * old + (1.0 - beta) * (jax.lax.stop_gradient(moment) if stop_moment else moment)
     if batch <= dim:
-        gram = jnp.matmul(z1, z1.T, precision=HIGHEST)
+        gram = jnp.matmul(z1, (jax.lax.stop_gradient(z1) if stop_moment else z1).T, precision=HIGHEST)
         past = jnp.sum(jnp.matmul(z1, old, precision=HIGHEST) * z1) / batch
         contrast = beta * past + (1.0 - beta) * jnp.sum(gram * gram) / float(batch) ** 2
     else:

@@ -15,29 +15,35 @@ def _identity(x: Float[Array, '*batch rows dim']) -> Float[Array, '*ones dim dim
 
 
 def _cholesky(covariance: Float[Array, '*batch dim dim']) -> Float[Array, '*batch dim dim']:
-    """L with L Lᵀ = the covariance; where it is singular, of the covariance plus a small multiple of I.
+    """L with L Lᵀ = the covariance; where it is singular, of the covariance whose diagonal is a little larger.
 
-    The decision is made on a factor without gradient, so that its NaN never enters a gradient.
+    A pivot is the share of a column's variance that the columns before it leave, so it is compared with that
+    column's own variance. The decision is made on a factor without gradient, so that its NaN never enters a gradient.
     """
     precision = jnp.finfo(covariance.dtype).eps
     diagonal = jnp.diagonal(jax.lax.stop_gradient(covariance), axis1=-2, axis2=-1)
     trial = jnp.linalg.cholesky(jax.lax.stop_gradient(covariance))
     pivots = jnp.diagonal(trial, axis1=-2, axis2=-1) ** 2
-    sound = jnp.all(pivots > 4 * precision * jnp.max(diagonal, axis=-1, keepdims=True), axis=-1)  # NaN is not
-    shift = 0.1 * precision**0.5 * jnp.mean(diagonal, axis=-1) + jnp.finfo(covariance.dtype).tiny ** 0.5
-    shift = jnp.where(sound, 0.0, shift).astype(covariance.dtype)
-    return jnp.linalg.cholesky(covariance + shift[..., None, None] * _identity(covariance))
+    sound = jnp.all(pivots > 4 * precision * diagonal, axis=-1)  # NaN is not
+    shift = 0.1 * precision**0.5 * jnp.where(diagonal > 0, diagonal, 1.0)
+    shift = jnp.where(sound[..., None], 0.0, shift).astype(covariance.dtype)
+    return jnp.linalg.cholesky(covariance + shift[..., None] * _identity(covariance))
 
 
 def _whiten(x: Float[Array, '*batch rows dim'], eps: ArrayLike) -> Float[Array, '*batch rows dim']:
     """Rows times L⁻ᵀ after centring: their covariance is the identity when ε is 0."""
-    x = x - jnp.mean(x, axis=-2, keepdims=True)
-    # Whitening forgets the scale, so it is taken out first and squares neither overflow nor vanish.
-    scale = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=(-2, -1), keepdims=True))
+    mean = jnp.mean(x, axis=-2, keepdims=True)
+    x = x - mean
+    # Whitening forgets the scale of each column, so it is taken out first and squares neither overflow nor vanish.
+    scale = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=-2, keepdims=True))
+    # A constant column is constant up to the rounding of its mean, which must not be whitened.
+    constant = scale <= 16 * jnp.finfo(x.dtype).eps * jnp.abs(jax.lax.stop_gradient(mean))
     scale = jnp.maximum(scale, 1e-15)
-    x = x / scale
+    x = jnp.where(constant, 0.0, x / scale)
     covariance = jnp.einsum('...nd,...ne->...de', x, x, precision=HIGHEST) / (x.shape[-2] - 1)
-    covariance = (1.0 - eps) * covariance + (eps / scale) / scale * _identity(x)
+    # ε of each column in its own units: the scales stand on both sides of the diagonal.
+    share = jnp.swapaxes((eps / scale) / scale, -2, -1)
+    covariance = (1.0 - eps) * covariance + share * _identity(x)
     return jax.lax.linalg.triangular_solve(_cholesky(covariance), x, left_side=False, lower=True, transpose_a=True)
 
 
@@ -68,10 +74,14 @@ def w_mse(
     Returns:
       A dimensionless scalar in [0, 4] (normalised), 0 for equal views and 2 for unrelated ones. At
       collapse to a constant nothing is left after centring: 0 here, where the authors' code fails;
-      any other degenerate block is whitened after a small multiple of I is added to Σ.
+      any other degenerate block is whitened after a small share of each variance is added to it. Columns may
+      differ in scale by any factor.
 
     Convention: each view has its own whitening matrix and its gradient flows through the Cholesky
-    factor. Whitening by L⁻¹ is not the only root of Σ⁻¹; ZCA or PCA give other values.
+    factor, as in the authors' code and lightly. solo-learn stops the gradient of the second view of each
+    pair, which for two views is `w_mse(z1, stop_gradient(z2))`. Whitening by L⁻¹ is not the only root of
+    Σ⁻¹; ZCA or PCA give other values: stable-pretraining whitens both views together by ZCA, eigenvalues
+    clamped at ε = 1e-3, and takes the mean over dims too.
 
     Cost: O(views·batch·dim²) for Σ and the triangular solve, O(views·batch / block·dim³) for the
     factors. Pairs cost nothing extra: Σ_{i<j}‖wᵢ − wⱼ‖² = views·Σᵢ‖wᵢ − w̄‖². No state.

@@ -1,6 +1,6 @@
 """Self-supervised methods, one a file. A new one is a file and a row of `METHODS`."""
 
-from .base import Method
+from .base import Method, Refresh
 from .clustering.deepcluster import deepcluster_v2
 from .clustering.swav import swav
 from .contrastive.debiased import debiased
@@ -14,6 +14,8 @@ from .contrastive.supcon import supcon
 from .distillation.byol import byol
 from .distillation.dino import dino
 from .distillation.simsiam import simsiam
+from .masked.mae import mae
+from .over_axis import over_axis
 from .redundancy.barlow_twins import barlow_twins
 from .redundancy.lejepa import lejepa
 from .redundancy.mmcr import mmcr
@@ -32,6 +34,7 @@ METHODS = {
     'deepcluster_v2': deepcluster_v2,
     'dino': dino,
     'lejepa': lejepa,
+    'mae': mae,
     'mmcr': mmcr,
     'moco_v1': moco_v1,
     'moco_v2': moco_v2,
@@ -52,6 +55,8 @@ METHODS = {
 __all__ = [
     'METHODS',
     'Method',
+    'Refresh',
+    'over_axis',
     'barlow_twins',
     'byol',
     'debiased',
@@ -59,6 +64,7 @@ __all__ = [
     'deepcluster_v2',
     'dino',
     'lejepa',
+    'mae',
     'mmcr',
     'moco_v1',
     'moco_v2',

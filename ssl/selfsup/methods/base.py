@@ -1,6 +1,6 @@
-"""What a method is, and the two shapes that most of them have.
+"""What a method is, and how views pass through its networks.
 
-A :class:`Method` is six pure functions, as an optax transformation is two. `params` is a dict with the
+A :class:`Method` is a tuple of pure functions, as an optax transformation is. `params` is a dict with the
 top-level keys `encoder`, `projector`, `predictor`, …; `extra` is one dict with everything else that a
 step changes: batch statistics, target networks, queues.
 """
@@ -14,10 +14,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..errors import UserError
+from ..signature import domains, takes
 
 Schedule = Callable[[Any], Any]
 
-# Top-level parameter key -> what `network` calls that module's output.
+# Top-level parameter key -> what :func:`network_outputs` calls that module's output.
 OUTPUTS = {'encoder': 'features', 'projector': 'embeddings', 'predictor': 'predictions'}
 
 
@@ -25,26 +26,56 @@ def _identity_after(params: Any, extra: Any, step: Any) -> tuple[Any, Any]:
     return params, extra
 
 
-def _identity_refresh(params: Any, extra: Any, key: Any) -> Any:
-    return extra
+def trained_network(params: Any, extra: Any) -> dict[str, Any]:
+    """The network that the optimiser trains, as `encode` takes it."""
+    return {'params': params, 'batch_stats': extra['batch_stats']}
+
+
+def target_network(params: Any, extra: Any) -> dict[str, Any]:
+    """The EMA target network, as `encode` takes it."""
+    return {kind: extra['target'][kind] for kind in ('params', 'batch_stats')}
+
+
+class Refresh(NamedTuple):
+    """What a method does between epochs, such as clustering.
+
+    Attributes:
+      update: `(params, extra, key, features) -> (params, extra, reset)`. `features` is `[examples, dim]` in the order
+        of the training set, or None; `reset` names the top-level parameter keys whose optimiser state restarts.
+      every_epochs: how often; also before the first epoch if `needs_features`.
+      needs_features: whether the loop encodes the whole training set first (views without augmentation).
+    """
+
+    update: Callable
+    every_epochs: int = 1
+    needs_features: bool = False
 
 
 class Method(NamedTuple):
     """A self-supervised method; the training loss is `embed`, then `criterion`.
 
+    A batch holds `views`, a tuple of `[batch, …]` of any rank; `view_params`, what the augmentation drew for each;
+    `index` `[batch]`, positions in the training set; `keys` `[batch]`, a typed key for each example, independent of
+    how the batch is cut or spread; `step`, the number of updates before this one; and `label` `[batch]` if
+    `uses_labels`.
+
     Attributes:
       init: `(key, batch) -> (params, extra)`; `batch['views']` gives the shapes.
-      embed: `(params, extra, batch, key) -> (outputs, extra)`, the network part: per-example arrays,
-        `features` and `embeddings` as tuples, one entry a view.
-      criterion: `(params, outputs, extra, batch, key) -> (loss, (extra, metrics))`, the batch part.
-      encode: `(params, extra, images) -> {'features', 'embeddings'}` with running statistics: the
-        network that the paper evaluates.
-      after: `(params, extra, step) -> (params, extra)`, once per update, with the index of the step
-        just done: moving averages, renormalised prototypes.
-      refresh: `(params, extra, key) -> extra`, by the loop between epochs: clustering.
+      embed: `(params, extra, batch, key) -> (outputs, extra)`, the network part: per-example arrays, `features` and
+        `embeddings` as tuples, one entry a view; of `extra` only batch statistics may change. Randomness of an
+        example comes from `batch['keys']`, so that microbatches and devices do not change it; `key` serves draws
+        of the batch as a whole.
+      criterion: `(params, outputs, extra, batch, key) -> (loss, (extra, metrics))`, the batch part. Its batch has no
+        `views`: what it needs of them, such as pixels to predict, is in `outputs['targets']`.
+      encode: `(network, inputs) -> {'features', 'embeddings'}` with running statistics, differentiable in `network`.
+      network: `(params, extra) -> {'params', 'batch_stats'}`, the network that the paper evaluates.
+      after: `(params, extra, step) -> (params, extra)`, once per update, with the index of the step just done: moving
+        averages, renormalised prototypes.
+      refresh: what the loop does between epochs.
       uses_labels: whether `batch['label']` is passed in (SupCon); else the step removes it.
-      queue: rows of the FIFO queue, which the batch must divide; 0 without one.
-      evaluates_target: whether `encode` reads the target network, `extra['target']`, and not `params`.
+      views: least number of views.
+      control: the control that shows whether a run learns from its pairs or targets: `shuffled_pairs` draws each
+        positive from another image, `shuffled_targets` predicts another example's targets.
     """
 
     init: Callable
@@ -52,15 +83,11 @@ class Method(NamedTuple):
     criterion: Callable
     encode: Callable
     after: Callable = _identity_after
-    refresh: Callable = _identity_refresh
+    network: Callable = trained_network
+    refresh: Refresh | None = None
     uses_labels: bool = False
-    queue: int = 0
-    evaluates_target: bool = False
-
-    @property
-    def refreshes(self) -> bool:
-        """Whether `refresh` does anything, so that no dispatch may run across the end of an epoch."""
-        return self.refresh is not _identity_refresh
+    views: int = 2
+    control: str = 'shuffled_pairs'
 
 
 def init_modules(key: Array, modules: dict[str, nn.Module], images: Array) -> tuple[dict, dict]:
@@ -74,38 +101,64 @@ def init_modules(key: Array, modules: dict[str, nn.Module], images: Array) -> tu
     return params, stats
 
 
+def view_keys(batch: dict, stream: int = 0) -> Callable[[int], Array | None]:
+    """A function of a view's number that gives the examples' keys `[batch]` for it; None where the batch has none.
+
+    Networks of one step take different streams.
+    """
+    keys = batch.get('keys')
+
+    def of_view(view: int) -> Array | None:
+        if keys is None:
+            return None
+        return jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, stream), view))(keys)
+
+    return of_view
+
+
 def forward(
-    module: nn.Module, params: Any, stats: Any, x: Array, *, train: bool, key: Any = None, **kwargs: Any
+    module: nn.Module, params: Any, stats: Any, x: Array, *, train: bool, keys: Array | None = None, **kwargs: Any
 ) -> tuple[Array, Any]:
-    """`module` on `x`: its output, and the batch statistics (moved only if `train`)."""
+    """`module` on `x`: its output, and the batch statistics (moved only if `train`).
+
+    `keys` `[batch]` go to modules that draw for each example, such as stochastic depth.
+    """
     variables = {'params': params, 'batch_stats': stats} if stats else {'params': params}
     if not train:
         return module.apply(variables, x, train=False, **kwargs), stats
-    rngs = None if key is None else {'dropout': key}
-    y, new = module.apply(variables, x, train=True, mutable=['batch_stats'], rngs=rngs, **kwargs)
+    if takes(type(module).__call__, 'keys'):
+        kwargs['keys'] = keys
+    y, new = module.apply(variables, x, train=True, mutable=['batch_stats'], **kwargs)
     return y, new.get('batch_stats', stats)
 
 
-def through(apply: Callable[[Array, Any], tuple[Array, Any]], views: tuple, state: Any, *, fuse: bool) -> tuple:
+def through(apply: Callable[[Any, Any], tuple[Array, Any]], views: tuple, state: Any, *, fuse: bool) -> tuple:
     """`apply(x, state) -> (y, state)` over views; with `fuse`, neighbours of one shape run as one batch.
 
-    Whether views run together decides which examples share batch-norm statistics, so it is a
-    property of the method and no mere optimisation.
+    A view is an array `[batch, …]` or a tuple of them. Whether views run together decides which examples share
+    batch-norm statistics, so it is a property of the method and no mere optimisation.
     """
+
+    def shapes(view: Any) -> Any:
+        return jax.tree.map(jnp.shape, view)
+
+    def joined(*parts: Array) -> Array:
+        # An image's views stand side by side: one after the other, half of the batch would change its device.
+        return jnp.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:])
+
     outputs, start = [], 0
     while start < len(views):
         stop = start + 1
-        while fuse and stop < len(views) and views[stop].shape == views[start].shape:
+        while fuse and stop < len(views) and shapes(views[stop]) == shapes(views[start]):
             stop += 1
         group = views[start:stop]
-        # An image's views stand side by side: one after the other, half of the batch would change its device.
-        y, state = apply(jnp.stack(group, axis=1).reshape(-1, *group[0].shape[1:]), state)
+        y, state = apply(jax.tree.map(joined, *group), state)
         outputs.extend(jnp.moveaxis(y.reshape(-1, len(group), *y.shape[1:]), 1, 0))
         start = stop
     return tuple(outputs), state
 
 
-def network(
+def network_outputs(
     modules: dict[str, nn.Module],
     params: Any,
     stats: Any,
@@ -113,25 +166,27 @@ def network(
     *,
     train: bool,
     fuse: bool,
-    key: Any = None,
+    keys: Callable[[int], Array | None] | None = None,
     order: Array | None = None,
 ) -> tuple[dict, dict]:
     """Each view through those of `encoder`, `projector`, `predictor` that `modules` has.
 
     Returns what each gives under `features`, `embeddings`, `predictions`, and the batch statistics.
-    `order` goes to the encoder: the examples' places in a shuffled batch (:class:`BatchNorm`).
+    `keys` gives each view's keys (:func:`view_keys`). `order` goes to the encoder: the examples' places in a shuffled
+    batch (:class:`BatchNorm`).
     """
     stats = dict(stats)
     outputs, x = {}, views
+    drawn = [None if keys is None else keys(number) for number in range(len(views))]
     for name, label in OUTPUTS.items():
         if name not in modules:
             continue
         extra = {'order': order} if name == 'encoder' and order is not None else {}
 
-        def apply(v: Array, s: Any, name: str = name, extra: dict = extra) -> tuple[Array, Any]:
-            return forward(modules[name], params[name], s, v, train=train, key=key, **extra)
+        def apply(v: Any, s: Any, name: str = name, extra: dict = extra) -> tuple[Array, Any]:
+            return forward(modules[name], params[name], s, v[0], train=train, keys=v[1], **extra)
 
-        outputs[label], stats[name] = through(apply, x, stats[name], fuse=fuse)
+        outputs[label], stats[name] = through(apply, tuple(zip(x, drawn, strict=True)), stats[name], fuse=fuse)
         x = outputs[label]
     return outputs, stats
 
@@ -143,17 +198,25 @@ def heads(encoder: nn.Module, projector: nn.Module, predictor: nn.Module | None)
 
 
 def encode_with(modules: dict[str, nn.Module]) -> Callable:
-    """The `encode` of a method whose paper evaluates the trained (not the target) encoder.
+    """The `encode` of a method with an encoder and, where `modules` has one, a projector.
 
     Without a projector the embeddings are the features.
     """
     modules = {name: modules[name] for name in ('encoder', 'projector') if name in modules}
 
-    def encode(params: Any, extra: Any, images: Array) -> dict[str, Array]:
-        outputs, _ = network(modules, params, extra['batch_stats'], (images,), train=False, fuse=False)
+    def encode(network: dict[str, Any], inputs: Array) -> dict[str, Array]:
+        outputs, _ = network_outputs(
+            modules, network['params'], network['batch_stats'], (inputs,), train=False, fuse=False
+        )
         return {'embeddings': outputs['features'][0], **{name: value[0] for name, value in outputs.items()}}
 
     return encode
+
+
+def embedding_width(modules: dict[str, nn.Module], params: Any, stats: Any, batch: dict) -> int:
+    """Length of an embedding, for state that a method makes in `init`."""
+    seen = encode_with(modules)({'params': params, 'batch_stats': stats}, batch['views'][0][:1])
+    return seen['embeddings'].shape[1]
 
 
 def backbone(encoder: nn.Module) -> Method:
@@ -165,7 +228,9 @@ def backbone(encoder: nn.Module) -> Method:
         return params, {'batch_stats': stats}
 
     def embed(params: Any, extra: Any, batch: dict, key: Any) -> tuple[dict, dict]:
-        outputs, stats = network(modules, params, extra['batch_stats'], batch['views'], train=True, fuse=False, key=key)
+        outputs, stats = network_outputs(
+            modules, params, extra['batch_stats'], batch['views'], train=True, fuse=False, keys=view_keys(batch)
+        )
         return {**outputs, 'embeddings': outputs['features']}, {**extra, 'batch_stats': stats}
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
@@ -174,46 +239,35 @@ def backbone(encoder: nn.Module) -> Method:
     return Method(init, embed, criterion, encode_with(modules))
 
 
-def over(axis_name: str | None, *modules: nn.Module) -> tuple[nn.Module, ...]:
-    """The modules with their batch-norms synchronised over `axis_name`."""
-    return tuple(m.clone(axis_name=axis_name) if axis_name and hasattr(m, 'axis_name') else m for m in modules)
+def scheduled(constructor: Callable[..., Method], *networks: Any, **values: Any) -> Method:
+    """A method whose hyper-parameters may be functions of the step.
 
-
-def joint_embedding(
-    encoder: nn.Module,
-    projector: nn.Module,
-    loss: Callable[..., tuple],
-    *,
-    predictor: nn.Module | None = None,
-    fuse_views: bool = False,
-) -> Method:
-    """A method without any state but batch statistics: views -> encoder -> projector -> loss.
-
-    Args:
-      encoder, projector: flax modules.
-      loss: `(embeddings) -> (scalar, metrics)` with a tuple of `[batch, dim]`, one a view; with a
-        predictor `(embeddings, predictions)`, two such tuples.
-      predictor: flax module after the projector.
-      fuse_views: whether views of one resolution share batch-norm statistics.
+    What the constructor takes as a function itself (a target's momentum) is passed on; any other is evaluated at the
+    step, and the method is built with the value inside the trace.
     """
-    modules = heads(encoder, projector, predictor)
-    seen = ('embeddings',) if predictor is None else ('embeddings', 'predictions')
+    own = {name for name, domain in domains(constructor).items() if domain.scheduled}
+    moving = {name: value for name, value in values.items() if callable(value) and name not in own}
+    if not moving:
+        return constructor(*networks, **values)
 
-    def init(key: Array, batch: dict) -> tuple[dict, dict]:
-        params, stats = init_modules(key, modules, batch['views'][0])
-        return params, {'batch_stats': stats}
+    def at(step: Any) -> Method:
+        return constructor(*networks, **{**values, **{name: value(step) for name, value in moving.items()}})
 
     def embed(params: Any, extra: Any, batch: dict, key: Any) -> tuple[dict, dict]:
-        outputs, stats = network(
-            modules, params, extra['batch_stats'], batch['views'], train=True, fuse=fuse_views, key=key
-        )
-        return outputs, {**extra, 'batch_stats': stats}
+        return at(batch['step']).embed(params, extra, batch, key)
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
-        value, metrics = loss(*(outputs[label] for label in seen))
-        return value, (extra, metrics)
+        return at(batch['step']).criterion(params, outputs, extra, batch, key)
 
-    return Method(init, embed, criterion, encode_with(modules))
+    def after(params: Any, extra: Any, step: Any) -> tuple[Any, Any]:
+        return at(step).after(params, extra, step)
+
+    return at(0)._replace(embed=embed, criterion=criterion, after=after)
+
+
+def weighted(terms: dict[str, Any], **weights: Any) -> Any:
+    """Σ weight · term over the named terms, in the order given."""
+    return sum(weight * terms[name] for name, weight in weights.items())
 
 
 def moving_average(target: Any, online: Any, momentum: Any) -> Any:
@@ -222,9 +276,13 @@ def moving_average(target: Any, online: Any, momentum: Any) -> Any:
 
 
 def unit(z: Array) -> Array:
-    """Rows scaled to unit length, in at least float32."""
+    """Rows scaled to unit length, in at least float32; a row below 1e-12 is divided by that and gets no gradient."""
     z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
-    return z / jnp.maximum(jnp.linalg.norm(z, axis=-1, keepdims=True), 1e-12)
+    squared = jnp.sum(z * z, axis=-1, keepdims=True)
+    # The derivative at zero would be 1e12 times that of any other row.
+    short = squared < 1e-24
+    z = jnp.where(short, jax.lax.stop_gradient(z), z)
+    return z / jnp.sqrt(jnp.where(short, 1e-24, squared))
 
 
 def mean_cosine(a: Array, b: Array) -> Array:

@@ -8,8 +8,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .. import parallel
-from .base import Method, encode_with, heads, init_modules, mean_cosine, network, only_two, over, unit
+from .base import (
+    Method,
+    embedding_width,
+    encode_with,
+    heads,
+    init_modules,
+    mean_cosine,
+    network_outputs,
+    only_two,
+    unit,
+    view_keys,
+)
+from .over_axis import global_size, local_rows
 from .target import copied, follow
 
 
@@ -36,7 +47,6 @@ def against_queue(
     momentum: Any,
     groups: int,
     symmetric: bool,
-    axis_name: str | None,
 ) -> Method:
     """A method that compares queries with a queue of a momentum network's keys (MoCo v1 and v2, ReSSL).
 
@@ -51,9 +61,8 @@ def against_queue(
       momentum: m of the moving average, a value or a function of the step.
       groups: batch-norm groups of the encoder, the key's by a random permutation; 1 for none.
       symmetric: average both directions, each with a queue of its own; else the first view asks.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
     """
-    encoder, projector = over(axis_name, encoder, projector)
+    axis_name = getattr(encoder, 'axis_name', None)  # set by `over_axis`
     grouped = hasattr(encoder, 'groups')
     encoder = encoder.clone(groups=groups) if grouped else encoder
     modules = heads(encoder, projector, None)
@@ -61,8 +70,7 @@ def against_queue(
 
     def init(key: Array, batch: dict) -> tuple[dict, dict]:
         params, stats = init_modules(key, modules, batch['views'][0])
-        outputs = encode_with(modules)(params, {'batch_stats': stats}, batch['views'][0][:1])
-        shape = (directions, queue, outputs['embeddings'].shape[1])
+        shape = (directions, queue, embedding_width(modules, params, stats, batch))
         return params, {
             'batch_stats': stats,
             'target': copied(params, stats),
@@ -76,14 +84,20 @@ def against_queue(
         outputs: dict = {'features': (), 'embeddings': (), 'keys': ()}
         for direction in range(directions):
             ours = jax.random.fold_in(key, direction)
-            shuffled = jax.random.permutation(ours, parallel.global_size(views[0].shape[0], axis_name))
-            order = parallel.local_rows(shuffled, axis_name) if grouped else None
-            asked, stats = network(
-                modules, params, stats, (views[direction],), train=True, fuse=False, key=jax.random.fold_in(ours, 1)
-            )
-            answer, target_stats = network(
+            shuffled = jax.random.permutation(ours, global_size(views[0].shape[0], axis_name))
+            order = local_rows(shuffled, axis_name) if grouped else None
+            asked, stats = network_outputs(
+                modules,
+                params,
+                stats,
+                (views[direction],),
+                train=True,
+                fuse=False,
+                keys=view_keys(batch, 2 * direction),
+            )  # fmt: skip
+            answer, target_stats = network_outputs(
                 modules, jax.lax.stop_gradient(target['params']), target_stats, (views[1 - direction],),
-                train=True, fuse=False, key=jax.random.fold_in(ours, 2), order=order,
+                train=True, fuse=False, keys=view_keys(batch, 2 * direction + 1), order=order,
             )  # fmt: skip
             outputs['features'] += asked['features']
             outputs['embeddings'] += (unit(asked['embeddings'][0]),)
@@ -99,5 +113,4 @@ def against_queue(
         metrics = {'positive_cosine': mean_cosine(outputs['embeddings'][0], outputs['keys'][0])}
         return total / directions, ({**extra, 'queue': jnp.stack(rows), 'pointer': pointer}, metrics)
 
-    method = Method(init, embed, criterion, encode_with(modules), follow(momentum, ahead=1), queue=queue)
-    return parallel.over_axis(method, axis_name)
+    return Method(init, embed, criterion, encode_with(modules), follow(momentum, ahead=1))

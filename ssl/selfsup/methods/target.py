@@ -1,4 +1,4 @@
-"""A network that follows the trained one: the plumbing of BYOL, MoCo and their kin."""
+"""EMA target networks: what BYOL, MoCo, DINO and TiCo share."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,8 +8,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .. import parallel
-from .base import Method, encode_with, heads, init_modules, mean_cosine, moving_average, network, over, pairs
+from .base import (
+    Method,
+    encode_with,
+    heads,
+    init_modules,
+    mean_cosine,
+    moving_average,
+    network_outputs,
+    pairs,
+    view_keys,
+)
 
 
 def follow(momentum: Any, *, ahead: int = 0) -> Callable:
@@ -51,9 +60,8 @@ def predicted_target(
     ahead: int,
     own_start: bool,
     fuse_views: bool,
-    axis_name: str | None,
 ) -> Method:
-    """A method whose predictor meets a momentum network's projection of the other view (BYOL, MoCo v3).
+    """A method that predicts an EMA target network's projection of the other view (BYOL, MoCo v3).
 
     Args:
       encoder, projector, predictor: flax modules; the target has the first two. Without a predictor
@@ -63,26 +71,24 @@ def predicted_target(
       momentum, ahead: as in :func:`follow`.
       own_start: whether the target is initialised with a key of its own, or as a copy.
       fuse_views: whether views of one resolution share batch-norm statistics.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
     """
-    encoder, projector, predictor = over(axis_name, encoder, projector, predictor)
-    modules, followers = heads(encoder, projector, predictor), heads(encoder, projector, None)
+    modules, target_modules = heads(encoder, projector, predictor), heads(encoder, projector, None)
 
     def init(key: Array, batch: dict) -> tuple[dict, dict]:
         params, stats = init_modules(key, modules, batch['views'][0])
         target = copied(params, stats)
         if own_start:
-            own = init_modules(jax.random.fold_in(key, 99), followers, batch['views'][0])
+            own = init_modules(jax.random.fold_in(key, 99), target_modules, batch['views'][0])
             target = dict(zip(('params', 'batch_stats'), own, strict=True))
         return params, {'batch_stats': stats, 'target': target}
 
     def embed(params: Any, extra: Any, batch: dict, key: Array) -> tuple[dict, dict]:
         views, target = batch['views'], extra['target']
         run = {'train': True, 'fuse': fuse_views}
-        outputs, stats = network(modules, params, extra['batch_stats'], views, key=jax.random.fold_in(key, 0), **run)
-        theirs, target_stats = network(
-            followers, jax.lax.stop_gradient(target['params']), target['batch_stats'],
-            pairs(views), key=jax.random.fold_in(key, 1), **run,
+        outputs, stats = network_outputs(modules, params, extra['batch_stats'], views, keys=view_keys(batch, 0), **run)
+        theirs, target_stats = network_outputs(
+            target_modules, jax.lax.stop_gradient(target['params']), target['batch_stats'],
+            pairs(views), keys=view_keys(batch, 1), **run,
         )  # fmt: skip
         outputs['targets'] = jax.lax.stop_gradient(theirs['embeddings'])
         return outputs, {**extra, 'batch_stats': stats, 'target': {**target, 'batch_stats': target_stats}}
@@ -92,5 +98,4 @@ def predicted_target(
         metrics = {'positive_cosine': mean_cosine(predictions[0], targets[1])}
         return loss(predictions, targets), (extra, metrics)
 
-    method = Method(init, embed, criterion, encode_with(modules), follow(momentum, ahead=ahead))
-    return parallel.over_axis(method, axis_name)
+    return Method(init, embed, criterion, encode_with(modules), follow(momentum, ahead=ahead))

@@ -1,6 +1,9 @@
 """Encoders and heads, flax.linen modules: `module(images, train, order=None) -> [batch, features]`."""
 
+from functools import partial
+
 from .convnet import ConvNet
+from .decoder import TransformerDecoder
 from .iternorm import IterNorm
 from .mlp import MLP
 from .norm import BatchNorm
@@ -17,10 +20,11 @@ ENCODERS = {
     'vit_ti': vit_ti,
     'vit_s': vit_s,
     'vit_b': vit_b,
+    'mlp': partial(MLP, widths=(256, 256, 256, 256)),  # of vectors
 }
 
-# config.projector.kind, config.predictor.kind, ... -> constructor; the section's other fields are its keywords.
-NETWORKS = {'mlp': MLP}
+# The kinds of the other networks (projectors, predictors, decoders) -> constructor.
+NETWORKS = {'mlp': MLP, 'transformer': TransformerDecoder}
 
 __all__ = [
     'ENCODERS',
@@ -30,6 +34,7 @@ __all__ = [
     'ConvNet',
     'IterNorm',
     'ResNet',
+    'TransformerDecoder',
     'ViT',
     'check_sizes',
     'resnet18',

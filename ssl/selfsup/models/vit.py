@@ -1,12 +1,13 @@
 """Vision transformers: ViT-Ti, ViT-S and ViT-B as timm and DINO build them."""
 
+import math
 from functools import partial
 from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from ..signature import Count, Domain, Positive, ProperShare, Whole
 from .positions import INTERPOLATIONS, interpolation_matrix, sincos_positions
@@ -16,19 +17,40 @@ POOLS = ('token', 'mean')
 truncated = nn.initializers.truncated_normal(0.02)
 
 
+def xavier(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Xavier-uniform over the flattened kernel: a convolution's fan-in is all that one output sees, its fan-out one."""
+    return nn.initializers.xavier_uniform()(key, (math.prod(shape[:-1]), shape[-1]), dtype).reshape(shape)
+
+
+INITS = ('truncated', 'xavier')
+
+
 class Attention(nn.Module):
     """Multi-head self-attention with one projection for queries, keys and values."""
 
     heads: int
     dtype: Any = None
+    kernel_init: Any = truncated
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         batch, length, dim = x.shape
-        qkv = nn.Dense(3 * dim, kernel_init=truncated, dtype=self.dtype, name='qkv')(x)
+        qkv = nn.Dense(3 * dim, kernel_init=self.kernel_init, dtype=self.dtype, name='qkv')(x)
         query, key, value = jnp.moveaxis(qkv.reshape(batch, length, 3, self.heads, dim // self.heads), 2, 0)
         x = jax.nn.dot_product_attention(query, key, value)
-        return nn.Dense(dim, kernel_init=truncated, dtype=self.dtype, name='proj')(x.reshape(batch, length, dim))
+        x = x.reshape(batch, length, dim)
+        return nn.Dense(dim, kernel_init=self.kernel_init, dtype=self.dtype, name='proj')(x)
+
+
+def drop_examples(x: Array, rate: float, keys: Array | None, stream: int) -> Array:
+    """Stochastic depth: each example's `x` becomes 0 with probability `rate`, else x / (1 − rate).
+
+    `keys` `[batch]` are typed keys, one an example; the draws of one block take different streams.
+    """
+    if rate == 0.0:
+        return x
+    kept = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, stream), 1.0 - rate))(keys)
+    return jnp.where(kept[:, None, None], x / (1.0 - rate), jnp.zeros((), x.dtype))
 
 
 class EncoderBlock(nn.Module):
@@ -38,15 +60,17 @@ class EncoderBlock(nn.Module):
     mlp_ratio: float
     drop_path: float
     dtype: Any = None
+    kernel_init: Any = truncated
 
     @nn.compact
-    def __call__(self, x: Array, train: bool) -> Array:
+    def __call__(self, x: Array, train: bool, keys: Array | None = None) -> Array:
         norm = partial(nn.LayerNorm, epsilon=1e-6, dtype=self.dtype)
-        linear = partial(nn.Dense, kernel_init=truncated, dtype=self.dtype)
-        drop = nn.Dropout(self.drop_path, broadcast_dims=(1, 2), deterministic=not train)
-        x = x + drop(Attention(self.heads, self.dtype, name='attn')(norm(name='norm1')(x)))
+        linear = partial(nn.Dense, kernel_init=self.kernel_init, dtype=self.dtype)
+        attention = Attention(self.heads, self.dtype, self.kernel_init, name='attn')
+        rate = self.drop_path if train else 0.0
+        x = x + drop_examples(attention(norm(name='norm1')(x)), rate, keys, 0)
         y = linear(int(x.shape[-1] * self.mlp_ratio), name='fc1')(norm(name='norm2')(x))
-        return x + drop(linear(x.shape[-1], name='fc2')(nn.gelu(y, approximate=False)))
+        return x + drop_examples(linear(x.shape[-1], name='fc2')(nn.gelu(y, approximate=False)), rate, keys, 1)
 
 
 class ViT(nn.Module):
@@ -62,8 +86,10 @@ class ViT(nn.Module):
       grid: side of the learned positions' grid; 0 takes it from the first image seen.
       pool: 'token' or 'mean'.
       frozen_patches: no gradient into the patch projection (MoCo v3's trick for stability).
-      drop_path: stochastic depth of the last block, rising linearly from 0; needs a 'dropout' key.
+      drop_path: stochastic depth of the last block, rising linearly from 0; in training, drawn from `keys`.
       remat: keep only the blocks' inputs for the backward pass and run each block twice.
+      init_kernels: of the blocks: 'truncated' (normal of deviation 0.02: timm, DINO) or 'xavier' (uniform, that of the
+        flattened patch projection too: MAE). At widths far below 192 the first is so small that blocks start idle.
       dtype: compute type; parameters stay float32.
 
     References:
@@ -82,37 +108,104 @@ class ViT(nn.Module):
     frozen_patches: bool = False
     drop_path: ProperShare = 0.0
     remat: bool = False
+    init_kernels: Annotated[str, Domain(str, choices=INITS)] = 'truncated'
     dtype: Any = None
 
-    @nn.compact
     def __call__(
-        self, images: Float[Array, 'batch height width channels'], train: bool = False, order: Any = None
+        self,
+        images: Float[Array, 'batch height width channels'],
+        train: bool = False,
+        order: Any = None,
+        keys: Key[Array, ' batch'] | None = None,
     ) -> Float[Array, 'batch features']:
         del order  # there is no batch-norm whose groups it could decide
-        if self.positions not in ('learned', 'sincos') or self.pool not in ('token', 'mean'):
-            raise ValueError(
-                f"positions must be 'learned' or 'sincos' and pool 'token' or 'mean', "
-                f'not {self.positions!r} and {self.pool!r}'
-            )
-        if images.shape[1] % self.patch or images.shape[2] % self.patch:
-            raise ValueError(f'patches of {self.patch} do not tile images of {images.shape[1]}x{images.shape[2]}')
+        return self.pooled(self.tokens(images, train=train, keys=keys))
+
+    def pooled(self, tokens: Float[Array, 'batch length features']) -> Float[Array, 'batch features']:
+        """The class token of what :meth:`tokens` gives, or the mean of its patch tokens, as `pool` says."""
+        return tokens[:, 0] if self.pool == 'token' else jnp.mean(tokens[:, 1:], axis=1)
+
+    @nn.compact
+    def tokens(
+        self,
+        images: Float[Array, 'batch height width channels'],
+        *,
+        keep: Int[Array, 'batch kept'] | None = None,
+        hidden: Bool[Array, 'batch patches'] | None = None,
+        blocks: int = 1,
+        train: bool = False,
+        keys: Key[Array, ' batch'] | None = None,
+    ) -> Any:
+        """Class token and patch tokens before pooling, in at least float32.
+
+        Args:
+          images: the patches are numbered row by row.
+          keep: numbers of the patches that the blocks see, in the order of the output; None keeps all. Each image
+            has its own, all have equally many. Positions are added before the others are dropped.
+          hidden: patches whose embedding is replaced by a learned mask token, before positions are added. The
+            parameter `mask_token` exists only if `init` is called with `hidden`.
+          blocks: the outputs of how many blocks, counted from the last, are given.
+          train: stochastic depth is applied; it draws from `keys`, one an example, or from flax's 'dropout' stream if
+            there are none.
+
+        Returns:
+          `[batch, 1 + kept, features]`, the class token first, after the last norm. With `blocks` above 1 a tuple of
+          such arrays, in the order of the blocks; only the last one is normed.
+
+        Raises:
+          ValueError: fields, image size, `keep`, `hidden` or `blocks` that do not fit.
+        """
+        self._check(images, keep, hidden, blocks)
         size = (self.patch, self.patch)
-        x = nn.Conv(self.dim, size, strides=size, padding='VALID', dtype=self.dtype, name='patch_embed')(images)
+        kernel_init = xavier if self.init_kernels == 'xavier' else truncated
+        first = {'kernel_init': xavier} if self.init_kernels == 'xavier' else {}
+        x = nn.Conv(self.dim, size, size, padding='VALID', dtype=self.dtype, name='patch_embed', **first)(images)
         if self.frozen_patches:
             x = jax.lax.stop_gradient(x)
         batch, height, width, dim = x.shape
-        x = x.reshape(batch, height * width, dim) + self._positions(height, width)[None].astype(x.dtype)
+        x = x.reshape(batch, height * width, dim)
+        if hidden is not None:
+            mask = self.param('mask_token', truncated, (1, 1, dim))
+            x = jnp.where(hidden[:, :, None], mask.astype(x.dtype), x)
+        x = x + self._positions(height, width)[None].astype(x.dtype)
+        if keep is not None:
+            x = jnp.take_along_axis(x, keep[:, :, None], axis=1)
         token = self.param('cls_token', truncated, (1, 1, dim))
         if self.positions == 'learned':
             token = token + self.param('cls_position', truncated, (1, 1, dim))
         x = jnp.concatenate([jnp.broadcast_to(token.astype(x.dtype), (batch, 1, dim)), x], axis=1)
         block = nn.remat(EncoderBlock, static_argnums=(2,)) if self.remat else EncoderBlock
+        if train and self.drop_path > 0 and keys is None:
+            keys = jax.random.split(self.make_rng('dropout'), batch)
+        outputs = []
         for index in range(self.depth):
             drop = self.drop_path * index / max(self.depth - 1, 1)
-            x = block(self.heads, self.mlp_ratio, drop, self.dtype, name=f'block{index}')(x, train)
-        x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name='norm')(x)
-        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        return x[:, 0] if self.pool == 'token' else jnp.mean(x[:, 1:], axis=1)
+            own = None if keys is None else jax.vmap(lambda key, index=index: jax.random.fold_in(key, index))(keys)
+            x = block(self.heads, self.mlp_ratio, drop, self.dtype, kernel_init, name=f'block{index}')(x, train, own)
+            outputs.append(x)
+        outputs[-1] = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name='norm')(x)
+        last = [x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in outputs[-blocks:]]
+        return last[0] if blocks == 1 else tuple(last)
+
+    def _check(self, images: Array, keep: Array | None, hidden: Array | None, blocks: int) -> None:
+        """Refuses fields and arguments of `tokens` that do not fit one another."""
+        if self.positions not in ('learned', 'sincos') or self.pool not in ('token', 'mean'):
+            raise ValueError(
+                f"positions must be 'learned' or 'sincos' and pool 'token' or 'mean', "
+                f'not {self.positions!r} and {self.pool!r}'
+            )
+        if self.init_kernels not in INITS:
+            raise ValueError(f'init_kernels must be one of {", ".join(INITS)}, not {self.init_kernels!r}')
+        batch, height, width, _ = images.shape
+        if height % self.patch or width % self.patch:
+            raise ValueError(f'patches of {self.patch} do not tile images of {height}x{width}')
+        patches = (height // self.patch) * (width // self.patch)
+        if keep is not None and (keep.ndim != 2 or keep.shape[0] != batch or not 1 <= keep.shape[1] <= patches):
+            raise ValueError(f'keep must have shape [{batch}, 1 to {patches}], not {list(keep.shape)}')
+        if hidden is not None and hidden.shape != (batch, patches):
+            raise ValueError(f'hidden must have shape {[batch, patches]}, not {list(hidden.shape)}')
+        if not 1 <= blocks <= self.depth:
+            raise ValueError(f'blocks must be from 1 to {self.depth}, the depth, not {blocks}')
 
     def _positions(self, height: int, width: int) -> Array:
         if self.positions == 'sincos':

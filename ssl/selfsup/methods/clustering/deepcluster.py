@@ -7,9 +7,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ... import losses, parallel
+from ... import losses
 from ...signature import Count, Domain, Positive
-from ..base import Method, encode_with, heads, init_modules, mean_cosine, network, over, pairs, unit
+from ..base import (
+    Method,
+    Refresh,
+    embedding_width,
+    encode_with,
+    heads,
+    init_modules,
+    mean_cosine,
+    network_outputs,
+    pairs,
+    unit,
+    view_keys,
+)
 from .kmeans import padded, spherical_kmeans
 
 
@@ -24,7 +36,6 @@ def deepcluster_v2(
     temperature: Positive = 0.1,
     assign: Count = 2,
     fuse_views: bool = True,
-    axis_name: str | None = None,
 ) -> Method:
     """DeepCluster v2: every crop predicts its image's cluster in several k-means clusterings of the epoch before.
 
@@ -42,21 +53,18 @@ def deepcluster_v2(
       temperature: τ. Paper: 0.1.
       assign: how many of the first views are global crops, which the memory keeps. Paper: 2.
       fuse_views: whether views of one resolution share batch-norm statistics. Authors: yes.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: memory `[data_size, assign, dim]` and clusters `[data_size, clusterings]` with rows padded to
     a multiple of 256, and centroids `[clusterings, prototypes, dim]`.
     """
     if prototypes > data_size:
         raise ValueError(f'prototypes={prototypes} clusters cannot be made of {data_size} examples')
-    encoder, projector = over(axis_name, encoder, projector)
     modules = heads(encoder, projector, None)
     rows = padded(data_size)
 
     def init(key: Array, batch: dict) -> tuple[dict, dict]:
         params, stats = init_modules(key, modules, batch['views'][0])
-        seen = encode_with(modules)(params, {'batch_stats': stats}, batch['views'][0][:1])
-        dim = seen['embeddings'].shape[1]
+        dim = embedding_width(modules, params, stats, batch)
         return params, {
             'batch_stats': stats,
             'prototypes': jnp.zeros((clusterings, prototypes, dim)),
@@ -67,8 +75,8 @@ def deepcluster_v2(
         }
 
     def embed(params: Any, extra: Any, batch: dict, key: Any) -> tuple[dict, dict]:
-        outputs, stats = network(
-            modules, params, extra['batch_stats'], batch['views'], train=True, fuse=fuse_views, key=key
+        outputs, stats = network_outputs(
+            modules, params, extra['batch_stats'], batch['views'], train=True, fuse=fuse_views, keys=view_keys(batch)
         )
         return outputs, {**extra, 'batch_stats': stats}
 
@@ -83,7 +91,7 @@ def deepcluster_v2(
         metrics = {'clustered': jnp.mean(clusters >= 0), 'positive_cosine': mean_cosine(*pairs(views))}
         return value, ({**extra, 'per_example': {**held, 'memory': memory}}, metrics)
 
-    def refresh(params: Any, extra: Any, key: Array) -> Any:
+    def refresh(params: Any, extra: Any, key: Array, features: Any) -> tuple[Any, Any, tuple]:
         memory = extra['per_example']['memory']
         found = []
         for number in range(clusterings):
@@ -91,11 +99,11 @@ def deepcluster_v2(
             valid = jnp.any(crop != 0, axis=1)
             own = jax.random.fold_in(key, number)
             found.append(spherical_kmeans(own, crop, valid, count=prototypes, iterations=iterations))
-        return {
+        new = {
             **extra,
             'prototypes': jnp.stack([centroids for centroids, _ in found]).astype(extra['prototypes'].dtype),
             'per_example': {'memory': memory, 'clusters': jnp.stack([c for _, c in found], axis=1).astype(jnp.int32)},
         }
+        return params, new, ()
 
-    method = Method(init, embed, criterion, encode_with(modules), refresh=refresh)
-    return parallel.over_axis(method, axis_name)
+    return Method(init, embed, criterion, encode_with(modules), refresh=Refresh(refresh))

@@ -7,9 +7,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ... import losses, parallel
+from ... import losses
 from ...signature import Count, Domain, Positive, Whole
-from ..base import Method, encode_with, heads, init_modules, mean_cosine, network, over, pairs, unit
+from ..base import (
+    Method,
+    embedding_width,
+    encode_with,
+    heads,
+    init_modules,
+    mean_cosine,
+    network_outputs,
+    pairs,
+    unit,
+    view_keys,
+)
 from ..queue import enqueue
 
 
@@ -20,12 +31,11 @@ def swav(
     prototypes: Count = 3000,
     temperature: Positive = 0.1,
     epsilon: Positive = 0.05,
-    iterations: Annotated[int, Domain(int, least=1, most=1000)] = 3,
+    iterations: Annotated[int, Domain(int, least=0, most=1000)] = 3,
     assign: Count = 2,
     queue: Whole = 0,
     queue_start: Whole = 0,
     fuse_views: bool = True,
-    axis_name: str | None = None,
 ) -> Method:
     """SwAV: every crop predicts the Sinkhorn assignments of the other global crops.
 
@@ -45,37 +55,34 @@ def swav(
         Paper: 3840 in all at batch 256.
       queue_start: steps before the queue is filled and, once full, used. Paper: 15 epochs.
       fuse_views: whether views of one resolution share batch-norm statistics. Authors: yes.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
-    State: with a queue, the queue `[assign, queue, dim]`, its pointer, the rows it has taken in and the
-    step. Prototypes are parameters, `[prototypes, dim]`.
+    State: with a queue, the queue `[assign, queue, dim]`, its pointer, the rows it has taken in.
+    Prototypes are parameters, `[prototypes, dim]`.
     """
-    encoder, projector = over(axis_name, encoder, projector)
     modules = heads(encoder, projector, None)
 
     def init(key: Array, batch: dict) -> tuple[dict, dict]:
         params, stats = init_modules(key, modules, batch['views'][0])
-        seen = encode_with(modules)(params, {'batch_stats': stats}, batch['views'][0][:1])
-        dim = seen['embeddings'].shape[1]
+        dim = embedding_width(modules, params, stats, batch)
         params['prototypes'] = unit(jax.random.normal(jax.random.fold_in(key, 99), (prototypes, dim)))
         extra: dict = {'batch_stats': stats}
         if queue:
             zero = jnp.zeros((), jnp.int32)
-            extra.update(queue=jnp.zeros((assign, queue, dim)), pointer=zero, filled=zero, step=zero)
+            extra.update(queue=jnp.zeros((assign, queue, dim)), pointer=zero, filled=zero)
         return params, extra
 
     def embed(params: Any, extra: Any, batch: dict, key: Any) -> tuple[dict, dict]:
-        outputs, stats = network(
-            modules, params, extra['batch_stats'], batch['views'], train=True, fuse=fuse_views, key=key
+        outputs, stats = network_outputs(
+            modules, params, extra['batch_stats'], batch['views'], train=True, fuse=fuse_views, keys=view_keys(batch)
         )
         return outputs, {**extra, 'batch_stats': stats}
 
-    def push(extra: dict, views: tuple) -> dict:
+    def push(extra: dict, views: tuple, step: Any) -> dict:
         """The queue after the global crops entered it, if its time has come."""
         rows = [enqueue(old, extra['pointer'], unit(z)) for old, z in zip(extra['queue'], views, strict=True)]
         filled = jnp.minimum(extra['filled'] + views[0].shape[0], queue)
         new = {'queue': jnp.stack([row for row, _ in rows]), 'pointer': rows[0][1], 'filled': filled}
-        started = extra['step'] >= queue_start
+        started = step >= queue_start
         return {**extra, **{name: jnp.where(started, value, extra[name]) for name, value in new.items()}}
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
@@ -92,12 +99,10 @@ def swav(
             **held,
         )
         if queue:
-            extra = push(extra, jax.lax.stop_gradient(views[:assign]))
+            extra = push(extra, jax.lax.stop_gradient(views[:assign]), batch['step'])
         return value, (extra, {'positive_cosine': mean_cosine(first, second)})
 
     def after(params: Any, extra: Any, step: Any) -> tuple[Any, Any]:
-        params = {**params, 'prototypes': unit(params['prototypes'])}
-        return params, {**extra, 'step': jnp.asarray(step, jnp.int32) + 1} if queue else extra
+        return {**params, 'prototypes': unit(params['prototypes'])}, extra
 
-    method = Method(init, embed, criterion, encode_with(modules), after, queue=queue)
-    return parallel.over_axis(method, axis_name)
+    return Method(init, embed, criterion, encode_with(modules), after)

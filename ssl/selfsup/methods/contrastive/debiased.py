@@ -4,9 +4,10 @@ from functools import partial
 
 import flax.linen as nn
 
-from ... import losses, parallel
+from ... import losses
 from ...signature import NonNegative, Positive, ProperShare
-from ..base import Method, joint_embedding, mean_cosine, over, over_pairs, pairs
+from ..base import Method, mean_cosine, over_pairs, pairs
+from ..siamese import of_embeddings, siamese
 
 
 def debiased(
@@ -17,7 +18,6 @@ def debiased(
     positive_prior: ProperShare = 0.1,
     concentration: NonNegative = 0.0,
     fuse_views: bool = False,
-    axis_name: str | None = None,
 ) -> Method:
     """SimCLR with negatives corrected for false ones (DCL) and, if `concentration` > 0, weighed by hardness (HCL).
 
@@ -25,7 +25,6 @@ def debiased(
       encoder, projector: flax modules. Papers: 512 (batch-norm), 128, the first without bias.
       temperature, positive_prior, concentration: τ, τ⁺ and β of :func:`selfsup.losses.debiased`.
       fuse_views: whether the two views share batch-norm statistics. Authors: no.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: none beside batch statistics.
 
@@ -39,5 +38,4 @@ def debiased(
         value = over_pairs(partial(losses.debiased, **keywords), embeddings)
         return value, {'positive_cosine': mean_cosine(*pairs(embeddings))}
 
-    encoder, projector = over(axis_name, encoder, projector)
-    return parallel.over_axis(joint_embedding(encoder, projector, loss, fuse_views=fuse_views), axis_name)
+    return siamese(encoder, projector, of_embeddings(loss), fuse_views=fuse_views)

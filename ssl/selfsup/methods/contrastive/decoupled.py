@@ -4,9 +4,10 @@ from functools import partial
 
 import flax.linen as nn
 
-from ... import losses, parallel
+from ... import losses
 from ...signature import OptionalPositive, Positive
-from ..base import Method, joint_embedding, mean_cosine, over, over_pairs, pairs
+from ..base import Method, mean_cosine, over_pairs, pairs
+from ..siamese import of_embeddings, siamese
 
 
 def decoupled(
@@ -17,7 +18,6 @@ def decoupled(
     sigma: OptionalPositive = None,
     stop_weights: bool = False,
     fuse_views: bool = True,
-    axis_name: str | None = None,
 ) -> Method:
     """DCL: SimCLR whose denominator leaves out the positive; with `sigma` (0.5 in the paper) DCLW.
 
@@ -25,7 +25,6 @@ def decoupled(
       encoder, projector: flax modules. Paper: SimCLR's.
       temperature, sigma, stop_weights: see :func:`selfsup.losses.decoupled`.
       fuse_views: whether the two views share batch-norm statistics, as in SimCLR.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: none beside batch statistics.
 
@@ -37,5 +36,4 @@ def decoupled(
         compare = partial(losses.decoupled, temperature=temperature, sigma=sigma, stop_weights=stop_weights)
         return over_pairs(compare, embeddings), {'positive_cosine': mean_cosine(*pairs(embeddings))}
 
-    encoder, projector = over(axis_name, encoder, projector)
-    return parallel.over_axis(joint_embedding(encoder, projector, loss, fuse_views=fuse_views), axis_name)
+    return siamese(encoder, projector, of_embeddings(loss), fuse_views=fuse_views)

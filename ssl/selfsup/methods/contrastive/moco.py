@@ -19,7 +19,6 @@ def moco_v2(
     momentum: ScheduledShare = 0.999,
     groups: Count = 8,
     symmetric: bool = False,
-    axis_name: str | None = None,
 ) -> Method:
     """MoCo v2: a query must pick its key from the momentum encoder out of a queue of earlier keys.
 
@@ -39,7 +38,6 @@ def moco_v2(
       momentum: m of the moving average, a value or a function of the step. Paper: 0.999.
       groups: batch-norm groups of the encoder; 1 switches the protection off.
       symmetric: average both directions, each with a queue of its own, as solo-learn's MoCo v2+.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: target parameters and batch statistics, queue `[directions, queue, dim]`, pointer.
 
@@ -55,7 +53,6 @@ def moco_v2(
         momentum=momentum,
         groups=groups,
         symmetric=symmetric,
-        axis_name=axis_name,
     )
 
 
@@ -67,7 +64,6 @@ def moco_v1(
     queue: Count = 65536,
     momentum: ScheduledShare = 0.999,
     groups: Count = 8,
-    axis_name: str | None = None,
 ) -> Method:
     """MoCo v1: :func:`moco_v2` in one direction at temperature 0.07; the paper's projector is one linear layer (128,).
 
@@ -83,5 +79,4 @@ def moco_v1(
         queue=queue,
         momentum=momentum,
         groups=groups,
-        axis_name=axis_name,
     )

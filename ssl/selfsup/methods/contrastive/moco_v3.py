@@ -19,7 +19,6 @@ def moco_v3(
     temperature: Positive = 1.0,
     momentum: ScheduledShare = 0.99,
     fuse_views: bool = False,
-    axis_name: str | None = None,
 ) -> Method:
     """MoCo v3: each view's prediction must pick the other view's momentum key out of the batch.
 
@@ -33,7 +32,6 @@ def moco_v3(
       momentum: m of the moving average, a value or a function of the step. Authors: a cosine from
         0.99 to 1, from 0.996 at 1000 epochs.
       fuse_views: whether the two views share batch-norm statistics. Authors: no.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: parameters and batch statistics of the momentum encoder and projector.
 
@@ -53,5 +51,4 @@ def moco_v3(
         ahead=1,
         own_start=False,
         fuse_views=fuse_views,
-        axis_name=axis_name,
     )

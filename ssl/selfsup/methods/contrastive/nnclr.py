@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ... import losses, parallel
+from ... import losses
 from ...signature import Count, Positive
-from ..base import Method, joint_embedding, mean_cosine, over, pairs, towards, unit
+from ..base import Method, mean_cosine, pairs, towards, unit
 from ..queue import enqueue, random_queue
+from ..siamese import siamese
 
 
 def nnclr(
@@ -21,7 +22,6 @@ def nnclr(
     temperature: Positive = 0.1,
     queue: Count = 98304,
     fuse_views: bool = False,
-    axis_name: str | None = None,
 ) -> Method:
     """NNCLR: the queue's nearest neighbour of one view must pick the other view's prediction out of the batch.
 
@@ -34,19 +34,16 @@ def nnclr(
       temperature: τ. Paper: 0.1; solo-learn on CIFAR: 0.2.
       queue: rows of the queue; the global batch must divide it. Paper: 98304; solo-learn: 65536.
       fuse_views: whether the two views share batch-norm statistics.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: queue `[queue, dim]` of random directions at first, pointer.
 
     References:
       Dwibedi et al. 2021, https://arxiv.org/abs/2104.14548, section 3.2 and algorithm 1.
     """
-    encoder, projector, predictor = over(axis_name, encoder, projector, predictor)
-    base = joint_embedding(encoder, projector, lambda *_: (0.0, {}), predictor=predictor, fuse_views=fuse_views)
 
     def init(key: Array, batch: dict) -> tuple[dict, dict]:
         params, extra = base.init(key, batch)
-        width = base.encode(params, extra, batch['views'][0][:1])['embeddings'].shape[1]
+        width = base.encode(base.network(params, extra), batch['views'][0][:1])['embeddings'].shape[1]
         rows = random_queue(jax.random.fold_in(key, 99), (queue, width))
         return params, {**extra, 'queue': rows, 'pointer': jnp.zeros((), jnp.int32)}
 
@@ -60,4 +57,5 @@ def nnclr(
         metrics = {'positive_cosine': mean_cosine(z1, z2)}
         return value, ({**extra, 'queue': rows, 'pointer': pointer}, metrics)
 
-    return parallel.over_axis(base._replace(init=init, criterion=criterion, queue=queue), axis_name)
+    base = siamese(encoder, projector, criterion, predictor=predictor, fuse_views=fuse_views)
+    return base._replace(init=init)

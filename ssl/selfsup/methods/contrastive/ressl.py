@@ -19,7 +19,6 @@ def ressl(
     queue: Count = 131072,
     momentum: ScheduledShare = 0.999,
     groups: Count = 1,
-    axis_name: str | None = None,
 ) -> Method:
     """ReSSL: the student's similarities to a queue must follow the momentum teacher's, which sees a weak view.
 
@@ -35,7 +34,6 @@ def ressl(
       queue: rows of the queue; the global batch must divide it. Paper: 131072, 4096 on CIFAR.
       momentum: m of the moving average, a value or a function of the step. Paper: 0.999, 0.99 on CIFAR.
       groups: batch-norm groups of the encoder, as in :func:`selfsup.methods.moco_v2`.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: teacher parameters and batch statistics, queue `[1, queue, dim]`, pointer.
 
@@ -50,5 +48,4 @@ def ressl(
         momentum=momentum,
         groups=groups,
         symmetric=False,
-        axis_name=axis_name,
     )

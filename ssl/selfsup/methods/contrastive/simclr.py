@@ -4,9 +4,10 @@ from functools import partial
 
 import flax.linen as nn
 
-from ... import losses, parallel
+from ... import losses
 from ...signature import Positive
-from ..base import Method, joint_embedding, mean_cosine, over, over_pairs, pairs
+from ..base import Method, mean_cosine, over_pairs, pairs
+from ..siamese import of_embeddings, siamese
 
 
 def simclr(
@@ -16,7 +17,6 @@ def simclr(
     temperature: Positive = 0.1,
     scale: Positive = 1.0,
     fuse_views: bool = True,
-    axis_name: str | None = None,
 ) -> Method:
     """SimCLR: NT-Xent between two views; both run through the network as one batch, as in the paper.
 
@@ -28,5 +28,4 @@ def simclr(
         value = over_pairs(partial(losses.ntxent, temperature=temperature), embeddings)
         return scale * value, {'positive_cosine': mean_cosine(*pairs(embeddings))}
 
-    encoder, projector = over(axis_name, encoder, projector)
-    return parallel.over_axis(joint_embedding(encoder, projector, loss, fuse_views=fuse_views), axis_name)
+    return siamese(encoder, projector, of_embeddings(loss), fuse_views=fuse_views)

@@ -5,9 +5,10 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array
 
-from ... import losses, parallel
+from ... import losses
 from ...signature import Positive
-from ..base import Method, joint_embedding, mean_cosine, over, over_pairs, pairs
+from ..base import Method, mean_cosine, over_pairs, pairs
+from ..siamese import siamese
 
 
 def supcon(
@@ -17,7 +18,6 @@ def supcon(
     temperature: Positive = 0.1,
     sum_inside: bool = False,
     fuse_views: bool = True,
-    axis_name: str | None = None,
 ) -> Method:
     """SupCon: the positives of a view are all views of images with its label. It is supervised: it sees the labels.
 
@@ -29,15 +29,12 @@ def supcon(
       temperature: τ. Paper: 0.1; solo-learn on CIFAR: 0.2.
       sum_inside: see :func:`selfsup.losses.supcon`.
       fuse_views: whether the two views share batch-norm statistics.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: none beside batch statistics.
 
     References:
       Khosla et al. 2020, https://arxiv.org/abs/2004.11362, section 3.2.
     """
-    encoder, projector = over(axis_name, encoder, projector)
-    base = joint_embedding(encoder, projector, lambda _: (0.0, {}), fuse_views=fuse_views)
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
         def compare(z1: Array, z2: Array) -> Array:
@@ -46,4 +43,4 @@ def supcon(
         value = over_pairs(compare, outputs['embeddings'])
         return value, (extra, {'positive_cosine': mean_cosine(*pairs(outputs['embeddings']))})
 
-    return parallel.over_axis(base._replace(criterion=criterion, uses_labels=True), axis_name)
+    return siamese(encoder, projector, criterion, fuse_views=fuse_views)._replace(uses_labels=True)

@@ -16,7 +16,6 @@ def byol(
     *,
     momentum: ScheduledShare = 0.996,
     fuse_views: bool = False,
-    axis_name: str | None = None,
 ) -> Method:
     """BYOL: each view's prediction must equal the target network's projection of the other view.
 
@@ -29,7 +28,6 @@ def byol(
       momentum: m of the moving average, a value or a function of the step. Paper: a cosine from 0.996
         to 1 at 1000 epochs, from 0.99 at 300.
       fuse_views: whether the two views share batch-norm statistics. Authors: no.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: parameters and batch statistics of the target encoder and projector.
 
@@ -50,5 +48,4 @@ def byol(
         ahead=0,
         own_start=True,
         fuse_views=fuse_views,
-        axis_name=axis_name,
     )

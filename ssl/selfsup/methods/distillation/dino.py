@@ -7,10 +7,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ... import losses, parallel
+from ... import losses
 from ...losses._common import normalize
 from ...signature import Count, Positive, ScheduledShare, Share, Whole
-from ..base import Method, encode_with, heads, init_modules, mean_cosine, network, over, pairs
+from ..base import (
+    Method,
+    embedding_width,
+    encode_with,
+    heads,
+    init_modules,
+    mean_cosine,
+    network_outputs,
+    pairs,
+    target_network,
+    view_keys,
+)
 from ..target import copied, follow
 
 
@@ -36,7 +47,6 @@ def dino(
     learn_gain: bool = False,
     momentum: ScheduledShare = 0.996,
     fuse_views: bool = True,
-    axis_name: str | None = None,
 ) -> Method:
     """DINO: the student's every crop predicts the centred, sharpened output of the teacher for the other global crops.
 
@@ -62,41 +72,37 @@ def dino(
         `norm_last_layer=False`).
       momentum: m of the teacher, a value or a function of the step. Paper: a cosine from 0.996 to 1.
       fuse_views: whether views of one resolution share batch-norm statistics. Authors: yes.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
-    State: teacher parameters and batch statistics, centre `[prototypes]`; with a warm-up, the step.
+    State: teacher parameters and batch statistics, centre `[prototypes]`.
     """
-    encoder, projector = over(axis_name, encoder, projector)
     modules = heads(encoder, projector, None)
     still = encoder.clone(drop_path=0.0) if getattr(encoder, 'drop_path', 0.0) else encoder
-    followers = heads(still, projector, None)
+    target_modules = heads(still, projector, None)
 
     def init(key: Array, batch: dict) -> tuple[dict, dict]:
         params, stats = init_modules(key, modules, batch['views'][0])
-        seen = encode_with(modules)(params, {'batch_stats': stats}, batch['views'][0][:1])
-        shape = (prototypes, seen['embeddings'].shape[1])
+        shape = (prototypes, embedding_width(modules, params, stats, batch))
         layer = {'direction': normalize(jax.random.normal(jax.random.fold_in(key, 99), shape))}
         params['prototypes'] = {**layer, 'gain': jnp.ones(prototypes)} if learn_gain else layer
         target = copied(params, stats)
         target['params']['prototypes'] = jax.tree.map(jnp.copy, params['prototypes'])
-        counter = {'step': jnp.zeros((), jnp.int32)} if warmup_steps else {}
-        return params, {'batch_stats': stats, 'target': target, 'centre': jnp.zeros(prototypes), **counter}
+        return params, {'batch_stats': stats, 'target': target, 'centre': jnp.zeros(prototypes)}
 
     def embed(params: Any, extra: Any, batch: dict, key: Array) -> tuple[dict, dict]:
         views, target = batch['views'], extra['target']
         run = {'train': True, 'fuse': fuse_views}
-        outputs, stats = network(modules, params, extra['batch_stats'], views, key=jax.random.fold_in(key, 0), **run)
-        theirs, target_stats = network(
-            followers, jax.lax.stop_gradient(target['params']), target['batch_stats'],
-            pairs(views, count=teacher_views), key=jax.random.fold_in(key, 1), **run,
+        outputs, stats = network_outputs(modules, params, extra['batch_stats'], views, keys=view_keys(batch, 0), **run)
+        theirs, target_stats = network_outputs(
+            target_modules, jax.lax.stop_gradient(target['params']), target['batch_stats'],
+            pairs(views, count=teacher_views), keys=view_keys(batch, 1), **run,
         )  # fmt: skip
         outputs['targets'] = jax.lax.stop_gradient(theirs['embeddings'])
         return outputs, {**extra, 'batch_stats': stats, 'target': {**target, 'batch_stats': target_stats}}
 
-    def sharpness(extra: Any) -> Any:
+    def sharpness(step: Any) -> Any:
         if not warmup_steps:
             return teacher_temperature
-        share = jnp.minimum(extra['step'] // warmup_hold * warmup_hold / warmup_steps, 1.0)
+        share = jnp.minimum(step // warmup_hold * warmup_hold / warmup_steps, 1.0)
         return first_temperature + share * (teacher_temperature - first_temperature)
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
@@ -109,17 +115,9 @@ def dino(
             teacher,
             extra['centre'],
             student_temperature=student_temperature,
-            teacher_temperature=sharpness(extra),
+            teacher_temperature=sharpness(batch['step']),
         )
         centre = losses.dino_centre(extra['centre'], teacher, rate=centre_momentum).astype(extra['centre'].dtype)
         return value, ({**extra, 'centre': centre}, {'positive_cosine': mean_cosine(first, second)})
 
-    def encode(params: Any, extra: Any, images: Array) -> dict[str, Array]:
-        return encode_with(followers)(extra['target']['params'], extra['target'], images)
-
-    def after(params: Any, extra: Any, step: Any) -> tuple[Any, Any]:
-        params, extra = follow(momentum)(params, extra, step)
-        return params, {**extra, 'step': jnp.asarray(step, jnp.int32) + 1} if warmup_steps else extra
-
-    method = Method(init, embed, criterion, encode, after, evaluates_target=True)
-    return parallel.over_axis(method, axis_name)
+    return Method(init, embed, criterion, encode_with(target_modules), follow(momentum), network=target_network)

@@ -4,8 +4,9 @@ from functools import partial
 
 import flax.linen as nn
 
-from ... import losses, parallel
-from ..base import Method, joint_embedding, mean_cosine, over, pairs, towards
+from ... import losses
+from ..base import Method, mean_cosine, pairs, towards
+from ..siamese import of_embeddings, siamese
 
 
 def simsiam(
@@ -15,7 +16,6 @@ def simsiam(
     *,
     stop_gradient: bool = True,
     fuse_views: bool = False,
-    axis_name: str | None = None,
 ) -> Method:
     """SimSiam: each view's prediction points along the other view's embedding, which gets no gradient.
 
@@ -27,7 +27,6 @@ def simsiam(
       predictor: flax module. Paper: 512 (batch-norm), 2048. None is the paper's ablation, which collapses.
       stop_gradient: False is the paper's ablation (Figure 2), which collapses.
       fuse_views: whether the two views share batch-norm statistics. Authors: no.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: none beside batch statistics.
 
@@ -40,6 +39,4 @@ def simsiam(
         value = towards(compare, predictions or embeddings, pairs(embeddings)) / 2
         return value, {'positive_cosine': mean_cosine(*pairs(embeddings))}
 
-    encoder, projector, predictor = over(axis_name, encoder, projector, predictor)
-    method = joint_embedding(encoder, projector, loss, predictor=predictor, fuse_views=fuse_views)
-    return parallel.over_axis(method, axis_name)
+    return siamese(encoder, projector, of_embeddings(loss), predictor=predictor, fuse_views=fuse_views)

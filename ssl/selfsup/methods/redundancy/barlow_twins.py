@@ -2,9 +2,10 @@
 
 import flax.linen as nn
 
-from ... import losses, parallel
+from ... import losses
 from ...signature import NonNegative, Positive
-from ..base import Method, joint_embedding, over, over_pairs
+from ..base import Method, over_pairs, weighted
+from ..siamese import of_embeddings, siamese
 
 
 def barlow_twins(
@@ -14,7 +15,6 @@ def barlow_twins(
     lambd: NonNegative = 5.1e-3,
     scale: Positive = 1.0,
     fuse_views: bool = False,
-    axis_name: str | None = None,
 ) -> Method:
     """Barlow Twins; see :func:`selfsup.losses.barlow_twins` for `lambd` and `scale`.
 
@@ -24,7 +24,6 @@ def barlow_twins(
 
     def loss(embeddings: tuple) -> tuple:
         terms = over_pairs(losses.barlow_twins_terms, embeddings)
-        return scale * (terms['on_diagonal'] + lambd * terms['off_diagonal']), terms
+        return scale * weighted(terms, on_diagonal=1.0, off_diagonal=lambd), terms
 
-    encoder, projector = over(axis_name, encoder, projector)
-    return parallel.over_axis(joint_embedding(encoder, projector, loss, fuse_views=fuse_views), axis_name)
+    return siamese(encoder, projector, of_embeddings(loss), fuse_views=fuse_views)

@@ -5,9 +5,10 @@ from typing import Annotated, Any
 import flax.linen as nn
 import jax
 
-from ... import losses, parallel
+from ... import losses
 from ...signature import Count, Domain, Share, Whole
-from ..base import Method, joint_embedding, over, pairs
+from ..base import Method, pairs, weighted
+from ..siamese import siamese
 
 
 def lejepa(
@@ -19,7 +20,6 @@ def lejepa(
     centres: Whole = 0,
     knots: Annotated[int, Domain(int, least=2, most=10_000)] = 17,
     fuse_views: bool = True,
-    axis_name: str | None = None,
 ) -> Method:
     """LeJEPA: views agree, and their embeddings are a sample of the standard normal; any number of views.
 
@@ -33,12 +33,9 @@ def lejepa(
       centres: how many of the first views (global crops) the others are drawn to; 0 takes all.
       knots: points t of the statistic.
       fuse_views: whether views of one resolution share batch-norm statistics.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: none beside batch statistics.
     """
-    encoder, projector = over(axis_name, encoder, projector)
-    method = joint_embedding(encoder, projector, lambda embeddings: (0.0, {}), fuse_views=fuse_views)
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
         views = outputs['embeddings']
@@ -46,6 +43,6 @@ def lejepa(
         # The loss scales each direction to unit length, so normal draws are uniform on the sphere.
         drawn = jax.random.normal(key, (directions, first.shape[1]), 'float32')
         terms = losses.lejepa_terms(*views, directions=drawn, centres=centres, knots=knots)
-        return (1.0 - lambd) * terms['invariance'] + lambd * terms['sigreg'], (extra, terms)
+        return weighted(terms, invariance=1.0 - lambd, sigreg=lambd), (extra, terms)
 
-    return parallel.over_axis(method._replace(criterion=criterion), axis_name)
+    return siamese(encoder, projector, criterion, fuse_views=fuse_views)

@@ -2,9 +2,10 @@
 
 import flax.linen as nn
 
-from ... import losses, parallel
+from ... import losses
 from ...signature import OptionalNumber
-from ..base import Method, joint_embedding, mean_cosine, over, pairs
+from ..base import Method, mean_cosine, pairs
+from ..siamese import of_embeddings, siamese
 
 
 def mmcr(
@@ -13,7 +14,6 @@ def mmcr(
     *,
     lambd: OptionalNumber = None,
     fuse_views: bool = True,
-    axis_name: str | None = None,
 ) -> Method:
     """MMCR: the centroids of each image's views should span the embedding space; any number of views.
 
@@ -27,5 +27,4 @@ def mmcr(
         value = losses.mmcr(*embeddings, lambd=lambd)
         return value, {'positive_cosine': mean_cosine(*pairs(embeddings))}
 
-    encoder, projector = over(axis_name, encoder, projector)
-    return parallel.over_axis(joint_embedding(encoder, projector, loss, fuse_views=fuse_views), axis_name)
+    return siamese(encoder, projector, of_embeddings(loss), fuse_views=fuse_views)

@@ -7,9 +7,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ... import losses, parallel
+from ... import losses
 from ...signature import NonNegative, ScheduledShare, Share
-from ..base import Method, encode_with, heads, init_modules, mean_cosine, network, only_two, over
+from ..base import (
+    Method,
+    embedding_width,
+    encode_with,
+    heads,
+    init_modules,
+    mean_cosine,
+    network_outputs,
+    only_two,
+    view_keys,
+)
 from ..target import copied, follow
 
 
@@ -20,7 +30,6 @@ def tico(
     beta: Share = 0.9,
     rho: NonNegative = 20.0,
     momentum: ScheduledShare = 0.99,
-    axis_name: str | None = None,
 ) -> Method:
     """TiCo: the first view's embedding agrees with the momentum network's of the second, and avoids a covariance.
 
@@ -32,30 +41,27 @@ def tico(
       encoder, projector: flax modules. Paper's projector: 4096 (batch-norm), 256.
       beta, rho: of :func:`selfsup.losses.tico`. Paper: 0.9, and 20 (8 at 1000 epochs).
       momentum: m of the moving average, a value or a function of the step. Paper: 0.99 to 1.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: target parameters and batch statistics, covariance `[dim, dim]`.
 
     References:
       Zhu et al. 2022, https://arxiv.org/abs/2206.10698, algorithm 1.
     """
-    encoder, projector = over(axis_name, encoder, projector)
     modules = heads(encoder, projector, None)
 
     def init(key: Array, batch: dict) -> tuple[dict, dict]:
         params, stats = init_modules(key, modules, batch['views'][0])
-        seen = encode_with(modules)(params, {'batch_stats': stats}, batch['views'][0][:1])
-        dim = seen['embeddings'].shape[1]
+        dim = embedding_width(modules, params, stats, batch)
         return params, {'batch_stats': stats, 'target': copied(params, stats), 'covariance': jnp.zeros((dim, dim))}
 
     def embed(params: Any, extra: Any, batch: dict, key: Array) -> tuple[dict, dict]:
         (first, second), target = only_two(batch['views']), extra['target']
-        outputs, stats = network(
-            modules, params, extra['batch_stats'], (first,), train=True, fuse=False, key=jax.random.fold_in(key, 0)
+        outputs, stats = network_outputs(
+            modules, params, extra['batch_stats'], (first,), train=True, fuse=False, keys=view_keys(batch, 0)
         )
-        theirs, target_stats = network(
+        theirs, target_stats = network_outputs(
             modules, jax.lax.stop_gradient(target['params']), target['batch_stats'], (second,),
-            train=True, fuse=False, key=jax.random.fold_in(key, 1),
+            train=True, fuse=False, keys=view_keys(batch, 1),
         )  # fmt: skip
         outputs['targets'] = jax.lax.stop_gradient(theirs['embeddings'])
         return outputs, {**extra, 'batch_stats': stats, 'target': {**target, 'batch_stats': target_stats}}
@@ -66,5 +72,4 @@ def tico(
         covariance = covariance.astype(extra['covariance'].dtype)
         return value, ({**extra, 'covariance': covariance}, {'positive_cosine': mean_cosine(query, target)})
 
-    method = Method(init, embed, criterion, encode_with(modules), follow(momentum))
-    return parallel.over_axis(method, axis_name)
+    return Method(init, embed, criterion, encode_with(modules), follow(momentum))

@@ -4,9 +4,10 @@ from functools import partial
 
 import flax.linen as nn
 
-from ... import losses, parallel
+from ... import losses
 from ...signature import NonNegative
-from ..base import Method, joint_embedding, over, over_pairs
+from ..base import Method, over_pairs, weighted
+from ..siamese import of_embeddings, siamese
 
 
 def vibcreg(
@@ -18,7 +19,6 @@ def vibcreg(
     covariance_weight: NonNegative = 200.0,
     halve_variance: bool = False,
     fuse_views: bool = False,
-    axis_name: str | None = None,
 ) -> Method:
     """VIbCReg; see :func:`selfsup.losses.vibcreg` for the weights and `halve_variance`.
 
@@ -29,12 +29,7 @@ def vibcreg(
     def loss(embeddings: tuple) -> tuple:
         compare = partial(losses.vibcreg_terms, halve_variance=halve_variance)
         terms = over_pairs(compare, embeddings)
-        total = (
-            invariance_weight * terms['invariance']
-            + variance_weight * terms['variance']
-            + covariance_weight * terms['covariance']
-        )
-        return total, terms
+        weights = {'invariance': invariance_weight, 'variance': variance_weight, 'covariance': covariance_weight}
+        return weighted(terms, **weights), terms
 
-    encoder, projector = over(axis_name, encoder, projector)
-    return parallel.over_axis(joint_embedding(encoder, projector, loss, fuse_views=fuse_views), axis_name)
+    return siamese(encoder, projector, of_embeddings(loss), fuse_views=fuse_views)

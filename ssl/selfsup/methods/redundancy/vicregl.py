@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ... import losses, parallel
+from ... import losses
 from ...models import MLP
 from ...signature import Counts, NonNegative, Pair, Share
-from ..base import Method, forward, mean_cosine, over, pairs, through
+from ..base import Method, forward, mean_cosine, pairs, through, view_keys
 
 
 def places(params: dict[str, Array], rows: int, columns: int) -> Array:
@@ -40,7 +40,6 @@ def vicregl(
     local_widths: Counts = (512, 512, 512),
     matches: Pair = (20, 4),
     fuse_views: bool = False,
-    axis_name: str | None = None,
 ) -> Method:
     """VICRegL: L = α·global + (1 − α)·local, each an average over pairs (one of the first two views, another view).
 
@@ -57,17 +56,17 @@ def vicregl(
       invariance_weight, variance_weight, covariance_weight: of both parts. Authors: 25, 25, 1.
       local_widths: layers of the projector of places, batch-norm between them. Paper: 512, 512, 512.
       matches: pairs by position kept from maps as large as the first view's, and from smaller ones.
-        Paper: 20 and 4.
+        Paper: 20 and 4. The authors' code keeps 20 from the first map of each pair and 4 from the second,
+        whatever their sizes.
       fuse_views: whether views of one resolution share batch-norm statistics.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: none beside batch statistics. `params['local_projector']` may have an optimiser group of its
     own (authors: a tenth of the learning rate).
     """
     if not hasattr(encoder, 'maps'):
         raise ValueError(f'VICRegL needs an encoder that gives feature maps, and {type(encoder).__name__} does not')
-    local = MLP(widths=tuple(local_widths), dtype=getattr(projector, 'dtype', None))
-    encoder, projector, local = over(axis_name, encoder.clone(maps=True), projector, local)
+    kept = {name: getattr(projector, name, None) for name in ('dtype', 'axis_name')}
+    encoder, local = encoder.clone(maps=True), MLP(widths=tuple(local_widths), **kept)
     modules = {'encoder': encoder, 'projector': projector, 'local_projector': local}
 
     def pooled(x: Array) -> Array:
@@ -85,15 +84,18 @@ def vicregl(
             params[name], stats[name] = variables['params'], variables.get('batch_stats', {})
         return params, {'batch_stats': stats}
 
-    def run(params: Any, stats: dict, views: tuple, *, train: bool, key: Any, local: bool = True) -> tuple[dict, dict]:
+    def run(
+        params: Any, stats: dict, views: tuple, *, train: bool, keys: Any = None, local: bool = True
+    ) -> tuple[dict, dict]:
         stats = dict(stats)
 
         def part(name: str, inputs: tuple, prepare: Any) -> tuple:
-            def apply(v: Array, s: Any) -> tuple[Array, Any]:
-                y, s = forward(modules[name], params[name], s, prepare(v), train=train, key=key)
-                return (y.reshape(*v.shape[:3], -1) if name == 'local_projector' else y), s
+            def apply(v: Any, s: Any) -> tuple[Array, Any]:
+                y, s = forward(modules[name], params[name], s, prepare(v[0]), train=train, keys=v[1])
+                return (y.reshape(*v[0].shape[:3], -1) if name == 'local_projector' else y), s
 
-            outputs, stats[name] = through(apply, inputs, stats[name], fuse=fuse_views)
+            drawn = tuple((x, keys(number) if keys else None) for number, x in enumerate(inputs))
+            outputs, stats[name] = through(apply, drawn, stats[name], fuse=fuse_views)
             return outputs
 
         maps = part('encoder', views, lambda v: v)
@@ -104,7 +106,7 @@ def vicregl(
         return outputs, stats
 
     def embed(params: Any, extra: Any, batch: dict, key: Any) -> tuple[dict, dict]:
-        outputs, stats = run(params, extra['batch_stats'], batch['views'], train=True, key=key)
+        outputs, stats = run(params, extra['batch_stats'], batch['views'], train=True, keys=view_keys(batch))
         return outputs, {**extra, 'batch_stats': stats}
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
@@ -130,8 +132,8 @@ def vicregl(
         value = sum(w * (alpha * terms[k] + (1.0 - alpha) * terms[f'local_{k}']) for k, w in weights.items())
         return value, (extra, {**terms, 'positive_cosine': mean_cosine(first, second)})
 
-    def encode(params: Any, extra: Any, images: Array) -> dict[str, Array]:
-        outputs, _ = run(params, extra['batch_stats'], (images,), train=False, key=None, local=False)
+    def encode(network: dict, inputs: Array) -> dict[str, Array]:
+        outputs, _ = run(network['params'], network['batch_stats'], (inputs,), train=False, local=False)
         return {name: value[0] for name, value in outputs.items()}
 
-    return parallel.over_axis(Method(init, embed, criterion, encode), axis_name)
+    return Method(init, embed, criterion, encode)

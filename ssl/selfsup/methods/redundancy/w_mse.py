@@ -6,9 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ... import losses, parallel
+from ... import losses
 from ...signature import Count, Domain, NonNegative
-from ..base import Method, joint_embedding, mean_cosine, over, pairs
+from ..base import Method, mean_cosine, pairs
+from ..siamese import siamese
 
 
 def w_mse(
@@ -20,7 +21,6 @@ def w_mse(
     eps: NonNegative = 0.0,
     normalized: bool = True,
     fuse_views: bool = False,
-    axis_name: str | None = None,
 ) -> Method:
     """W-MSE: views are whitened by block and view, and must then agree; any number of views.
 
@@ -35,12 +35,9 @@ def w_mse(
       eps: ε, the identity's share of the covariance. Authors: 0.
       normalized: whether whitened rows are normalised.
       fuse_views: whether views of one resolution share batch-norm statistics.
-      axis_name: axis of `pmap` or `shard_map`; see :mod:`selfsup.parallel`.
 
     State: none beside batch statistics.
     """
-    encoder, projector = over(axis_name, encoder, projector)
-    method = joint_embedding(encoder, projector, lambda embeddings: (0.0, {}), fuse_views=fuse_views)
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
         views = outputs['embeddings']
@@ -50,4 +47,4 @@ def w_mse(
         value = losses.w_mse(*views, order=order, block=block, eps=eps, normalized=normalized)
         return value, (extra, {'positive_cosine': mean_cosine(first, second)})
 
-    return parallel.over_axis(method._replace(criterion=criterion), axis_name)
+    return siamese(encoder, projector, criterion, fuse_views=fuse_views)

@@ -1,0 +1,48 @@
+"""MAE on CIFAR-10 with ViT-Ti and patches of 4x4: the paper's recipe at a small size.
+
+    python -m selfsup.train --config=experiments/cifar10/mae.py --workdir=runs/cifar10/mae
+
+Hardware, time, result: not run yet. No published linear probe of this setting is known to us.
+"""
+
+from selfsup.config import defaults
+
+
+def get_config():
+    c = defaults()
+    c.method.name = 'mae'
+    c.method.ratio = 0.75  # 16 of 64 patches are seen
+    c.method.normalize = True
+    c.model.name = 'vit_ti'
+    c.model.patch = 4
+    c.model.positions = 'sincos'
+    c.model.pool = 'mean'
+    c.model.init_kernels = 'xavier'
+    c.decoder.kind = 'transformer'
+    c.decoder.dim = 96
+    c.decoder.depth = 2
+    c.decoder.heads = 3
+
+    c.data.source = 'tfds:cifar10'
+    c.data.batch_size = 1024
+    c.data.holdout = 0.02  # 1,000 images, for the diagnostics
+
+    c.checkpoint.best = 'rankme_features'  # one view has no pairs whose alignment could be measured
+    c.augment.recipe = 'mae'
+    c.augment.size = 32
+    c.augment.mean = (0.4914, 0.4822, 0.4465)
+    c.augment.std = (0.2470, 0.2435, 0.2616)
+
+    c.optimizer.learning_rate = 6e-4  # 1.5e-4 x 1024 / 256
+    c.optimizer.beta2 = 0.95
+    c.optimizer.weight_decay = 0.05
+    c.optimizer.warmup_epochs = 80.0
+
+    c.train.epochs = 800
+    c.train.precision = 'bfloat16'
+    c.train.log_every = 50
+    c.monitor.every_epochs = 10
+    c.checkpoint.every_epochs = 20
+    c.evaluate.neighbours = 200
+    c.evaluate.temperature = 0.1
+    return c

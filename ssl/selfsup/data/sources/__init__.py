@@ -1,0 +1,103 @@
+"""Random-access sources of `{input, label}` with a fingerprint: one file a kind, one row of :data:`KINDS` each."""
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ...errors import UserError, nearest
+from ..pictures import Treatment
+from ..readers import Tfds
+from . import digits, features, folder, listing, npz, shards, tfds, vectors
+from .arrays import from_arrays, from_rows
+from .base import Options, Source, Spec, check_labels, first_of_each_class, fitted, readable, split, treated
+
+__all__ = [
+    'KINDS',
+    'Options',
+    'Source',
+    'Spec',
+    'Treatment',
+    'check_labels',
+    'first_of_each_class',
+    'fitted',
+    'from_arrays',
+    'from_rows',
+    'open_source',
+    'readable',
+    'shared_rows',
+    'split',
+    'treated',
+]
+
+
+class Kind(NamedTuple):
+    """How a kind of source is written, and what opens it: `(text after the colon, options) -> (train, test)`."""
+
+    usage: str
+    open: Callable[[str, Options], tuple[Source, Source]]
+
+
+KINDS = {
+    'digits': Kind('digits', digits.open_digits),
+    'tfds': Kind('tfds:<name>', tfds.open_tfds),
+    'npz': Kind('npz:<file>', npz.open_npz),
+    'folder': Kind('folder:<path>', folder.open_folder),
+    'list': Kind('list:<file>', listing.open_list),
+    'shards': Kind('shards:<folder>', shards.open_shards),
+    'features': Kind('features:<npz>', features.open_features),
+    'vectors': Kind('vectors:<name>', vectors.open_vectors),
+}
+
+
+def open_source(spec: str, *, data_dir: str = '', test_fraction: float = 0.2) -> tuple[Source, Source]:
+    """The train and test sources of a kind of :data:`KINDS`, as `digits`, `npz:<file>` or `folder:<path>`.
+
+    Where only one class occurs there are no labels.
+
+    Args:
+      spec: what to open.
+      data_dir: where TFDS keeps data sets; '' is its default (or $TFDS_DATA_DIR).
+      test_fraction: share set apart, class by class, where there is no test split.
+
+    Raises:
+      UserError: when it cannot be opened, saying why.
+    """
+    name, colon, rest = spec.partition(':')
+    kind = KINDS.get(name)
+    if kind is None or bool(rest) != (':' in kind.usage) or bool(colon) != bool(rest):
+        raise UserError(f'data.source={spec!r} is unknown{nearest(spec, [k.usage for k in KINDS.values()])}')
+    train, test = kind.open(rest, Options(data_dir, test_fraction))
+    occurring = np.unique(np.concatenate([train.labels, test.labels]))
+    if (occurring >= 0).sum() == 1:
+        note = f'{spec} has one class alone ({train.class_names[occurring[-1]]}), which is no label'
+        train, test = (part.unlabelled().replace(notes=(*part.notes, note)) for part in (train, test))
+    return train, test
+
+
+def shared_rows(first: Source, second: Source) -> list[str]:
+    """Names of rows of the second that the first holds too, where rows have names: files, and rows of TFDS splits.
+
+    Links are followed. Two selections of one TFDS set that name a split in common share all of it.
+    """
+    one, other = _tfds_splits(first), _tfds_splits(second)
+    common = sorted(one[1] & other[1])
+    if one[0] == other[0] and common and one[2] != other[2]:
+        return [f'{one[0]}[{name}]' for name in common]
+    names = {os.path.realpath(n) for n in _names(first)}
+    return [n for n in _names(second) if os.path.realpath(n) in names]
+
+
+def _names(source: Source) -> list[str]:
+    return [name for name in (source.reader.name(i) for i in range(len(source))) if name]
+
+
+def _tfds_splits(source: Source) -> tuple[str, set[str], str]:
+    """Name of a TFDS set, the splits read, and the text that chose them; ('', nothing, '') of other kinds."""
+    reader = source.reader
+    while hasattr(reader, 'inner'):
+        reader = reader.inner
+    if not isinstance(reader, Tfds):
+        return '', set(), ''
+    return f'tfds:{reader.dataset}', tfds.split_names(reader.part), reader.part

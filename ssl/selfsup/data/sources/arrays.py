@@ -1,0 +1,102 @@
+"""Sources over arrays in memory: images, and rows of floats."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...errors import UserError
+from ..pictures import as_uint8
+from ..readers import Arrays
+from .base import Source, check_labels, digest
+
+
+def integers(labels: Any, count: int, name: str) -> np.ndarray:
+    """Labels `[n]` or `[n, 1]` of a file as integers of at least −1; −1 for all where there are none."""
+    if labels is None:
+        return np.full(count, -1)
+    labels = np.asarray(labels)
+    labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if labels.ndim != 1 or len(labels) != count:
+        raise UserError(f'{name}: {count} images and labels of shape {list(labels.shape)} do not match')
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(f'{name}: labels must be integers, not {labels.dtype}')
+    if len(labels) and labels.min() < -1:
+        raise UserError(f'{name}: labels must be -1 (unknown) or number a class, and reach down to {labels.min()}')
+    return labels
+
+
+def renumbered(*parts: np.ndarray) -> tuple[list[np.ndarray], tuple[str, ...]]:
+    """Labels of several parts counted from 0 over all of them, and the old numbers as names of the classes.
+
+    Numbers with gaps (identifiers of products, of taxa) would otherwise count as many classes as the largest.
+    """
+    known = np.unique(np.concatenate(parts))
+    known = known[known >= 0]
+    return [np.where(p >= 0, np.searchsorted(known, p), -1) for p in parts], tuple(str(c) for c in known)
+
+
+def from_arrays(
+    name: str, images: np.ndarray, labels: np.ndarray | None, class_names: Sequence[str] = (), notes: Sequence[str] = ()
+) -> Source:
+    """A source over images in memory.
+
+    Args:
+      name: of the source.
+      images: `[n, height, width(, channels)]`, uint8, uint16 or floats in [0, 1]: see :func:`.pictures.as_uint8`.
+      labels: integers `[n]`, or None. Without `class_names` they are renumbered from 0, and their numbers are names.
+      class_names: the name of each label.
+      notes: see :class:`Source`.
+
+    Raises:
+      UserError: naming what does not fit.
+    """
+    images = np.asarray(images)
+    if images.ndim not in (3, 4) or 0 in images.shape[1:]:
+        raise UserError(
+            f'{name}: images must be of shape [n, height, width] or [n, height, width, channels], '
+            f'not {images.dtype} {list(images.shape)}'
+        )
+    if images.dtype != np.uint8:
+        rule = 'v >> 8' if images.dtype == np.uint16 else '255 v, rounded'
+        notes = (*notes, f'{name}: {images.dtype} images are scaled to 8 bits as {rule}')
+        images = as_uint8(images, name)
+    given = integers(labels, len(images), name)
+    fingerprint = digest(np.ascontiguousarray(images).tobytes(), narrow(given).tobytes())
+    (numbers,), names = ([given], tuple(class_names)) if len(class_names) else renumbered(given)
+    check_labels(numbers, name)
+    rows = images[..., None] if images.ndim == 3 else images
+    return Source(name, Arrays(rows), numbers, names if labels is not None else (), fingerprint, notes=notes)
+
+
+def narrow(labels: np.ndarray) -> np.ndarray:
+    """Labels as int32, in which they enter a fingerprint, or as int64 where they need it."""
+    fits = not len(labels) or labels.max() < 2**31
+    return labels.astype(np.int32 if fits else np.int64)
+
+
+def from_rows(name: str, rows: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Source:
+    """A source over float32 rows in memory: vectors `[n, dim]`, series `[n, time, channels]`.
+
+    Args:
+      name: of the source.
+      rows: finite numbers `[n, ...]`.
+      labels: `[n]`, from 0, −1 where unknown.
+      class_names: one name a class.
+    """
+    rows = np.ascontiguousarray(rows, np.float32)
+    if not np.isfinite(rows).all():
+        bad = int((~np.isfinite(rows.reshape(len(rows), -1)).all(1)).sum())
+        raise UserError(f'{name}: {bad} of {len(rows)} rows hold numbers that are not finite')
+    fingerprint = digest(rows.tobytes(), labels.astype(np.int32).tobytes())
+    return Source(name, Arrays(rows), labels, class_names, fingerprint)
+
+
+def standardised(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+    """Arrays `[n, ...]` less the mean of `train` and over its standard deviation, coordinate by coordinate, float32.
+
+    A coordinate that does not vary in `train` is centred and not divided.
+    """
+    mean, deviation = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
+    scale = np.where(deviation > 1e-6 * np.maximum(np.abs(mean), 1e-30), deviation, 1.0)
+    return [((part - mean) / scale).astype(np.float32) for part in (train, *others)]

@@ -1,0 +1,63 @@
+"""Features in an npz file, as `python -m selfsup.embed` writes it."""
+
+from typing import Any
+
+import numpy as np
+
+from ...errors import UserError
+from ...files import expanded, read_arrays
+from .arrays import from_rows, integers, renumbered, standardised
+from .base import Options, Source, split
+
+
+def open_features(path: str, options: Options) -> tuple[Source, Source]:
+    """float32 rows `[dim]`, or of any higher rank, standardised by the statistics of train.
+
+    The file holds `train_features` `[n, ...]`, `train_labels`, `test_features`, `test_labels` and `class_names`; labels
+    and names may be missing. Without test features the test set is set apart from the others.
+    """
+    name = f'features:{path}'
+    arrays = read_arrays(expanded(path), f'data.source={name}')
+    train, test = arrays.get('train_features'), arrays.get('test_features')
+    if train is None:
+        raise UserError(
+            f'{path} holds {", ".join(arrays) or "nothing"}; it needs train_features (and train_labels, test_features, '
+            f'test_labels, class_names)'
+        )
+    for part, rows in (('train', train), ('test', test)):
+        if rows is None:
+            continue
+        if not np.issubdtype(rows.dtype, np.floating) or rows.ndim < 2 or 0 in rows.shape:
+            raise UserError(f'{name}: {part}_features must be floats [n, dim], not {rows.dtype} {list(rows.shape)}')
+        if rows.shape[1:] != train.shape[1:]:
+            raise UserError(
+                f'{name}: test_features have rows of {list(rows.shape[1:])}, train_features of {list(train.shape[1:])}'
+            )
+    labels = integers(arrays.get('train_labels'), len(train), name)
+    test_labels = integers(arrays.get('test_labels'), 0 if test is None else len(test), f'{name}[test]')
+    (labels, test_labels), names = renumbered(labels, test_labels)
+    names = _named(name, arrays.get('class_names'), names)
+    if test is None:
+        raw = from_rows(name, train, labels, names)
+        return parted(raw, options.test_fraction)
+    train, test = standardised(train, test)
+    return from_rows(name, train, labels, names), from_rows(f'{name}[test]', test, test_labels, names)
+
+
+def parted(source: Source, fraction: float) -> tuple[Source, Source]:
+    """A source of rows cut into train and test, both standardised by the statistics of train."""
+    parts = split(source, fraction, seed=0, parts=('train', 'test'))
+    rows = standardised(*(part.images() for part in parts))
+    train, test = (
+        from_rows(part.name, values, part.labels, part.class_names) for part, values in zip(parts, rows, strict=True)
+    )
+    return train, test
+
+
+def _named(name: str, given: Any, numbers: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the classes that occur: of `class_names` where the file has them, else their numbers."""
+    if given is None or not len(given):
+        return numbers
+    if given.ndim != 1 or given.dtype.kind != 'U' or any(int(n) >= len(given) for n in numbers):
+        raise UserError(f'{name}: class_names must hold one name for each label, and labels reach to {numbers[-1]}')
+    return tuple(str(given[int(n)]) for n in numbers)

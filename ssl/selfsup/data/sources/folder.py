@@ -1,0 +1,224 @@
+"""Folders of image files: one reading, whose rules stand in docs/data.md."""
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ...errors import UserError, nearest
+from ...files import expanded
+from ..readers import Files
+from .base import Options, Source, digest, split
+
+SUFFIXES = {
+    '.avif', '.bmp', '.gif', '.jfif', '.jpe', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.pnm', '.ppm', '.tif', '.tiff',
+    '.webp',
+}  # fmt: skip
+# Names of the folders of splits, in any case; of several test splits the first in this order is taken.
+TRAIN = ('train', 'training')
+TEST = ('test', 'testing', 'val', 'valid', 'validation', 'validate', 'eval', 'evaluation', 'dev')
+
+
+class Image(NamedTuple):
+    """An image file: where it was found, and where it lies when links are followed."""
+
+    path: Path
+    real: str
+
+
+class Reading(NamedTuple):
+    """The images of one split.
+
+    Attributes:
+      root: its folder.
+      images: in the order of their paths.
+      labels: one number an image, −1 without classes.
+      names: of the class folders.
+      left: what was left out: a reason or an ending -> number of files or folders.
+    """
+
+    root: Path
+    images: list[Image]
+    labels: list[int]
+    names: list[str]
+    left: Counter[str]
+
+
+def open_folder(path: str, options: Options) -> tuple[Source, Source]:
+    """The images of a folder, by the rules of docs/data.md."""
+    root = expanded(path)
+    if not root.is_dir():
+        raise UserError(f'data.source=folder:{path}: there is no such folder')
+    folders = {p.name: p for p in _folders(root)}
+    trains = [p for name, p in folders.items() if name.lower() in TRAIN]
+    tests = sorted((p for n, p in folders.items() if n.lower() in TEST), key=lambda p: TEST.index(p.name.lower()))
+    if not trains and not tests:
+        whole = _source(read_split(root))
+        return split(whole, options.test_fraction, seed=0, parts=('train', 'test'))
+    if len(trains) != 1:
+        what = f'the split folders {", ".join(sorted(p.name for p in trains or tests))} and no train folder'
+        if trains:
+            what = f'several train folders: {", ".join(sorted(p.name for p in trains))}'
+        raise UserError(
+            f'{root} holds {what}; a test split is never trained on: name one folder train, or give the folder of '
+            f'the images themselves'
+        )
+    return _splits(root, trains[0], tests, [p for p in folders.values() if p not in (*trains, *tests)], options)
+
+
+def _splits(
+    root: Path, train_root: Path, tests: list[Path], others: list[Path], options: Options
+) -> tuple[Source, Source]:
+    """Train and test of a folder that holds a folder train."""
+    train, candidates = read_split(train_root), [read_split(p) for p in tests]
+    left = Counter({f'beside {train_root.name}': len(_files(root, Counter()))})
+    if not candidates:
+        for folder in others:
+            if _walk(folder, Counter(), ()):
+                raise UserError(
+                    f'{root} holds the split {train_root.name} and beside it {folder.name}, which is no known split'
+                    f'{nearest(folder.name, TEST)}; rename it, or move it away'
+                )
+        return split(_source(train, left), options.test_fraction, seed=0, parts=('train', 'test'))
+    test = next((c for c in candidates if bool(c.names) == bool(train.names)), candidates[0])
+    left += Counter({f'in {c.root.name}': len(c.images) for c in candidates if c is not test})
+    left += Counter({f'in {p.name}': len(_walk(p, Counter(), ())) for p in others})
+    common = {image.real for image in train.images} & {image.real for image in test.images}
+    if common:
+        raise UserError(
+            f'{len(common)} files are in {train.root} and in {test.root}, {min(common)} for one; a test image is never '
+            f'trained on'
+        )
+    # One class folder beside several others of other names ('images') holds unlabelled images.
+    first, second = (
+        _without_classes(one) if len(one.names) == 1 and one.names[0] not in other.names and other.names else one
+        for one, other in ((train, test), (test, train))
+    )
+    if first.names and second.names and first.names != second.names:
+        odd = sorted(set(train.names) ^ set(test.names))
+        raise UserError(f'{train.root} and {test.root} have different class folders: {", ".join(odd[:5])}')
+    return _source(first, left), _source(second)
+
+
+def read_split(root: Path) -> Reading:
+    """The images below a folder: in class folders, or flat.
+
+    Raises:
+      UserError: where there are none, a class folder has none, or it is not clear which images are meant.
+    """
+    left: Counter[str] = Counter()
+    flat = _files(root, left)
+    classes: dict[str, list[Image]] = {}
+    empty: list[tuple[Path, Counter[str]]] = []
+    for folder in _folders(root, left):
+        skipped: Counter[str] = Counter()
+        found = _walk(folder, skipped, (os.path.realpath(root),))
+        if found:
+            classes[folder.name] = found
+        elif not (skipped and set(skipped) <= {_RUN}):
+            empty.append((folder, skipped))
+        left += skipped
+    if not classes and not flat:
+        raise UserError(f'{root} holds no images{_said(left)} (looked for {", ".join(sorted(SUFFIXES))})')
+    if not classes:
+        return Reading(root, flat, [-1] * len(flat), [], left)
+    if empty:
+        folder, skipped = empty[0]
+        raise UserError(f'the class folder {folder} holds no images{_said(skipped)}; move it away, or fill it')
+    images = [image for found in classes.values() for image in found]
+    if len(flat) > len(images):
+        raise UserError(
+            f'{root} holds {len(flat)} images, {flat[0].path.name} for one, and {len(images)} in folders '
+            f'({", ".join(list(classes)[:3])}); it is not clear which are meant: move one of them away'
+        )
+    left['images beside the class folders'] = len(flat)
+    labels = [label for label, found in enumerate(classes.values()) for _ in found]
+    return Reading(root, images, labels, list(classes), left)
+
+
+_HIDDEN, _RUN, _BROKEN, _CIRCLE = 'hidden', 'folders of runs', 'broken links', 'links to a folder around them'
+
+
+def _entries(folder: Path, left: Counter[str]) -> list[os.DirEntry]:
+    """What lies in a folder, in order, without hidden names."""
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    shown = [e for e in entries if not e.name.startswith('.') and e.name != '__MACOSX']
+    left[_HIDDEN] += len(entries) - len(shown)
+    return shown
+
+
+def _holds_run(folder: Path) -> bool:
+    return (folder / 'config.json').is_file() or (folder / '.lock').is_file()
+
+
+def _folders(root: Path, left: Counter[str] | None = None) -> list[Path]:
+    """The folders in a folder, but for hidden ones and those of runs."""
+    left = Counter() if left is None else left
+    found = [Path(e.path) for e in _entries(root, Counter()) if e.is_dir()]
+    runs = [p for p in found if _holds_run(p)]
+    left[_RUN] += len(runs)
+    return [p for p in found if p not in runs]
+
+
+def _files(folder: Path, left: Counter[str]) -> list[Image]:
+    """The images that lie directly in a folder."""
+    real, images = os.path.realpath(folder), []
+    for entry in _entries(folder, left):
+        ending = os.path.splitext(entry.name)[1].lower()
+        if entry.is_dir():
+            continue
+        if not entry.is_file():
+            left[_BROKEN] += 1
+        elif ending not in SUFFIXES:
+            left[ending or 'without an ending'] += 1
+        else:
+            place = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real, entry.name)
+            images.append(Image(Path(entry.path), place))
+    return images
+
+
+def _walk(folder: Path, left: Counter[str], around: tuple[str, ...]) -> list[Image]:
+    """The images at any depth below a class folder, links followed; `around` are the folders it lies in."""
+    real = os.path.realpath(folder)
+    if real in around:
+        left[_CIRCLE] += 1
+        return []
+    images = _files(folder, left)
+    for inner in _folders(folder, left):
+        if inner.name.lower() in (*TRAIN, *TEST):
+            raise UserError(
+                f'{inner} is a split below what would be a class, {folder}; name the folder that holds the '
+                f'splits, with the classes inside them, or rename it'
+            )
+        images += _walk(inner, left, (*around, real))
+    return sorted(images)
+
+
+def _without_classes(reading: Reading) -> Reading:
+    return reading._replace(labels=[-1] * len(reading.images), names=[])
+
+
+def _said(left: Counter[str]) -> str:
+    """': left out 3 .txt, 1 hidden', or '' where nothing was."""
+    parts = [f'{count} {reason}' for reason, count in left.most_common() if count]
+    return f': left out {", ".join(parts)}' if parts else ''
+
+
+def _source(reading: Reading, more: Counter[str] | None = None) -> Source:
+    files = [image.path for image in reading.images]
+    listing = '\n'.join(f'{f.relative_to(reading.root)} {f.stat().st_size}' for f in files)
+    notes = []
+    said = _said(reading.left + (more or Counter()))
+    if said:
+        notes.append(f'folder:{reading.root}{said}')
+    twice = len(files) - len({image.real for image in reading.images})
+    if twice:
+        notes.append(
+            f'folder:{reading.root}: {twice} of {len(files)} files are reached twice by links, and may be in both '
+            f'parts of a set that is cut in two'
+        )
+    name, labels = f'folder:{reading.root}', np.array(reading.labels)
+    return Source(name, Files(files), labels, reading.names, digest(listing.encode()), notes=notes)

@@ -1,0 +1,92 @@
+"""Image files named in a list: CSV, or text with one path a line."""
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ...errors import UserError
+from ...files import expanded, read_text
+from ..readers import Files
+from .base import Options, Source, digest, split
+from .folder import TEST, TRAIN
+
+HEADER = ('path', 'file', 'filename', 'image')
+
+
+class Row(NamedTuple):
+    """One line of a list; '' where it has no label or split."""
+
+    line: int
+    path: str
+    label: str = ''
+    split: str = ''
+
+
+def open_list(path: str, options: Options) -> tuple[Source, Source]:
+    """The files that a list names: one `path`, and where it likes a `label` and a `split` (train or test), a line.
+
+    Columns are cut at commas in a file ending in .csv, at tabs in any other; a first line `path,label,split` in a CSV
+    gives their order. Paths are relative to the list. Labels may be words or numbers; '' and -1 are none.
+    """
+    file = expanded(path)
+    if not file.is_file():
+        raise UserError(f'data.source=list:{path}: there is no such file')
+    rows = _rows(file)
+    if not rows:
+        raise UserError(f'{file} names no images')
+    _check(file, rows)
+    found = sorted({row.label for row in rows} - {'', '-1'})
+    names = sorted(found, key=int) if all(n.isdecimal() for n in found) else found
+    held = [row.split.lower() in TEST for row in rows]
+    if not any(held):
+        return split(_source(file, rows, names, ''), options.test_fraction, seed=0, parts=('train', 'test'))
+    train = [row for row, out in zip(rows, held, strict=True) if not out]
+    if not train:
+        raise UserError(f'{file} names test images alone; lines to train on have the split train')
+    test = [row for row, out in zip(rows, held, strict=True) if out]
+    return _source(file, train, names, ''), _source(file, test, names, '[test]')
+
+
+def _rows(file: Path) -> list[Row]:
+    lines = read_text(file).splitlines()
+    cut = csv.reader(lines) if file.suffix.lower() == '.csv' else (line.split('\t') for line in lines)
+    rows = [(number, [cell.strip() for cell in cells]) for number, cells in enumerate(cut, 1) if any(cells)]
+    order = ['path', 'label', 'split']
+    if file.suffix.lower() == '.csv' and rows and any(cell.lower() in HEADER for cell in rows[0][1]):
+        order = ['path' if cell.lower() in HEADER else cell.lower() for cell in rows.pop(0)[1]]
+        if order.count('path') != 1:
+            raise UserError(f'{file}: its first line names the path {order.count("path")} times; one column holds it')
+    found = []
+    for number, cells in rows:
+        if len(cells) > len(order):
+            raise UserError(f'{file}, line {number}: {len(cells)} columns where {len(order)} are known ({order})')
+        named = {name: cell for name, cell in zip(order, cells, strict=False) if name in Row._fields}
+        found.append(Row(number, **named))
+    return found
+
+
+def _check(file: Path, rows: list[Row]) -> None:
+    """Refuses lines that name no file, one that another line names, or an unknown split."""
+    seen: dict[str, int] = {}
+    for row in rows:
+        place = file.parent / row.path
+        if not row.path or not place.is_file():
+            hint = '' if file.suffix.lower() == '.csv' else '; a label stands behind a tab'
+            raise UserError(f'{file}, line {row.line}: there is no file {row.path!r}{hint}')
+        # A file named twice could be trained on and tested on.
+        before = seen.setdefault(str(place.resolve()), row.line)
+        if before != row.line:
+            raise UserError(f'{file}, line {row.line}: {row.path} stands in line {before} already')
+        if row.split.lower() not in ('', *TRAIN, *TEST):
+            raise UserError(f'{file}, line {row.line}: the split {row.split!r} is neither train nor test')
+
+
+def _source(file: Path, rows: list[Row], names: list[str], part: str) -> Source:
+    number = {name: label for label, name in enumerate(names)}
+    labels = np.array([number.get(row.label, -1) for row in rows])
+    paths = [file.parent / row.path for row in rows]
+    text = '\n'.join(f'{row.path} {row.label} {p.stat().st_size}' for row, p in zip(rows, paths, strict=True))
+    kept = names if (labels >= 0).any() else []
+    return Source(f'list:{file}{part}', Files(paths), labels, kept, digest(text.encode()))

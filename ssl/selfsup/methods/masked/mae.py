@@ -1,0 +1,108 @@
+"""MAE (He et al. 2022, https://arxiv.org/abs/2111.06377)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ... import losses
+from ...augment import masking
+from ...errors import UserError
+from ...losses.masked import patchify, standardize_patches
+from ...signature import ProperShare
+from ..base import Method, encode_with, view_keys
+
+MASKS = 1  # stream of the examples' keys; the encoder's is 0
+
+
+def patch_grid(encoder: nn.Module, images: Array) -> tuple[int, int]:
+    """Rows and columns of patches of images `[batch, height, width, channels]`.
+
+    Raises:
+      UserError: patches that do not tile the images.
+    """
+    height, width = images.shape[1:3]
+    if height % encoder.patch or width % encoder.patch:
+        raise UserError(f'model.patch={encoder.patch} does not divide images of {height}x{width}')
+    return height // encoder.patch, width // encoder.patch
+
+
+def explained_share(loss: Array, targets: Array, hidden: Array, *, normalize: bool) -> Array:
+    """1 − loss / the loss of predicting the batch's mean at each place, for metrics: not positive without learning.
+
+    No gradient.
+    """
+    targets = standardize_patches(targets) if normalize else targets
+    mean = jnp.broadcast_to(jnp.mean(targets, axis=0, keepdims=True), targets.shape)
+    baseline = losses.masked_mse(mean, targets, hidden, normalize=False)
+    return jax.lax.stop_gradient(1.0 - loss / jnp.maximum(baseline, 1e-12))
+
+
+def mae(encoder: nn.Module, decoder: nn.Module, *, ratio: ProperShare = 0.75, normalize: bool = True) -> Method:
+    """Masked autoencoder: the encoder sees a random part of the patches, the decoder predicts the pixels of the rest.
+
+    Args:
+      encoder: a vision transformer. The paper's has fixed positions (`model.positions='sincos'`).
+      decoder: a network of kind `transformer`; its `out` is set here to the values of a patch. Paper: 8 blocks of
+        width 512 with 16 heads.
+      ratio: share of hidden patches; it decides shapes, so it is a number and never a traced value.
+      normalize: targets are the patches of the normalised view, each brought to mean 0 and variance 1; see
+        :func:`selfsup.losses.masked_mse`.
+
+    Features are the encoder's pooled output, of kept patches in training and of all in `encode`. No loss sees the class
+    token, so k-NN wants `model.pool='mean'`; the paper's linear probe reads the class token. The metric
+    `explained_share` is 1 − loss / the loss of predicting the batch's mean patch at each place. State: none.
+
+    The authors' kernels start Xavier-uniform: the decoder's do, the encoder's with `model.init_kernels='xavier'`.
+
+    Raises:
+      UserError: an encoder without patch tokens, a decoder of another kind, patches that do not tile the view, or a
+        ratio that keeps no patch.
+    """
+    if not hasattr(encoder, 'tokens'):
+        raise UserError(f'mae needs an encoder of patches (model.name=vit_s, ...), not {type(encoder).__name__}')
+    if not hasattr(decoder, 'out'):
+        raise UserError(f"mae needs a decoder of kind 'transformer', not {type(decoder).__name__}")
+    if isinstance(ratio, jax.core.Tracer):
+        raise UserError('method.ratio decides the number of kept patches: it cannot be swept as a value')
+
+    def masks(images: Array, keys: Array) -> tuple[tuple[int, int], Array, Array]:
+        grid = patch_grid(encoder, images)
+        if int(grid[0] * grid[1] * (1 - ratio)) < 1:
+            raise UserError(f'method.ratio={ratio} keeps none of the {grid[0] * grid[1]} patches of a view')
+        return grid, *masking.random(keys, grid, ratio)
+
+    def sized(images: Array) -> nn.Module:
+        return decoder.clone(out=encoder.patch**2 * images.shape[3])
+
+    def init(key: Array, batch: dict) -> tuple[dict, dict]:
+        images = batch['views'][0][:2]
+        first, second, third = (jax.random.fold_in(key, index) for index in range(3))
+        grid, keep, _ = masks(images, jax.random.split(third, len(images)))
+        tokens, variables = encoder.init_with_output(first, images, method='tokens', keep=keep)
+        params = {'encoder': variables['params'], 'decoder': sized(images).init(second, tokens, keep, grid)['params']}
+        return params, {'batch_stats': {'encoder': {}}}
+
+    def embed(params: Any, extra: Any, batch: dict, key: Any) -> tuple[dict, dict]:
+        images = batch['views'][0]
+        grid, keep, hidden = masks(images, view_keys(batch, MASKS)(0))
+        seen = {'keep': keep, 'train': True, 'keys': view_keys(batch)(0)}
+        tokens = encoder.apply({'params': params['encoder']}, images, method='tokens', **seen)
+        features = (encoder.pooled(tokens),)
+        outputs = {
+            'features': features,
+            'embeddings': features,
+            'predictions': sized(images).apply({'params': params['decoder']}, tokens, keep, grid, train=True),
+            'targets': patchify(images, encoder.patch),
+            'hidden': hidden,
+        }
+        return outputs, extra
+
+    def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
+        predictions, targets, hidden = (outputs[name] for name in ('predictions', 'targets', 'hidden'))
+        loss = losses.masked_mse(predictions, targets, hidden, normalize=normalize)
+        return loss, (extra, {'explained_share': explained_share(loss, targets, hidden, normalize=normalize)})
+
+    return Method(init, embed, criterion, encode_with({'encoder': encoder}), views=1, control='shuffled_targets')
