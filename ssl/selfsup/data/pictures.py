@@ -17,7 +17,7 @@ warnings.filterwarnings('ignore', module=r'PIL\.')
 ImageFile.MAXBLOCK = 2**20  # type: ignore[assignment]
 _GREY_MODES = ('1', 'L', 'LA')
 _ALPHA_MODES = ('RGBA', 'LA', 'PA', 'La', 'RGBa')
-_ORIENTATION = 0x0112  # the EXIF tag
+ORIENTATION = 0x0112  # the EXIF tag
 BACKGROUNDS = {'none': None, 'white': 255, 'black': 0}
 
 
@@ -45,7 +45,7 @@ class Treatment:
 
     def _turn(self, picture: Image.Image) -> Image.Image:
         # Turning decodes the image whole, so that only those that need it lose decoding at a reduced scale.
-        if self.orientation != 'exif' or picture.getexif().get(_ORIENTATION, 1) == 1:
+        if self.orientation != 'exif' or picture.getexif().get(ORIENTATION, 1) == 1:
             return picture
         return ImageOps.exif_transpose(picture)
 
