@@ -39,7 +39,10 @@ class Treatment:
 
     def __call__(self, picture: Image.Image, name: str) -> Image.Image:
         try:
-            return self._blend(self._turn(picture))
+            treated = self._blend(self._turn(picture))
+            if treated is not picture:
+                picture.close()
+            return treated
         except Exception as error:  # as for the decoder below
             raise _corrupt(name, error) from error
 
