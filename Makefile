@@ -14,8 +14,10 @@ demo: $(VENV)/.run
 test: $(VENV)/.test
 	@PATH="$(abspath $(BIN)):$$PATH" bash tests/run.sh
 
+# The whole suite, slow tests included, in parts: `make test-all PART=methods` (docs/testing.md).
+PART ?= all
 test-all: $(VENV)/.test
-	@PATH="$(abspath $(BIN)):$$PATH" bash tests/run.sh -m 'slow or not slow'
+	@PATH="$(abspath $(BIN)):$$PATH" bash tests/run.sh $(PART)
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyrefly check

@@ -113,7 +113,7 @@ def build_only(config, path: str = '', *, devices: int | None = None) -> int:
         data = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), data)
     else:
         data = {
-            'input': jax.ShapeDtypeStruct((*lead, *run.image_shape), jnp.uint8),
+            'input': jax.ShapeDtypeStruct((*lead, *run.image_shape), run.data.train.spec.dtype),
             'label': jax.ShapeDtypeStruct(lead, jnp.int32),
         }
     indices = jax.ShapeDtypeStruct((count, config.data.batch_size), np.int32)

@@ -1,8 +1,45 @@
 #!/usr/bin/env bash
 # Format, lint, types, tests: what `make test` and CI run. Ends with pytest's own summary.
+#   tests/run.sh                  the quick suite
+#   tests/run.sh PART             one part of the whole suite, slow tests included; `all` for every part in turn
 set -eu
 cd "$(dirname "$0")/.."
-ruff format --check .
-ruff check .
-pyrefly check
-exec python -m pytest -n 2 --dist worksteal "$@"
+
+# Every test file stands in one part (tests/test_layers.py checks it).
+declare -A PARTS=(
+  [losses]='test_losses test_losses_each test_losses_refusals test_masked'
+  [augment]='test_augment test_augment_golden'
+  [diagnostics]='test_diagnostics*'
+  [methods]='test_methods test_method_contracts test_models test_optim test_trajectories'
+  [parallel]='test_methods_parallel test_parallel'
+  [gradient]='test_gradient test_step test_sweep'
+  [engine]='test_engine test_checkpoint test_saved test_commands test_files test_config test_layers test_docs'
+  [processes]='test_processes'
+  [data]='test_data*'
+  [evaluation]='test_eval* test_select test_image* test_report*'
+  [weights]='test_convert*'
+  [experiments]='test_experiments test_collapse test_extending'
+  [fuzz]='test_fuzz'
+)
+ORDER='losses augment diagnostics methods parallel gradient engine processes data evaluation weights experiments fuzz'
+
+one_part() {
+  local files=() pattern
+  for pattern in ${PARTS[$1]}; do
+    for file in tests/$pattern.py; do [ -e "$file" ] && files+=("$file"); done
+  done
+  echo "part $1: ${files[*]}"
+  python -m pytest -n 2 --dist worksteal -m 'slow or not slow' "${files[@]}"
+}
+
+if [ $# -gt 0 ] && [ "$1" = all ]; then
+  for part in $ORDER; do one_part "$part"; done
+elif [ $# -gt 0 ]; then
+  [ -n "${PARTS[$1]:-}" ] || { echo "unknown part $1; known are $ORDER, and all" >&2; exit 2; }
+  one_part "$1"
+else
+  ruff format --check .
+  ruff check .
+  pyrefly check
+  exec python -m pytest -n 2 --dist worksteal
+fi

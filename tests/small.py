@@ -11,6 +11,13 @@ ENCODER = models.ConvNet(widths=(8, 16))
 PROJECTOR = models.MLP(widths=(32, 16))
 PREDICTOR = models.MLP(widths=(32, 16))
 BATCH = 16
+# Methods that want other networks than those above.
+OWN_NETWORKS = {
+    'mae': {
+        'encoder': models.ViT(dim=16, depth=1, heads=2, patch=2, positions='sincos', pool='mean'),
+        'decoder': models.TransformerDecoder(dim=16, depth=1, heads=2),
+    },
+}
 
 # Every method with keywords that suit a batch of 16.
 KEYWORDS = {
@@ -32,6 +39,7 @@ KEYWORDS = {
     'tico': {'momentum': 0.9},
     'mmcr': {},
     'lejepa': {'directions': 32},
+    'mae': {'ratio': 0.5},
     'swav': {'prototypes': 12, 'queue': 32},
     'dino': {'prototypes': 12, 'momentum': 0.9},
     'vicregl': {'local_widths': (16, 16), 'matches': (2, 2)},
@@ -42,7 +50,7 @@ KEYWORDS = {
 @functools.cache
 def _made(name, changes):
     constructor = methods.METHODS[name]
-    given = {'encoder': ENCODER, 'projector': PROJECTOR, 'predictor': PREDICTOR}
+    given = {'encoder': ENCODER, 'projector': PROJECTOR, 'predictor': PREDICTOR, **OWN_NETWORKS.get(name, {})}
     keywords = {**KEYWORDS[name], **dict(changes)}
     axis_name = keywords.pop('axis_name', None)
     made = methods.over_axis(constructor, axis_name) if axis_name else constructor

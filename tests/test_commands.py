@@ -43,8 +43,9 @@ def test_embed_reads_other_data(workdir, tmp_path):
     out = tmp_path / 'features.npz'
     assert embed.main([f'--workdir={workdir}', f'--out={out}', f'--data=folder:{tmp_path}']) == 0
     with np.load(out, allow_pickle=False) as arrays:
-        assert len(arrays['train_features']) + len(arrays['test_features']) == 12
-        assert (arrays['train_labels'] == -1).all()
+        assert arrays['features'].shape == (12, 16) and arrays['index'].tolist() == list(range(12))
+        assert (arrays['labels'] == -1).all()
+        assert [file.rsplit('/', 1)[-1] for file in arrays['files']] == sorted(f'{i}.png' for i in range(12))
 
 
 def test_a_folder_without_labels_trains_and_reports(tmp_path):

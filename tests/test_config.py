@@ -41,7 +41,7 @@ def test_identity_ignores_what_may_change_and_nothing_else():
     assert config.identity(base) == config.identity(config.load(FILE))
     for field in config.RESUMABLE:
         value = fields.flatten(base)[field]
-        other = 'stop' if isinstance(value, str) else value + 1
+        other = {'monitor.on_collapse': 'stop', 'parallel.shard': 'fsdp'}.get(field) or value + 1
         changed = config.load(FILE, [f'{field}={other}'])
         assert config.identity(changed) == config.identity(base), field
         assert config.differences(base, changed) == []
@@ -78,9 +78,9 @@ def test_every_field_is_documented():
 
 
 BAD = {
-    'unknown field': (['data.batchsize=3'], 'data.batchsize is no field of this config; did you mean data.batch_size'),
+    'unknown field': (['data.batchsize=3'], 'unknown field data.batchsize; did you mean data.batch_size'),
     'field without group': (['learning_rate=1.0'], 'did you mean .*optimizer.learning_rate'),
-    'method field': (['method.temprature=0.1'], 'method.temprature is no field.*did you mean method.temperature'),
+    'method field': (['method.temprature=0.1'], 'unknown field method.temprature; did you mean method.temperature'),
     'group': (['data=3'], 'data is a group of fields'),
     'no value': (['seed'], "'seed' is no override"),
     'type': (['data.batch_size=many'], "data.batch_size must be an int, as 256 is, not 'many'"),
@@ -94,17 +94,17 @@ BAD = {
     'negative': (['optimizer.weight_decay=-1'], 'optimizer.weight_decay must not be negative'),
     'zero': (['optimizer.learning_rate=0'], 'optimizer.learning_rate must be positive'),
     'share': (['data.holdout=1.5'], 'data.holdout is a share between 0 and 1'),
-    'temperature': (['method.temperature=0'], 'method.temperature must be positive'),
+    'temperature': (['method.temperature=0'], 'method.temperature must be a number above 0'),
     'queue': (['method.name=moco_v2', 'method.queue=1000'], 'method.queue=1000 must be a multiple of data.batch_size=256; 768 is'),
     'groups': (['method.name=moco_v2', 'method.groups=7'], 'data.batch_size=256 cannot be cut into method.groups=7'),
     'warmup': (['train.epochs=5'], 'optimizer.warmup_epochs=10.0 is longer than train.epochs=5'),
     'probability': (['augment.recipe=simclr', 'augment.views.both.flip=2'], r'flip is a probability.*\[0, 1\], not 2'),
     'seed': (['seed=-1'], 'seed must not be negative'),
     'no predictor': (['method.name=byol'], 'predictor.widths is empty, and byol needs a predictor; widths must end in 128'),
-    'predictor': (['predictor.widths=(8,)'], r'predictor.widths=\(8,\), and simclr has no predictor'),
-    'predictor type': (['method.name=byol', 'predictor.widths=(8, "x")'], 'predictor.widths must hold positive integers'),
+    'predictor': (['predictor.widths=(8,)'], r'predictor.widths=\(8,\) is set, and simclr has no predictor'),
+    'predictor type': (['method.name=byol', 'predictor.widths=(8, "x")'], 'predictor.widths must be a tuple of at least one integer from 1'),
     'predictor width': (['method.name=byol', 'predictor.widths=(8, 4)'], r'predictor.widths=\(8, 4\) must end in 128'),
-    'prior': (['method.name=debiased', 'method.positive_prior=1.0'], r'method.positive_prior must lie in \[0, 1\), not 1.0'),
+    'prior': (['method.name=debiased', 'method.positive_prior=1.0'], r'method.positive_prior must be a number from 0 below 1, not 1.0'),
     'infinite': (['optimizer.learning_rate=1e999'], 'optimizer.learning_rate must be a finite 32-bit number, not inf'),
     'beyond a float': ([f'optimizer.learning_rate=1{"0" * 400}'], 'optimizer.learning_rate is too large for a float'),
     'beyond an int': (['train.log_every=2147483648'], r'train.log_every must be below 2\*\*31'),
@@ -112,11 +112,11 @@ BAD = {
     'deviation': (['augment.std=(0.0,)'], 'augment.std must be positive'),
     'entries': (['augment.mean=(0.1, 0.2)'], 'augment.mean and augment.std must have one entry'),
     'counts': (['evaluate.label_counts=(0,)'], 'evaluate.label_counts must hold positive integers'),
-    'model type': (['model.widths=(8, -1)'], 'model.widths must hold positive integers'),
+    'model type': (['model.widths=(8, -1)'], 'model.widths must be a tuple of at least one integer from 1'),
     'heads': (['model.name=vit_ti', 'model.heads=5'], 'model.heads=5 must divide model.dim=192'),
     'range': (['augment.views.both.affine.scale=(2, 1)'], r'scale must be a range \(low, high\)'),
     'shear': (['augment.views.both.affine.shear=90'], r'shear must lie in \[0, 90\)'),
-    'sigma': (['method.name=decoupled', 'method.sigma=0.0'], 'method.sigma must be positive or None, not 0.0'),
+    'sigma': (['method.name=decoupled', 'method.sigma=0.0'], 'method.sigma must be a number above 0 or None, not 0.0'),
 }  # fmt: skip
 
 
@@ -135,7 +135,7 @@ BAD_FILES = {
     'coroutine': ('async def get_config():\n    return {}', 'must return the ConfigDict'),
     'field': (
         'from selfsup.config import defaults\ndef get_config():\n    c = defaults()\n    c.data.sorce = "x"\n    return c',
-        'data.sorce is no field of a config; did you mean data.source',
+        'unknown field data.sorce; did you mean data.source',
     ),
     'wrong type': (
         'from selfsup.config import defaults\ndef get_config():\n    c = defaults()\n    c.train.epochs = 1.5\n    return c',

@@ -25,11 +25,11 @@ def low_rank():
 FAILURES = {
     'healthy': (pairs, set(), 'Not collapsed: standard deviation'),
     'shrunk': (lambda: tuple(1e-5 * z for z in pairs()), {'shrunk'}, 'shrunk to a standard deviation of 1.0'),
-    'narrow': (lambda: tuple(z + 100 for z in pairs()), {'narrow'}, 'point one way'),
+    'narrow': (lambda: tuple(z + 100 for z in pairs()), {'narrow'}, 'point in one direction'),
     'wrong positives': (
         lambda: (cloud(), cloud(seed=1)),
         {'unaligned'},
-        'times as far apart as strangers (at most 0.9',
+        'times as far apart as shuffled pairs (at most 0.9',
     ),
     'low rank': (low_rank, {'flat'}, 'fill only 4 dimensions'),
     'a point': (
@@ -37,7 +37,11 @@ FAILURES = {
         {'shrunk', 'narrow', 'unaligned', 'flat'},
         'fill only 1 dimensions',
     ),
-    'nan': (lambda: (cloud() * np.nan, cloud()), {'shrunk', 'narrow', 'unaligned', 'flat'}, 'not finite'),
+    'nan': (
+        lambda: (cloud() * np.nan, cloud()),
+        {'shrunk', 'narrow', 'unaligned', 'flat'},
+        'the embeddings are not finite.',
+    ),
 }
 
 
@@ -50,6 +54,21 @@ def test_alarm(make, flags, words):
     sentence = diagnostics.evidence(jax.device_get(alarm))
     assert words in sentence and sentence.endswith('.') and sentence.count('. ') == 0
     assert sentence.startswith('Collapsed: ' if flags else 'Not collapsed: ')
+
+
+@pytest.mark.parametrize('make, flags, words', FAILURES.values(), ids=FAILURES.keys())
+def test_alarm_of_one_view(make, flags, words):
+    """Without a second view there is nothing of pairs, and the other numbers are those of that view."""
+    z = make()[0]
+    alarm = jax.jit(diagnostics.collapse_alarm)(z)
+    assert not {'relative_alignment', 'relative_alignment_limit', 'unaligned'} & set(alarm)
+    raised = {name for name in ('shrunk', 'narrow', 'flat') if bool(alarm[name])}
+    assert raised == flags - {'unaligned'} and bool(alarm['collapsed']) == bool(raised)
+    twice = diagnostics.collapse_alarm(z, z)
+    for name in ('deviation', 'deviation_normalized'):
+        np.testing.assert_allclose(alarm[name], twice[name], rtol=1e-6)
+    sentence = diagnostics.evidence(jax.device_get(alarm))
+    assert sentence.startswith('Collapsed: ' if raised else 'Not collapsed: ') and 'pairs' not in sentence
 
 
 def test_alarm_in_few_dimensions_does_not_ask_for_twelve():

@@ -11,7 +11,7 @@ import pytest
 import selfsup
 import small
 from selfsup import config as configuration
-from selfsup.engine import alarm, encoder, loop, workdir
+from selfsup.engine import alarm, checkpoint, encoder, loop, workdir
 from selfsup.engine.checkpoint import Checkpoints
 from selfsup.engine.run import Run
 from selfsup.engine.writer import read_jsonl
@@ -134,7 +134,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_used(finished, tmp_
     newest = max(int(p.name) for p in (tmp_path / 'r' / 'checkpoints').iterdir() if p.name.isdigit())
     assert newest == 9
     for file in (tmp_path / 'r' / 'checkpoints' / str(newest)).rglob('*'):
-        if file.is_file() and 'state' in file.parts:
+        if file.is_file() and 'network' in file.parts:
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     assert run(tmp_path / 'r') == 0
     out = capsys.readouterr().out
@@ -170,9 +170,7 @@ def test_a_workdir_of_an_older_version_goes_on_or_says_why_not(tmp_path, no_repo
     assert run(tmp_path, 'simclr', 'train.stop_after_steps=4') == REQUEUE
     saved['config']['train']['gone'] = 1
     file.write_text(json.dumps(saved))
-    with pytest.raises(
-        UserError, match='damaged or of another version of this code: train.gone is no field of a config'
-    ):
+    with pytest.raises(UserError, match='damaged or of another version of this code: unknown field train.gone'):
         run(tmp_path, 'simclr')
 
 
@@ -183,19 +181,51 @@ def test_a_workdir_in_use_is_refused(tmp_path):
     lock.release()
 
 
-def test_a_signal_saves_and_leaves(tmp_path, monkeypatch):
-    plain = Run.next_chunk
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGUSR1', 'SIGUSR2'])
+def test_a_signal_saves_and_leaves(name, tmp_path, monkeypatch):
+    plain, number_sent = Run.next_chunk, getattr(signal, name)
 
     def at_step_three(self, number):
         if number == 3:
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number_sent)
         return plain(self, number)
 
     monkeypatch.setattr(Run, 'next_chunk', at_step_three)
     assert threading.current_thread() is threading.main_thread()
     assert run(tmp_path / 'r') == REQUEUE
     assert final_state(tmp_path / 'r')[0] == 4
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(number_sent) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize('code', [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_warned_of(code, tmp_path, monkeypatch, capsys):
+    def refused(*arguments):
+        raise OSError(code, 'not here')
+
+    monkeypatch.setattr(workdir.fcntl, 'flock', refused)
+    root, lock = workdir.hold(tmp_path / 'r')
+    assert 'lies on a file system without locks (not here)' in capsys.readouterr().out
+    assert (root / '.lock').read_text() == lock.owner
+    lock.release()
+
+
+def test_data_may_move_and_may_not_change(tmp_path, no_report):
+    images = np.asarray(np.asarray(small.images(80)) * 255, np.uint8)
+    arrays = {'train_images': images, 'train_labels': np.arange(80) % 10}
+    arrays |= {'test_images': images[:20], 'test_labels': np.arange(20) % 10}
+    for place in ('a.npz', 'b.npz'):
+        np.savez(tmp_path / place, **arrays)
+    np.savez(tmp_path / 'other.npz', **{**arrays, 'train_images': images[::-1]})
+
+    def at(place):
+        fields = ('data.batch_size=16', 'train.epochs=1', 'train.stop_after_steps=1', 'optimizer.warmup_epochs=0')
+        return run(tmp_path / 'r', 'simclr', f'data.source=npz:{tmp_path / place}', *fields)
+
+    assert at('a.npz') == at('b.npz') == REQUEUE
+    saved = json.loads((tmp_path / 'r' / 'config.json').read_text())
+    assert saved['config']['data']['source'].endswith('b.npz')
+    with pytest.raises(UserError, match=r'belongs to another config; data.source: .*b.npz.* -> .*other.npz'):
+        at('other.npz')
 
 
 def test_a_signal_during_the_report_leaves_it_for_the_next_time(tmp_path, monkeypatch):
@@ -232,6 +262,11 @@ def test_numbers_that_go_wrong_stop_the_run_or_are_skipped(tmp_path):
     state = final_state(tmp_path / 'skip')[1]
     assert int(state.step) == 4
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
+    text = (tmp_path / 'skip' / 'metrics.jsonl').read_text()
+    assert 'null' in text and 'NaN' not in text and 'Infinity' not in text
+    # Written again by the next start, byte for byte.
+    assert run(tmp_path / 'skip', 'vicreg', *wild, 'train.on_nonfinite=skip', 'train.stop_after_steps=1') == REQUEUE
+    assert (tmp_path / 'skip' / 'metrics.jsonl').read_text().startswith(text)
 
 
 def test_a_full_disk_stops_with_one_sentence_and_keeps_the_checkpoint(tmp_path, monkeypatch, capsys):
@@ -265,6 +300,19 @@ def test_load_encoder(finished):
         trained(padded[0])
 
 
+def test_an_encoder_is_loaded_without_an_optimiser(finished, monkeypatch):
+    def refused(*arguments, **keywords):
+        raise AssertionError('the optimiser was built')
+
+    monkeypatch.setattr(encoder.build, 'build_optimizer', refused)
+    read = []
+    monkeypatch.setattr(
+        checkpoint, '_read_part', lambda f, w, plain=checkpoint._read_part: (read.append(f), plain(f, w))[1]
+    )
+    assert selfsup.load_encoder(str(finished)).step == 12
+    assert [folder.name for folder in read] == ['network']
+
+
 def test_metrics_after_the_restored_step_are_cut(tmp_path):
     from selfsup.engine.writer import Writer
 
@@ -294,7 +342,7 @@ def test_the_alarm_is_written_reported_and_by_config_stops_the_run(tmp_path, no_
 
 def test_a_report_ends_with_the_alarms_sentence(finished):
     report = (finished / 'report.md').read_text()
-    assert 'Last measurement, step 12. ' in report and 'times as far apart as strangers' in report
+    assert 'Last measurement, step 12. ' in report and 'times as far apart as shuffled pairs' in report
     line = read_jsonl(finished / 'metrics.jsonl')[-1]
     assert alarm.verdict(line)
     for name in ('rank', 'alarm/flat'):  # of a damaged file

@@ -19,6 +19,8 @@ SMALL = {
         'model.width=4', 'model.stages=(1, 1)', 'projector.widths=(16, 8)', 'data.batch_size=16', 'data.per_class=8', 'data.holdout=0.1',
     ],
 }  # fmt: skip
+# Instead of the widths above, for vision transformers; their methods may have no projector.
+SMALL_VIT = ['model.dim=8', 'model.depth=1', 'model.heads=2', 'decoder.dim=8', 'decoder.depth=1', 'decoder.heads=2']
 
 # What some methods need with so few images and steps.
 BY_METHOD = {
@@ -54,6 +56,8 @@ def test_config_takes_real_steps(file, request):
     if 'cifar' in file.parent.name:
         overrides.append(f'data.dir={request.getfixturevalue("cifar10")}')
     resolved = config.load(str(file))
+    if resolved.model.name.startswith('vit'):
+        overrides = [o for o in overrides if not o.startswith(('model.', 'projector.'))] + SMALL_VIT
     if resolved.method.get('queue', 0):
         overrides.append(f'method.queue={resolved.data.batch_size // 256 * 64}')
     if resolved.predictor.widths:

@@ -2,12 +2,17 @@
 
 import ast
 import json
+import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from selfsup import files
+from selfsup import cli, config, errors, files
 from selfsup.data import shards
+from selfsup.engine import encoder, export
 from selfsup.errors import UserError
 
 PACKAGE = Path(files.__file__).parent
@@ -15,11 +20,11 @@ PACKAGE = Path(files.__file__).parent
 RISKY = {
     'pickle': {
         'data/workers.py',  # between processes of our own, over a pipe
-        'convert/torch_file.py',  # an unpickler that finds nothing but a table of harmless names
+        'weights/torch_file.py',  # an unpickler that finds nothing but a table of harmless names
     },
     'subprocess': {'data/workers.py', 'engine/workdir.py', 'launch.py'},  # workers and processes of our own; git
     'socket': {'launch.py'},  # asks for a free port of loopback, and listens on none
-    'runpy': {'config.py'},  # a config file is a program, and the user's own
+    'runpy': {'config/resolve.py'},  # a config file is a program, and the user's own
 }
 NEVER = {
     'marshal', 'shelve', 'dill', 'cloudpickle', 'joblib', 'yaml', 'torch', 'code', 'codeop', 'socketserver',
@@ -106,6 +111,37 @@ def test_bad_json(content, message, tmp_path):
     assert str(file) in str(refused.value)
 
 
+def test_numbers_that_are_not_finite_are_null(tmp_path):
+    content = {'step': 1, 'loss': math.nan, 'norms': [math.inf, 1.5], 'deep': {'x': (-math.inf, 'NaN', 2)}}
+    line = files.json_line(content)
+    assert line == '{"step": 1, "loss": null, "norms": [null, 1.5], "deep": {"x": [null, "NaN", 2]}}\n'
+    (tmp_path / 'metrics.jsonl').write_text('{"step": 1, "loss": null}\n{"step": 2, "loss": NaN}\n')
+    first, second = files.read_jsonl(tmp_path / 'metrics.jsonl')  # the second as older versions wrote it
+    assert math.isnan(first['loss']) and math.isnan(second['loss'])
+
+
+def test_a_tilde_is_written_out(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    options = {'workdir': None, 'only': '', 'data': '', '': [], 'features': []}
+    words = ['~/a', '--workdir=~/runs/x', '--data=folder:~/y', '--features', '~/b', 'c~']
+    values, _ = cli.parse(words, options, 'usage')
+    home = str(tmp_path)
+    assert values == {
+        '': [f'{home}/a'], 'workdir': f'{home}/runs/x', 'only': '', 'data': 'folder:~/y', 'features': [f'{home}/b', 'c~'],
+    }  # fmt: skip
+    with pytest.raises(UserError, match='there is no such user'):
+        cli.parse(['--workdir=~nobody-of-this-name/x'], options, 'usage')
+    with pytest.raises(UserError, match='no config file ~/none.py'):
+        config.load('~/none.py')
+    (tmp_path / 'c.py').write_text(
+        'from selfsup.config import defaults\n\n\ndef get_config():\n    return defaults()\n'
+    )
+    assert config.load('~/c.py').method.name
+    for read in (encoder.load, export.source):
+        with pytest.raises(UserError, match=str(tmp_path)):
+            read('~/none')
+
+
 BAD_LINES = {
     'no step': '{"loss": 1.0}\n{"step": 2}\n',
     'a word': '{"step": 1, "loss": "x"}\n{"step": 2}\n',
@@ -150,3 +186,14 @@ def test_a_damaged_array_file_is_named(content, tmp_path):
         files.read_array(tmp_path / 'two.npz')
     np.save(tmp_path / 'good.npy', np.arange(3))
     np.testing.assert_array_equal(files.read_array(tmp_path / 'good.npy'), np.arange(3))
+
+
+def test_output_that_nobody_reads_ends_a_command_without_a_word():
+    code = "from selfsup.errors import command; command(lambda arguments: [print('x' * 100) for _ in range(10_000)] and 0)()"
+    read, write = os.pipe()
+    command = subprocess.Popen([sys.executable, '-c', code], stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    os.read(read, 10)
+    os.close(read)
+    said = command.communicate()[1]
+    assert (command.returncode, said) == (errors.UNREAD, b'')

@@ -1,6 +1,7 @@
 """Imports point one way, and never round in a circle: read from the source, so that no import is run."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,13 @@ def test_there_is_no_circle():
 
     for module in graph:
         visit(module, [])
+
+
+def test_every_test_file_stands_in_one_part():
+    """`make test-all` runs the parts that tests/run.sh names."""
+    folder = Path(__file__).parent
+    parts = re.findall(r"^  \[(\w+)\]='([^']*)'", (folder / 'run.sh').read_text(), re.M)
+    named = [file.name for _, patterns in parts for p in patterns.split() for file in folder.glob(f'{p}.py')]
+    assert sorted(named) == sorted(file.name for file in folder.glob('test_*.py'))
+    order = re.search(r"^ORDER='([^']*)'", (folder / 'run.sh').read_text(), re.M)
+    assert order and sorted(order.group(1).split()) == sorted(name for name, _ in parts)

@@ -4,11 +4,19 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+import small
 from jax.test_util import check_grads
-from selfsup import losses
+from PIL import Image
+from selfsup import losses, models
 from selfsup.augment import masking
+from selfsup.engine.controls import controlled
+from selfsup.engine.encoder import Encoder
+from selfsup.engine.pictures import plot_reconstructions, reconstructions
+from selfsup.errors import UserError
 from selfsup.losses.masked import patchify, unpatchify
+from selfsup.methods.masked.mae import mae
 from tolerances import FLOAT32, FLOAT64, GOLDEN_FLOAT64, GRADIENT
 
 
@@ -138,3 +146,182 @@ def test_a_mask_depends_on_its_own_key_alone():
 def test_ratios_that_hide_nothing_or_everything_are_refused(ratio):
     with pytest.raises(ValueError, match=f'keep a patch of 16, not {ratio}'):
         masking.random(jax.random.split(jax.random.key(0), 2), (4, 4), ratio)
+
+
+ENCODER = models.ViT(dim=16, depth=2, heads=2, patch=2, positions='sincos', pool='mean')
+DECODER = models.TransformerDecoder(dim=8, depth=1, heads=2)
+METHOD = mae(ENCODER, DECODER, ratio=0.75)
+KEY = jax.random.key(3)
+
+
+def one_view(n=small.BATCH):
+    rows = small.batch(n)
+    return {**rows, 'views': rows['views'][:1], 'view_params': rows['view_params'][:1]}
+
+
+def unseen(rows):
+    """What a criterion sees of a batch."""
+    return {name: value for name, value in rows.items() if name != 'views'}
+
+
+def value_of(params, extra, rows, method=METHOD, control='none'):
+    outputs, extra = method.embed(params, extra, rows, KEY)
+    return method.criterion(params, controlled(control, outputs), extra, unseen(rows), KEY)
+
+
+def test_mae_says_what_it_needs_and_gives():
+    rows = one_view()
+    params, extra = small.initial(METHOD, rows)
+    outputs, new = small.embed(METHOD, params, extra, rows, KEY)
+    assert (METHOD.views, METHOD.control, METHOD.uses_labels) == (1, 'shuffled_targets', False)
+    assert set(params) == {'encoder', 'decoder'} and jax.tree.leaves(new) == jax.tree.leaves(extra) == []
+    shapes = {name: outputs[name].shape for name in ('predictions', 'targets', 'hidden')}
+    assert shapes == {'predictions': (16, 16, 4), 'targets': (16, 16, 4), 'hidden': (16, 16)}
+    assert [z.shape for z in outputs['features']] == [z.shape for z in outputs['embeddings']] == [(16, 16)]
+    assert (outputs['hidden'].sum(axis=1) == 12).all()
+    np.testing.assert_array_equal(outputs['targets'], patchify(rows['views'][0], 2))
+
+
+def test_mae_encodes_all_patches():
+    rows = one_view()
+    params, extra = small.initial(METHOD, rows)
+    found = METHOD.encode(METHOD.network(params, extra), rows['views'][0])
+    expected = ENCODER.apply({'params': params['encoder']}, rows['views'][0])
+    for name in ('features', 'embeddings'):
+        np.testing.assert_allclose(found[name], expected, atol=FLOAT32)
+
+
+def test_hidden_pixels_reach_the_loss_alone():
+    rows = one_view()
+    params, extra = small.initial(METHOD, rows)
+    outputs, _ = small.embed(METHOD, params, extra, rows, KEY)
+    patches = jnp.where(outputs['hidden'][..., None], 5.0, outputs['targets'])
+    other, _ = small.embed(METHOD, params, extra, {**rows, 'views': (unpatchify(patches, 2, (4, 4)),)}, KEY)
+    for name in ('features', 'predictions', 'hidden'):
+        jax.tree.map(np.testing.assert_array_equal, outputs[name], other[name])
+
+
+def test_mae_depends_on_each_examples_own_key():
+    """A batch in two pieces gives what it gives in one; other keys give other masks, in the same program."""
+    rows = one_view()
+    params, extra = small.initial(METHOD, rows)
+    embed = jax.jit(chex.assert_max_traces(lambda rows: METHOD.embed(params, extra, rows, KEY)[0], n=2))
+    whole = embed(rows)
+    pieces = [embed(jax.tree.map(lambda x, i=i: x[i : i + 8] if jnp.ndim(x) else x, rows)) for i in (0, 8)]
+    joined = jax.tree.map(lambda *parts: jnp.concatenate(parts), *pieces)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=FLOAT32), whole, joined)
+    others = [embed({**rows, 'keys': jax.random.split(jax.random.key(seed), small.BATCH)}) for seed in (7, 8)]
+    assert (others[0]['hidden'] != others[1]['hidden']).any()
+
+
+def test_every_parameter_gets_a_finite_gradient():
+    rows = one_view()
+    params, extra = small.initial(METHOD, rows)
+    (value, (_, metrics)), gradients = small.loss_and_gradient(METHOD, params, extra, rows, KEY)
+    assert np.isfinite(value) and set(metrics) == {'explained_share'}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+        assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
+
+
+def test_what_is_explained_is_compared_with_the_mean_at_each_place():
+    """A decoder of zeros scores (n − 1)/n; the mean patch of the batch, which explains nothing, somewhat less."""
+    rows = one_view()
+    params, extra = small.initial(METHOD, rows)
+    params['decoder']['head'] = jax.tree.map(jnp.zeros_like, params['decoder']['head'])
+    value, (_, metrics) = value_of(params, extra, rows)
+    np.testing.assert_allclose(value, 3 / 4, rtol=1e-3)  # (n - 1) / n; 1e-6 is added to variances
+    patches = np.asarray(patchify(rows['views'][0], 2), np.float64)
+    patches = (patches - patches.mean(2, keepdims=True)) / np.sqrt(patches.var(2, ddof=1, keepdims=True) + 1e-6)
+    hidden = METHOD.embed(params, extra, rows, KEY)[0]['hidden']
+    baseline = np.mean(((patches - patches.mean(0, keepdims=True)) ** 2)[hidden])
+    np.testing.assert_allclose(metrics['explained_share'], 1 - value / baseline, atol=1e-4)
+    assert metrics['explained_share'] < 0
+
+
+def explained_after(method, control, rows, steps=200):
+    """The share that is explained at the end of a short training."""
+    params, extra = small.initial(method, rows)
+    optimizer = optax.adam(3e-3)
+
+    @jax.jit
+    def step(params, state, number):
+        keys = jax.random.split(jax.random.fold_in(KEY, number), small.BATCH)
+        order = jax.random.permutation(jax.random.fold_in(KEY, number), small.BATCH)
+        now = {**rows, 'keys': keys, 'views': (rows['views'][0][order],)}
+        (_, (_, metrics)), gradients = jax.value_and_grad(value_of, has_aux=True)(params, extra, now, method, control)
+        updates, state = optimizer.update(gradients, state)
+        return optax.apply_updates(params, updates), state, metrics['explained_share']
+
+    state, shares = optimizer.init(params), []
+    for number in range(steps):
+        params, state, share = step(params, state, number)
+        shares.append(float(share))
+    return np.mean(shares[-20:])
+
+
+@pytest.mark.parametrize('normalize', [True, False])
+def test_training_explains_pixels_and_the_control_does_not(normalize):
+    """Every image is a ramp with a slope of its own: what is seen tells what is hidden, in that image alone."""
+    method = mae(ENCODER, DECODER, ratio=0.5, normalize=normalize)
+    slopes = jax.random.normal(jax.random.key(0), (small.BATCH, 1, 1, 1))
+    ramp = jnp.broadcast_to(jnp.linspace(-1, 1, 8)[None, :, None, None], (1, 8, 8, 1))
+    rows = {**one_view(), 'views': (slopes * ramp,)}
+    assert explained_after(method, 'none', rows) > 0.5
+    assert explained_after(method, 'shuffled_targets', rows) < 0.25
+
+
+BAD = {
+    'encoder': (lambda: mae(small.ENCODER, DECODER), 'needs an encoder of patches .*, not ConvNet'),
+    'decoder': (lambda: mae(ENCODER, small.PROJECTOR), "decoder of kind 'transformer', not MLP"),
+    'ratio': (lambda: small.initial(mae(ENCODER, DECODER, ratio=0.95), one_view()), 'keeps none of the 16 patches'),
+    'swept': (lambda: jax.vmap(lambda r: mae(ENCODER, DECODER, ratio=r))(jnp.ones(2)), 'cannot be swept as a value'),
+    'patch': (lambda: small.initial(mae(ENCODER.clone(patch=3), DECODER), one_view()), 'does not divide images of 8x8'),
+}
+
+
+@pytest.mark.parametrize('call, message', BAD.values(), ids=BAD.keys())
+def test_what_mae_cannot_use_is_refused(call, message):
+    with pytest.raises(UserError, match=message):
+        call()
+
+
+def masked_encoder(normalize):
+    method = mae(ENCODER, DECODER, normalize=normalize)
+    config = small.digits_config()
+    with config.unlocked():
+        config.method.normalize = normalize
+    params, extra = small.initial(method, one_view())
+    return Encoder(config, method, params, extra, 0)
+
+
+@pytest.mark.parametrize('normalize', [True, False])
+def test_pictures_keep_what_was_seen_and_show_the_prediction(normalize, tmp_path):
+    encoder, images = masked_encoder(normalize), np.asarray(small.images(5))
+    found = reconstructions(encoder, images)
+    np.testing.assert_allclose(found['original'], images, atol=FLOAT32)
+    seen = np.repeat(np.repeat(~np.asarray(hidden_of(encoder, images)).reshape(5, 4, 4), 2, 1), 2, 2)[..., None]
+    np.testing.assert_allclose(np.where(seen, found['masked'], 0), np.where(seen, images, 0), atol=FLOAT32)
+    np.testing.assert_allclose(np.where(seen, found['reconstructed'], 0), np.where(seen, images, 0), atol=FLOAT32)
+    assert (found['masked'][~seen] == 0.5).all() and seen.mean() == 0.25
+    # Without training, predictions are near 0 in the units of the targets: the patch's mean, or mid-grey.
+    patches = patchify(jnp.asarray(images), 2)
+    mean = unpatchify(jnp.broadcast_to(patches.mean(axis=2, keepdims=True), patches.shape), 2, (4, 4))
+    expected = np.asarray(mean) if normalize else np.full_like(images, 0.5)
+    assert np.abs(found['reconstructed'] - expected)[~seen].max() < 0.2
+    assert plot_reconstructions(encoder, images, tmp_path / 'seen.png')
+    with Image.open(tmp_path / 'seen.png') as picture:
+        assert picture.size == (5 * 100, 3 * 100) and picture.mode == 'L'
+
+
+def hidden_of(encoder, images):
+    """The masks of the pictures: they follow from fixed keys."""
+    keys = jax.random.split(jax.random.key(0), len(images))
+    batch = {**one_view(len(images)), 'views': (jnp.asarray(images),), 'keys': keys}
+    return encoder.method.embed(encoder.params, encoder.extra, batch, KEY)[0]['hidden']
+
+
+def test_a_method_without_pixels_has_no_pictures(tmp_path):
+    method = small.make('simclr')
+    encoder = Encoder(small.digits_config(), method, *small.initial(method, small.batch()), 0)
+    assert not plot_reconstructions(encoder, np.asarray(small.images(4)), tmp_path / 'none.png')
+    assert not (tmp_path / 'none.png').exists()

@@ -155,7 +155,25 @@ def test_learned_positions_are_interpolated():
     assert module.apply(variables, jnp.ones((2, 24, 24, 3))).shape == (2, 16)
 
 
+def test_kernels_may_start_xavier_uniform():
+    """Bounds √(6 / (fan-in + fan-out)), of the flattened patch projection as of a linear layer."""
+    module = models.ViT(dim=16, depth=1, heads=2, patch=4, init_kernels='xavier')
+    params = module.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))['params']
+    for kernel, inputs, outputs in (
+        (params['patch_embed']['kernel'], 48, 16),
+        (params['block0']['attn']['qkv']['kernel'], 16, 48),
+        (params['block0']['fc2']['kernel'], 64, 16),
+    ):
+        bound = np.sqrt(6 / (inputs + outputs))
+        assert 0.95 * bound < np.abs(kernel).max() <= bound
+
+
 BAD = {
+    'init': (
+        lambda: models.ViT(dim=8, heads=2, patch=4, init_kernels='he'),
+        (1, 8, 8, 3),
+        'init_kernels must be one of',
+    ),
     'stem': (lambda: models.ResNet(stages=(1,), stem='mnist'), (1, 8, 8, 3), 'stem must be one of'),
     'patch': (lambda: models.ViT(dim=8, heads=2, patch=5), (1, 16, 16, 3), 'patches of 5 do not tile images of 16x16'),
     'pool': (lambda: models.ViT(dim=8, heads=2, patch=4, pool='max'), (1, 8, 8, 3), "pool 'token' or 'mean'"),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from selfsup import optim
+from selfsup import optim, signature
 from tolerances import FLOAT32, FLOAT64
 
 PEAK, DECAY, TRUST = 0.3, 1e-2, 1e-3
@@ -78,7 +78,8 @@ REFERENCES = {'sgd': sgd, 'lars': lars, 'lars_clipped': lars_clipped, 'larc': la
 @pytest.mark.parametrize('name', REFERENCES)
 def test_equals_numpy(name, x64):
     params, gradients = problem()
-    ours = run(optim.optimizer(name, rate, peak=PEAK, weight_decay=DECAY, trust=TRUST), params, gradients)
+    trust = {'trust': TRUST} if signature.takes(optim.OPTIMIZERS[name], 'trust') else {}
+    ours = run(optim.optimizer(name, rate, peak=PEAK, weight_decay=DECAY, **trust), params, gradients)
     for leaf, p in params['encoder'].items():
         v = np.zeros_like(p)
         for step, g in enumerate(gradients):
@@ -163,6 +164,25 @@ def test_groups(name, x64):
     for _ in range(2):
         updates, state = transform.update(gradients, state, params)
     assert float(jnp.abs(updates['prototypes']['kernel']).max()) > 0
+
+
+def test_every_optimizer_has_a_reference():
+    assert set(optim.OPTIMIZERS) == {*REFERENCES, 'adamw'}
+
+
+def test_a_keyword_of_another_optimizer_is_refused():
+    with pytest.raises(TypeError, match='beta2'):
+        optim.optimizer('sgd', rate, peak=PEAK, beta2=0.9)
+
+
+@pytest.mark.parametrize('name', optim.OPTIMIZERS)
+def test_the_state_is_laid_out_like_the_parameters(name):
+    # Checkpoints hold it: one tree like the parameters, or for AdamW two under their names.
+    params = {'encoder': {'kernel': jnp.zeros((3, 2))}}
+    state = optim.optimizer(name, rate, peak=PEAK).init(params)
+    trees = list(state.inner.values()) if name == 'adamw' else [state.inner]
+    assert state._fields == ('count', 'inner') and (name != 'adamw' or list(state.inner) == ['first', 'second'])
+    assert all(jax.tree.structure(tree) == jax.tree.structure(params) for tree in trees)
 
 
 def test_zero_parameters_and_gradients_are_safe():

@@ -138,7 +138,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, reference):
     assert alone(path, 'train.stop_after_steps=4') == REQUEUE
     # The newest checkpoint is damaged: all processes take the one before, and write its successors again.
     for file in (path / 'checkpoints' / '8').rglob('*'):
-        if file.is_file() and 'state' in file.parts:
+        if file.is_file() and 'network' in file.parts:
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     code, out = train(path, 2, 4)
     assert code == 0 and 'going on from step 4' in out, out
@@ -308,7 +308,7 @@ def test_devices_that_are_shared_unevenly_are_refused(monkeypatch):
             self.process_index = process
 
     class Mesh:
-        size = 4
+        shape = {'data': 4}  # noqa: RUF012
         devices = np.array([Device(0), Device(0), Device(0), Device(1)])
 
     with pytest.raises(UserError, match='as many devices as the others, and they have 3, 1'):

@@ -94,7 +94,7 @@ def test_the_command_excludes_ranks_and_prices(runs, tmp_path, capsys):
     assert select.main([*runs, str(tmp_path / 'notes'), '--by', 'rankme']) == 0
     out = capsys.readouterr().out
     assert f'choice: {runs[2]}' in out.replace('\n', '') or f'choice: {runs[2]}' in out
-    assert f'left out: {runs[0]} (rankme 90). Collapsed: pairs lie 0.97 times as far apart as strangers' in out
+    assert f'left out: {runs[0]} (rankme 90). Collapsed: pairs are 0.97 times as far apart as shuffled pairs' in out
     assert 'vicreg (2 runs): 60.0 without the alarm, 0.0 with it' in out
     assert 'simclr (1 runs): 0.0 without the alarm, 0.0 with it' in out
     assert 'across methods (3 runs): 60.0 without the alarm, 10.0 with it' in out

@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import small
+from selfsup.data.sources import Source
 from selfsup.engine import controls, step, untrained
+from selfsup.engine.encoder import Encoder
 from selfsup.engine.run import Run
 
 
@@ -48,6 +50,27 @@ def test_untrained_statistics_are_adapted():
     assert small.tree_distance(adapted.params, fresh.params) == 0
     moved = small.tree_distance(adapted.extra['batch_stats']['encoder'], fresh.extra['batch_stats']['encoder'])
     assert moved > 0.1
+
+
+def test_untrained_statistics_of_an_encoder_are_adapted_on_every_class(monkeypatch):
+    """A few batches of a set that is sorted by class, of which nothing else is read."""
+    read = []
+
+    class Counting:
+        def array(self, index):
+            read.append(index)
+            return np.full((12, 12, 1), index, np.uint8)
+
+    monkeypatch.setattr(untrained, 'ADAPTING_BATCHES', 2)
+    config = small.digits_config('vicreg', 'evaluate.batch_size=6')
+    prepared = Run(config, devices=1)
+    state = prepared.start()
+    encoder = Encoder(config, prepared.method, state.params, state.extra, 0)
+    labels = np.repeat([0, 1, 2], 80)
+    adapted = untrained.of_encoder(encoder, Source('sorted', Counting(), labels, 'abc', 'x'))
+    assert sorted(labels[read].tolist()) == [0] * 4 + [1] * 4 + [2] * 4
+    stats = (e.extra['batch_stats']['encoder'] for e in (adapted, encoder))
+    assert small.tree_distance(*stats) > 0.1
 
 
 def test_no_host_transfer_and_one_trace_in_the_step():

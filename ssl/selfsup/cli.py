@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .errors import UserError, nearest
+from .files import expanded
 
 MOST_HOST_DEVICES = 1024  # the CPU as more devices than this ends XLA, not the command
 Options = Mapping[str, str | list[str] | None]
@@ -21,8 +22,8 @@ def parse(arguments: list[str], options: Options, usage: str) -> tuple[dict[str,
       usage: printed for --help.
 
     Returns:
-      (options, overrides): text for each option, a list of texts where the default is one; overrides are
-      'field=value' strings without `--config.`.
+      (options, overrides): text for each option, a list of texts where the default is one, with a leading `~` or
+      `~user` written out (a shell leaves it after `=`); overrides are 'field=value' strings without `--config.`.
     """
     values: dict[str, Any] = {name: [] for name, default in options.items() if isinstance(default, list)}
     overrides: list[str] = []
@@ -66,7 +67,13 @@ def parse(arguments: list[str], options: Options, usage: str) -> tuple[dict[str,
             if default is None:
                 raise UserError(f'--{name} is missing; {usage.splitlines()[0]}')
             values[name] = default
-    return values, overrides
+    return {name: _without_tilde(value) for name, value in values.items()}, overrides
+
+
+def _without_tilde(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_tilde(one) for one in value]
+    return str(expanded(value)) if value.startswith('~') else value
 
 
 def integer(name: str, text: str) -> int:

@@ -7,16 +7,34 @@ from . import cli
 from .errors import UserError, command
 from .files import expanded
 
-USAGE = """usage: python -m selfsup.embed --workdir=FOLDER --out=FILE.npz [--data=SOURCE] [--step=N]
+USAGE = """usage: python -m selfsup.embed --workdir=FOLDER --out=FILE.npz [--data=SOURCE] [--step=N] [--image-size=N]
+                              [--channels=N]
 
   --workdir=FOLDER  a run, or an encoder of selfsup.convert
-  --out=FILE.npz    gets train_features, train_labels, test_features, test_labels, class_names
-  --data=SOURCE     digits, tfds:<name>, npz:<file> or folder:<path>; by default the run's own
-  --step=N          which checkpoint; by default the newest"""
+  --out=FILE.npz    gets train_features, train_labels, train_index, test_features, test_labels, test_index and
+                    class_names; `features`, `labels` and `index` for other data without a test set of its own.
+                    `index` is the number of each row's image in the source, in its order; images that cannot be decoded
+                    have no row where data.on_corrupt=skip. `files` (train_files, test_files) names each row's file
+  --data=SOURCE     digits, tfds:<name>, npz:<file> or folder:<path>; by default the run's own. One image is enough
+  --step=N          which checkpoint; by default the newest
+  --image-size=N    brings images to N x N pixels (shorter side to N, centre crop); by default the run's data.image_size
+  --channels=N      1 for grey, 3 for RGB; by default the run's data.channels"""
+
+
+def written(file: Path, arrays: dict[str, Any]) -> None:
+    """Writes an npz file, into place when it is whole: a file of that name may be there already."""
+    import numpy as np
+
+    temporary = file.with_name(f'.{file.name}.new')
+    with temporary.open('wb') as stream:
+        np.savez(stream, **arrays)
+    temporary.replace(file)
 
 
 def main(arguments: list[str]) -> int:
-    values, overrides = cli.parse(arguments, {'workdir': None, 'out': None, 'data': 'own', 'step': 'newest'}, USAGE)
+    options: cli.Options = {'workdir': None, 'out': None, 'data': 'own', 'step': 'newest'}
+    options = {**options, 'image-size': '', 'channels': ''}
+    values, overrides = cli.parse(arguments, options, USAGE)
     if overrides:
         raise UserError('embed takes its config from the workdir; --config fields have no effect here')
     if not values['out'].endswith('.npz') or not Path(values['out']).parent.is_dir():
@@ -24,25 +42,31 @@ def main(arguments: list[str]) -> int:
     cli.prepare()
     import numpy as np
 
-    from .engine import build, encoder
+    from .engine import build, encoder, images
 
     step = None if values['step'] == 'newest' else cli.integer('step', values['step'])
     trained = encoder.load(values['workdir'], step=step)
+    images.set_fields(trained.config, image_size=values['image-size'], channels=values['channels'])
     spec = trained.config.data.source if values['data'] == 'own' else values['data']
     if spec.startswith('npz:') and expanded(spec.removeprefix('npz:')).resolve() == Path(values['out']).resolve():
         raise UserError(f'--out={values["out"]} is where the images come from; name another file')
-    data = build.open_data(trained.config, None if values['data'] == 'own' else values['data'])
+    if values['data'] == 'own':
+        data = build.open_data(trained.config)
+        parts = {'train': data.labelled, 'test': data.test}
+    else:
+        parts = images.open_parts(trained.config, spec)
     arrays: dict[str, Any] = {}
-    for part, source in (('train', data.labelled), ('test', data.test)):
-        images, arrays[f'{part}_labels'], _ = source.arrays()
-        arrays[f'{part}_features'] = trained(images)
-    arrays['class_names'] = np.array(data.labelled.class_names, dtype=np.str_)
-    # Into place when it is whole: a file of that name may be there already.
-    out = Path(values['out'])
-    temporary = out.with_name(f'.{out.name}.new')
-    with temporary.open('wb') as file:
-        np.savez(file, **arrays)
-    temporary.replace(out)
+    for part, source in parts.items():
+        features, kept = images.encoded(trained, source, batch_size=trained.config.evaluate.batch_size)
+        found = {'features': features, 'labels': source.labels[kept], 'index': kept}
+        files = images.file_names(source.reader)
+        if files is not None:
+            found['files'] = np.array(files, np.str_)[kept]
+        if len(kept) < len(source):
+            print(f'{source.name}: {len(source) - len(kept)} of {len(source)} images cannot be decoded and have no row')
+        arrays |= {f'{part}_{name}' if part else name: array for name, array in found.items()}
+        arrays['class_names'] = np.array(source.class_names, dtype=np.str_)
+    written(Path(values['out']), arrays)
     shapes = ', '.join(f'{name} {list(a.shape)}' for name, a in arrays.items())
     print(f'{values["out"]}: {shapes}')
     return 0

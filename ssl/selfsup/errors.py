@@ -3,10 +3,14 @@
 import difflib
 import errno
 import functools
+import os
+import select
 import sys
 from collections.abc import Callable, Iterable
+from typing import TextIO
 
 BAD_INPUT = 2
+UNREAD = 141  # nobody reads the output any more: as a shell counts SIGPIPE
 SHOWN = 25  # names that a message lists
 REQUEUE = 75  # EX_TEMPFAIL: stopped by a signal after saving; run the same command again
 
@@ -72,13 +76,29 @@ def outcome(error: BaseException) -> int | None:
     return BAD_INPUT if sentence else None
 
 
+def _is_unread(stream: TextIO) -> bool:
+    """Whether a stream is a pipe whose reader is gone, as after `| head`."""
+    poll = select.poll()
+    poll.register(stream, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
 def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
-    """Turns `main(arguments) -> exit code` into a command: user errors become one line and exit code 2."""
+    """Turns `main(arguments) -> exit code` into a command: user errors become one line and exit code 2.
+
+    Output that nobody reads ends it without a word, with exit code 141.
+    """
 
     @functools.wraps(main)
     def run() -> None:
         try:
             code = main(sys.argv[1:]) or 0
+            sys.stdout.flush()  # here, and not at exit, where a closed pipe ends in a traceback
+        except BrokenPipeError:
+            if not _is_unread(sys.stdout):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = UNREAD
         except (Exception, KeyboardInterrupt) as error:
             told = outcome(error)
             if told is None:

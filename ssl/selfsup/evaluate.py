@@ -11,6 +11,7 @@ from .errors import UserError, command, nearest
 from .files import read_arrays, read_jsonl
 
 USAGE = """usage: python -m selfsup.evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [--only=a,b] [--out=FILE.json]
+                                 [--image-size=N] [--channels=N]
        python -m selfsup.evaluate --features TRAIN.npz TEST.npz [--only=a,b] [--out=FILE.json]
 
   --workdir=FOLDER  a run, or an encoder of selfsup.convert; without --only its table and report
@@ -19,7 +20,12 @@ USAGE = """usage: python -m selfsup.evaluate --workdir=FOLDER [--step=N] [--data
   --features A B    npz files with `features` [n, dim] and `labels` [n]; or one file of selfsup.embed
   --only=a,b        knn, logistic, sgd, low_label, few_shot, clustering, retrieval, label_noise, ranks, feet; and, of
                     a --workdir, online, fine_tune; or all. For features: knn,logistic,clustering,ranks
-  --out=FILE.json   also writes the numbers there"""
+  --out=FILE.json   also writes the numbers there
+  --image-size=N    with --only: brings images to N x N pixels (shorter side to N, centre crop); by default the run's
+                    data.image_size
+  --channels=N      with --only: 1 for grey, 3 for RGB; by default the run's data.channels
+
+Samples without a label (-1) are left out of all numbers but ranks."""
 
 OF_IMAGES = ('online', 'fine_tune')  # evaluations that pass images through the encoder as they learn
 
@@ -84,14 +90,39 @@ def of_features(train: Any, test: Any, names: Sequence[str], fine_tuned: float |
 
 
 def of_encoder(trained: Any, data: Any, names: Sequence[str]) -> dict[str, float]:
-    """The numbers of an encoder on labelled data: first those that learn from images, then those of its features."""
+    """The numbers of an encoder on labelled data: first those that learn from images, then those of its features.
+
+    Args:
+      trained: the encoder.
+      data: the sources `train` and `test`, by name.
+      names: which numbers.
+    """
+    results: dict[str, float] = {}
+    if set(names) & set(OF_IMAGES):
+        results |= of_images(trained, data, names)
+    if set(names) - set(OF_IMAGES):
+        from . import evals
+        from .engine import images
+
+        size = trained.config.evaluate.batch_size
+        found = [(part, *images.encoded(trained, part, batch_size=size)) for part in (data['train'], data['test'])]
+        ours, theirs = (evals.Features(features, part.labels[kept]) for part, features, kept in found)
+        results |= of_features(ours, theirs, names, results.get('fine_tuned'))
+    return results
+
+
+def of_images(trained: Any, data: Any, names: Sequence[str]) -> dict[str, float]:
+    """The numbers that learn from labelled images, which are decoded as they are needed; see :func:`of_encoder`."""
     from . import augment, evals
     from .engine import build
+    from .engine.images import labelled_images
 
-    train, test = (part.arrays()[:2] for part in (data.labelled, data.test))
-    images = evals.Features(*train), evals.Features(*test)
+    for part in data.values():
+        if not (part.labels >= 0).any():
+            raise UserError(f'--only={",".join(names)}: {part.name} has no labels')
+    images = [evals.Features(*labelled_images(data[part])) for part in ('train', 'test')]
     prepare = build.build_preparation(trained.config)
-    side = min(prepare(train[0][:1]).shape[1:3])
+    side = min(prepare(images[0].features[:1]).shape[1:3])
     # The papers' augmentation of linear evaluation: random resized crop and flip, nothing else.
     crop = {'size': side, 'crop': {'scale': (0.08, 1.0), 'ratio': (3 / 4, 4 / 3), 'method': 'bicubic'}, 'flip': 0.5}
     views = augment.make_views({'only': crop}, mean=trained.config.augment.mean, std=trained.config.augment.std)
@@ -104,9 +135,6 @@ def of_encoder(trained: Any, data: Any, names: Sequence[str]) -> dict[str, float
         )
     if 'fine_tune' in names:
         results |= evals.fine_tune(*images, encode=trained.encode, params=trained.evaluated['params'], **common)
-    if set(names) - set(OF_IMAGES):
-        ours, theirs = (evals.Features(trained(part.features), part.labels) for part in images)
-        results |= of_features(ours, theirs, names, results.get('fine_tuned'))
     return results
 
 
@@ -131,6 +159,7 @@ def write(results: dict[str, float], file: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     options: cli.Options = {'workdir': '', 'features': [], 'step': 'newest', 'data': 'own', 'only': '', 'out': ''}
+    options = {**options, 'image-size': '', 'channels': ''}
     values, overrides = cli.parse(arguments, options, USAGE)
     files = [file for word in values['features'] for file in word.split(',')]
     if overrides:
@@ -155,25 +184,38 @@ def main(arguments: list[str]) -> int:
     return of_workdir(values)
 
 
+def evaluated_parts(config: Any, spec: str | None) -> dict[str, Any]:
+    """The sources `train` and `test` of a run's own data, or of others, which need not be enough to train on."""
+    from .engine import build, images
+
+    if spec is None:
+        data = build.open_data(config)
+        return {'train': data.labelled, 'test': data.test}
+    return images.open_train_and_test(config, spec)
+
+
 def of_workdir(values: dict[str, str]) -> int:
     """The command for a run or an imported encoder."""
     from . import weights
-    from .engine import build, encoder, report, run, untrained
+    from .engine import build, encoder, images, report, run, untrained
 
     root = Path(values['workdir'])
     names = chosen(values['only'], images=True) if values['only'] else ()
     step = None if values['step'] == 'newest' else cli.integer('step', values['step'])
     trained = encoder.load(values['workdir'], step=step)
     other = None if values['data'] == 'own' else values['data']
+    if not names and (values['image-size'] or values['channels']):
+        raise UserError('a report is made on images as the encoder was trained on; give --only with --image-size')
+    images.set_fields(trained.config, image_size=values['image-size'], channels=values['channels'])
     if names:
-        results = of_encoder(trained, build.open_data(trained.config, other), names)
+        results = of_encoder(trained, evaluated_parts(trained.config, other), names)
         show(results)
         write(results, Path(values['out'] or root / 'evaluation.json'))
         return 0
     if weights.is_encoder(values['workdir']):
         data = build.open_data(trained.config, other)
         trained.config.data.source = values['data']
-        control = untrained.of_encoder(trained, data.train.images())
+        control = untrained.of_encoder(trained, data.train)
         report.finish(root, data, trained, control, [])
         return 0
     if other:

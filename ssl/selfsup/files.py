@@ -32,6 +32,20 @@ def expanded(path: str | Path) -> Path:
         raise UserError(f'{path}: there is no such user') from error
 
 
+def plain(content: Any) -> Any:
+    """A value for JSON, with null for numbers that are not finite: NaN and Infinity are no JSON."""
+    if isinstance(content, dict):
+        return {name: plain(value) for name, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [plain(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def json_line(content: dict[str, Any]) -> str:
+    """One line of a JSON-lines file; see :func:`plain`."""
+    return json.dumps(plain(content), allow_nan=False) + '\n'
+
+
 def parse_json(text: str, where: str) -> dict[str, Any]:
     """The JSON object in a text.
 
@@ -69,7 +83,7 @@ def is_whole(value: Any, *, least: int, below: int) -> bool:
 def read_jsonl(file: Path) -> list[dict[str, Any]]:
     """The lines of a file of metrics, each an object of numbers with its `step`; empty where there is no file.
 
-    A last line cut short by a crash is left out.
+    A last line cut short by a crash is left out. null is read as NaN.
 
     Raises:
       UserError: with the number of a damaged line.
@@ -85,6 +99,7 @@ def read_jsonl(file: Path) -> list[dict[str, Any]]:
             if number == len(rows):
                 break
             raise
+        line = {name: math.nan if value is None else value for name, value in line.items()}
         if type(line.get('step')) is not int or not all(map(is_number, line.values())):
             raise UserError(f'{file}, line {number}, is damaged: it must hold a whole step, and numbers alone')
         lines.append(line)

@@ -35,6 +35,8 @@ GRACE = 10.0  # seconds that the other processes have to end after one has
 LAST_WORDS = 1.0  # seconds in which processes that fail alike may all say so, before the coordinator goes
 # Seconds without a sign of life after which a process counts as lost: the others then end.
 LOST_AFTER = 30
+# As `engine.preemption.SIGNALS`, whose module starts jax.
+PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 PARENT = 'SELFSUP_LAUNCHED_BY'  # environment variable: pid of the launching process
 
 
@@ -93,7 +95,7 @@ def start(command: list[str], count: int) -> int:
             if child.poll() is None:
                 child.send_signal(signal_number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
     codes: list[int] = []
     deadline = None
     try:

@@ -3,6 +3,8 @@
 XLA inserts every collective. For code bases built on `pmap` or `shard_map` see :mod:`selfsup.methods.over_axis`.
 """
 
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -36,12 +38,50 @@ def sharded(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
 
 
-def state_sharding(mesh: Mesh, tree: Any) -> Any:
-    """Shardings for a state: what stands under a key `per_example` by rows, if they divide, the rest replicated."""
+# (pattern of a path, layout of its arrays): a PartitionSpec, or a function of the mesh and the array that gives one.
+Rule = tuple[str, PartitionSpec | Callable[[Mesh, Any], PartitionSpec]]
+# Arrays with one row per example of the data set (memories, DIET's head).
+PER_EXAMPLE: Rule = (r'(^|/)per_example(/|$)', PartitionSpec(DATA_AXIS))
+REPLICATED: tuple[Rule, ...] = (PER_EXAMPLE,)
+
+
+def fsdp(least_bytes: int) -> tuple[Rule, ...]:
+    """Rules of fully sharded data parallelism (Rajbhandari et al. 2020, https://arxiv.org/abs/1910.02054, stage 3).
+
+    Parameters, those of target networks and of the probe included, and the optimiser's state are spread over the data
+    axis along their largest axis that divides; XLA gathers them where a layer needs them. Arrays below `least_bytes`
+    stay whole: to gather them would cost more than their memory is worth.
+    """
+
+    def largest(mesh: Mesh, leaf: Any) -> PartitionSpec:
+        devices = mesh.shape[DATA_AXIS]
+        axes = [axis for axis, size in enumerate(leaf.shape) if size % devices == 0 and size > 0]
+        if leaf.size * leaf.dtype.itemsize < least_bytes or not axes:
+            return PartitionSpec()
+        chosen = max(axes, key=lambda axis: leaf.shape[axis])
+        return PartitionSpec(*[None] * chosen, DATA_AXIS)
+
+    return (PER_EXAMPLE, (r'(^|/)(params|opt_state)(/|$)', largest))
+
+
+def state_sharding(mesh: Mesh, tree: Any, rules: Sequence[Rule] = REPLICATED) -> Any:
+    """Shardings for a state, leaf by leaf.
+
+    Args:
+      mesh: of the run.
+      tree: arrays, or their shapes.
+      rules: the first whose pattern is found in a leaf's path (`opt_state/0/mu/encoder/...`) decides. Without one, and
+        where an axis does not divide, the leaf is replicated.
+    """
 
     def place(path: tuple, leaf: Any) -> NamedSharding:
-        by_row = any(getattr(p, 'key', None) == 'per_example' for p in path) and leaf.shape[0] % mesh.size == 0
-        return sharded(mesh) if by_row else replicated(mesh)
+        name = jax.tree_util.keystr(path, simple=True, separator='/')
+        spec = next((spec for pattern, spec in rules if re.search(pattern, name)), PartitionSpec())
+        spec = spec if isinstance(spec, PartitionSpec) else spec(mesh, leaf)
+        divides = len(spec) <= len(leaf.shape) and all(
+            axis is None or size % mesh.shape[axis] == 0 for size, axis in zip(leaf.shape, spec, strict=False)
+        )
+        return NamedSharding(mesh, spec) if divides else replicated(mesh)
 
     return jax.tree_util.tree_map_with_path(place, tree)
 

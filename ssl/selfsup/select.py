@@ -1,4 +1,4 @@
-"""Chooses among runs by one number, without those that the collapse alarm flagged, and says what the choice costs."""
+"""Ranks runs by one number, without those that the collapse alarm flagged, and prints what the choice costs."""
 
 import dataclasses
 import math
@@ -12,11 +12,11 @@ from .files import read_jsonl, read_results
 
 USAGE = """usage: python -m selfsup.select RUN RUN ... --by=rankme[,lidar,...] [--judge=linear] [--alarm=on|off]
 
-  RUN ...          workdirs; folders that are none are left out
+  RUN ...          workdirs; other folders are left out
   --by=a,b         rankme, rankme_features, lidar, alpha_req, nesum, stable_rank, uniformity, correlation, alignment,
                    deviation, rank, loss, probe_accuracy, or a score of results.json such as knn. What a run has not
                    recorded is measured on its held-out images from its newest checkpoint
-  --judge=linear   the score of results.json that says what a choice cost
+  --judge=linear   the score of results.json by which the cost of a choice is measured
   --alarm=off      ranks flagged runs too"""
 
 
@@ -57,10 +57,10 @@ def measured(candidate: Any, by: str) -> Any:
 
 
 def evidence(candidate: Any) -> str:
-    """What the alarm said of a run."""
+    """The alarm's sentence on the last measurement of a run."""
     from .engine import alarm
 
-    return alarm.verdict(candidate.measures) or 'The alarm was not asked.'
+    return alarm.verdict(candidate.measures) or 'Its metrics hold no alarm.'
 
 
 def show_ranking(candidates: Sequence[Any], by: str, *, alarm: bool, judge: str) -> None:
@@ -94,7 +94,7 @@ def costs(candidates: Sequence[Any], by: str, judge: str) -> str:
     judged = [c for c in candidates if not math.isnan(c.accuracy)]
     if len(judged) < len(candidates):
         unknown = len(candidates) - len(judged)
-        return f'{unknown} of {len(candidates)} runs have no score {judge!r}, so what the choice costs is not known'
+        return f'{unknown} of {len(candidates)} runs have no score {judge!r}, so the cost of the choice is unknown'
     methods = sorted({c.method for c in candidates})
     sets = {m: [c for c in judged if c.method == m] for m in methods}
     if len(methods) > 1:
@@ -105,7 +105,7 @@ def costs(candidates: Sequence[Any], by: str, judge: str) -> str:
         without, with_alarm = ('no run is left' if math.isnan(v) else f'{v:.1f}' for v in values)
         lines.append(f'  {name} ({len(runs)} runs): {without} without the alarm, {with_alarm} with it')
     if by == 'loss' and len(methods) > 1:
-        lines.append('  losses of different methods have different units: across methods this ranking means nothing')
+        lines.append('  losses of different methods have different units: across methods this ranking has no meaning')
     return '\n'.join(lines)
 
 
@@ -131,7 +131,7 @@ def main(arguments: list[str]) -> int:
         candidates = [c if by in c.measures else measured(c, by) for c in candidates]
         show_ranking(candidates, by, alarm=alarm, judge=values['judge'])
         if alarm and all(c.collapsed for c in candidates):
-            print('the alarm flagged every run, so none is chosen; --alarm=off ranks them all the same')
+            print('the alarm flagged every run, so none is chosen; --alarm=off ranks them too')
         print(costs(candidates, by, values['judge']), flush=True)
     return 0
 

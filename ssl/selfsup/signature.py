@@ -21,12 +21,14 @@ class Domain(NamedTuple):
     """The values that a hyper-parameter may have.
 
     Attributes:
-      kind: `int` or `float` (integers stand for floats).
+      kind: `int`, `float` (integers stand for floats) or `str`.
       least, most: closed bounds; `above`, `below` are open ones.
       optional: None is a value too.
       several: a non-empty tuple of such values.
       scheduled: the constructor also takes a function of the step; the config then has a field `<name>_final`, the
         value at the end of a cosine over the run.
+      length: how many values a tuple has; 0 for any number from 1.
+      choices: the words of a `str`.
     """
 
     kind: type = float
@@ -37,16 +39,20 @@ class Domain(NamedTuple):
     optional: bool = False
     several: bool = False
     scheduled: bool = False
+    length: int = 0
+    choices: tuple[Any, ...] = ()
 
     def describe(self) -> str:
         """In words: `a number above 0`, `integers from 1, at least one`."""
+        if self.choices:
+            return f'one of {", ".join(map(repr, self.choices))}'
         low = f' from {self.least:g}' if self.least > -math.inf else ''
         low = f' above {self.above:g}' if self.above > -math.inf else low
         high = f' to {self.most:g}' if self.most < math.inf else ''
         high = f' below {self.below:g}' if self.below < math.inf else high
         noun = 'integer' if self.kind is int else 'number'
         if self.several:
-            return f'a tuple of at least one {noun}{low}{high}'
+            return f'a tuple of {self.length or "at least one"} {noun}{"s" if self.length else ""}{low}{high}'
         article = 'an' if self.kind is int else 'a'
         return f'{article} {noun}{low}{high}' + (' or None' if self.optional else '')
 
@@ -54,7 +60,10 @@ class Domain(NamedTuple):
         """Whether a concrete value lies in the domain."""
         if self.several:
             one = self._replace(several=False)
-            return isinstance(value, tuple) and len(value) > 0 and all(one.holds(entry) for entry in value)
+            good = isinstance(value, tuple) and len(value) > 0 and len(value) == (self.length or len(value))
+            return good and all(one.holds(entry) for entry in value)
+        if self.choices:
+            return any(type(value) is type(choice) and value == choice for choice in self.choices)
         if value is None:
             return self.optional
         kinds = int if self.kind is int else (int, float)
@@ -68,6 +77,8 @@ class Domain(NamedTuple):
         Raises:
           UserError: with the field, the domain and the value.
         """
+        if self.choices and isinstance(value, str) and value not in self.choices:
+            raise UserError(f'{field}={value!r} is unknown{nearest(value, map(str, self.choices))}')
         if not self.holds(value):
             raise UserError(f'{field} must be {self.describe()}, not {value!r}')
 
@@ -83,6 +94,7 @@ OptionalPositive = Annotated[Any, Domain(above=0, optional=True)]
 Count = Annotated[int, Domain(int, least=1)]
 Whole = Annotated[int, Domain(int, least=0)]
 Counts = Annotated[tuple[int, ...], Domain(int, least=1, several=True)]
+Pair = Annotated[tuple[int, int], Domain(int, least=1, several=True, length=2)]
 
 
 def at_most(annotation: Any, most: float) -> Any:
@@ -144,8 +156,8 @@ def check(section: str, constructor: Any, values: dict[str, Any]) -> None:
     Raises:
       UserError: naming the field, with the nearest known name or the domain.
     """
-    known = keywords(constructor)
     found = domains(constructor)
+    known = {**dict.fromkeys(found), **keywords(constructor)}
     for name, value in values.items():
         if name not in known:
             raise UserError(f'unknown field {section}.{name}{nearest(name, known)}')

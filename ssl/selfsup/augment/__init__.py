@@ -2,7 +2,8 @@
 
 An image is `[height, width, channels]`, uint8 or floating point in [0, 1]; what comes out is floating
 point. `random_*` functions draw their parameters from the key, the others are given them; `report=True`
-also returns what was drawn. Only :func:`mixup` and :func:`cutmix` take a batch.
+also returns what was drawn. Only :func:`mixup` and :func:`cutmix` take a batch. Operations on vectors
+stand in :mod:`.vectors`, masks of patches in :mod:`.masking`.
 """
 
 from ._common import to_float
@@ -11,8 +12,9 @@ from .colour import color_jitter, grey_scale, jitter, random_grey, shift_hue
 from .constants import NORMALISATION
 from .geometry import crop_and_resize, random_flip, random_resized_crop, sample_crop
 from .mixing import cutmix, mixup
+from .operations import OPERATIONS, check_spec
 from .patches import erase, jigsaw_tiles, random_cutout, random_erasing, random_patch_shuffle, shuffle_patches
-from .pipeline import check_spec, make_evaluation, make_view, make_views, normalise
+from .pipeline import make_evaluation, make_view, make_views, normalise
 from .policy import rand_augment
 from .recipes import RECIPES
 from .tone import (
@@ -29,10 +31,12 @@ from .tone import (
     random_solarise,
     solarise,
 )
+from .vectors import random_corruption
 from .warp import affine, affine_map, random_affine, random_rotation, rotate
 
 __all__ = [
     'NORMALISATION',
+    'OPERATIONS',
     'RECIPES',
     'affine',
     'affine_map',
@@ -58,6 +62,7 @@ __all__ = [
     'random_affine',
     'random_autocontrast',
     'random_blur',
+    'random_corruption',
     'random_cutout',
     'random_equalise',
     'random_erasing',

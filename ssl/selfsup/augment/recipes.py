@@ -161,6 +161,12 @@ def digits_masked(size: int) -> dict[str, Spec]:
     return dict(only=dict(count=1, affine=dict(degrees=15.0, translate=0.08, scale=(0.85, 1.15), shear=10.0)))
 
 
+def scarf(size: int) -> dict[str, Spec]:
+    """SCARF, of vectors: the row itself, and one with 60 % of its features drawn from their marginals."""
+    del size
+    return dict(whole=dict(count=1), corrupted=dict(count=1, corrupt=dict(rate=0.6)))
+
+
 RECIPES = {
     'byol': byol,
     'digits': digits,
@@ -171,6 +177,7 @@ RECIPES = {
     'dino': dino,
     'mae': mae,
     'moco_v2': moco_v2,
+    'scarf': scarf,
     'simclr': simclr,
     'solo_asymmetric': solo_asymmetric,
     'solo_ressl': solo_ressl,

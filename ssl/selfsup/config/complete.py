@@ -5,10 +5,34 @@ from ml_collections import ConfigDict
 from ..augment.recipes import RECIPES
 from ..errors import UserError, nearest
 from ..methods import METHODS
-from ..models import ENCODERS
-from ..signature import keywords
+from ..models import ENCODERS, NETWORKS
+from ..signature import keywords, takes
 from . import fields
 from .known import check_known
+
+
+def network_sections(config: ConfigDict) -> list[str]:
+    """The sections that describe a network by its kind: projector, predictor, decoder."""
+    return [name for name, section in config.items() if isinstance(section, ConfigDict) and 'kind' in section]
+
+
+def _complete_network(config: ConfigDict, section: str) -> None:
+    """Fills in the keywords of a network's kind, if the method takes the network; refuses unknown kinds and fields."""
+    kind = config[section].kind
+    if not isinstance(kind, str) or kind not in NETWORKS:
+        raise UserError(f'{section}.kind={kind!r} is unknown{nearest(str(kind), NETWORKS)}')
+    if not takes(METHODS[config.method.name], section):
+        return
+    known = keywords(NETWORKS[kind])
+    if takes(NETWORKS[kind], 'widths'):
+        known['widths'] = (1,)
+    for field in list(config[section]):
+        if field != 'kind' and field not in known:
+            raise UserError(f'unknown field {section}.{field} of kind {kind}{nearest(field, known)}')
+    for field, value in known.items():
+        if field not in config[section]:
+            config[section][field] = value
+        fields.conform(config, f'{section}.{field}', value)
 
 
 def fill(config: ConfigDict) -> None:
@@ -21,11 +45,13 @@ def fill(config: ConfigDict) -> None:
         known = keywords(table[name])
         for field in config[section]:
             if field != 'name' and field not in known:
-                raise UserError(f'{section}.{field} is no field of {name}{nearest(field, known)}')
+                raise UserError(f'unknown field {section}.{field} of {name}{nearest(field, known)}')
         for field, value in known.items():
             if field not in config[section]:
                 config[section][field] = value
             fields.conform(config, f'{section}.{field}', value)
+    for section in network_sections(config):
+        _complete_network(config, section)
     if config.augment.recipe:
         if not isinstance(config.augment.recipe, str) or config.augment.recipe not in RECIPES:
             hint = nearest(str(config.augment.recipe), RECIPES)

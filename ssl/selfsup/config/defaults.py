@@ -5,12 +5,13 @@ This module imports nothing heavy and no jax, so that config files stay plain.
 
 from ml_collections import ConfigDict
 
-CONTROLS = ('none', 'shuffled_pairs')
+CONTROLS = ('none', 'shuffled_pairs', 'shuffled_targets')
 
 
 def _head(widths: tuple[int, ...]) -> ConfigDict:
     """The fields of a projector or predictor: those of :class:`selfsup.models.MLP`."""
     c = ConfigDict()
+    c.kind = 'mlp'  # a row of selfsup.models.NETWORKS; the other fields are its keywords
     c.widths = widths  # output width of each layer
     c.hidden_norm = True  # batch-norm after all layers but the last
     c.last_norm = 'none'  # after the last: 'none', 'plain', 'scale', 'affine', 'iterative'
@@ -24,7 +25,7 @@ def defaults() -> ConfigDict:
     """Every field of a config, with its meaning and default. Config files change what they need to."""
     c = ConfigDict()
     c.seed = 0  # everything random follows from it: initialisation, order, views
-    c.control = 'none'  # 'shuffled_pairs' draws each positive from another image: nothing should be learned
+    c.control = 'none'  # or the method's control, 'shuffled_pairs' or 'shuffled_targets': nothing should be learned
     c.init_from = ''  # run, encoder folder or file of weights (selfsup.convert) whose encoder the run starts with
 
     c.method = ConfigDict()
@@ -35,6 +36,10 @@ def defaults() -> ConfigDict:
 
     c.projector = _head((2048, 2048, 2048))
     c.predictor = _head(())  # after the projector, of the methods that have one (BYOL, SimSiam, ...); () for none
+
+    # Of the methods that have one (MAE): fields are the kind's keywords, filled in from its defaults.
+    c.decoder = ConfigDict()
+    c.decoder.kind = 'transformer'  # a row of selfsup.models.NETWORKS
 
     c.data = ConfigDict()
     c.data.source = 'digits'  # digits, tfds:<name>, npz:<file>, folder:<path>, ...: selfsup.data.sources.KINDS
@@ -100,6 +105,10 @@ def defaults() -> ConfigDict:
     c.train.stop_after_steps = 0  # end this session (not the run) after so many steps; 0 does not
     c.train.stop_after_minutes = 0.0  # likewise by the clock
     c.train.on_nonfinite = 'stop'  # a loss that is not finite: 'stop' or 'skip' the update
+
+    c.parallel = ConfigDict()
+    c.parallel.shard = 'replicated'  # a copy of the state on each device, or 'fsdp': spread over them
+    c.parallel.fsdp_least_bytes = 2**20  # of the arrays that 'fsdp' spreads; smaller ones stay whole
 
     c.probe = ConfigDict()
     c.probe.learning_rate = 1e-3  # Adam, for the linear probe that learns beside the encoder

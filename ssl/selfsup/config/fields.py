@@ -39,7 +39,7 @@ def override(config: ConfigDict, text: str) -> None:
     for part in path:
         node = node[part] if isinstance(node, ConfigDict) and part in node else None
     if not isinstance(node, ConfigDict) or (leaf not in node and field not in _open_fields(config)):
-        raise UserError(f'{field} is no field of this config{nearest(field, flat)}')
+        raise UserError(f'unknown field {field}{nearest(field, flat)}')
     if leaf in node and isinstance(node[leaf], ConfigDict):
         raise UserError(f'{field} is a group of fields; set one of {", ".join(f"{field}.{k}" for k in node[leaf])}')
     old = node.get(leaf, None)

@@ -15,7 +15,7 @@ LARGEST_INTEGER, LARGEST_FLOAT = 2**31 - 1, 3.4e38
 def check_known(config: ConfigDict) -> None:
     """Refuses fields that no part of the code reads, and wrong types, naming the nearest."""
     reference = flatten(defaults())
-    open_groups = ('method.', 'model.', 'augment.views.', 'optimizer.groups.')
+    open_groups = ('method.', 'model.', 'augment.views.', 'optimizer.groups.', 'projector.', 'predictor.', 'decoder.')
     for group in ('method', 'model'):
         if not isinstance(config.get(group), ConfigDict) or 'name' not in config[group]:
             raise UserError(f'{group} must be a group of fields with a name, {group}.name')
@@ -27,7 +27,7 @@ def check_known(config: ConfigDict) -> None:
         if field in reference:
             conform(config, field, reference[field])
         elif not field.startswith(open_groups):
-            raise UserError(f'{field} is no field of a config{nearest(field, reference)}')
+            raise UserError(f'unknown field {field}{nearest(field, reference)}')
     for field, value in flatten(config).items():
         check_plain(field, value)
     for field in reference:

@@ -14,10 +14,11 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ..errors import UserError, nearest
+from ..files import expanded
 from ..methods import METHODS
 from ..signature import takes
 from . import fields
-from .complete import fill
+from .complete import fill, network_sections
 from .defaults import _head, defaults
 from .validate import validate
 
@@ -32,6 +33,8 @@ RESUMABLE = (
     'checkpoint.keep',
     'checkpoint.every_epochs',
     'data.workers',
+    'parallel.shard',
+    'parallel.fsdp_least_bytes',
 )
 
 
@@ -41,7 +44,7 @@ def load(path: str, overrides: list[str] = ()) -> ConfigDict:  # type: ignore[as
     Raises:
       UserError: for anything that does not fit, naming the field.
     """
-    file = Path(path)
+    file = expanded(path)
     if not file.is_file():
         raise UserError(f'there is no config file {path}{nearest(file.name, [p.name for p in _siblings(file)])}')
     # SystemExit too: a file that ends the program would look like a run that went well.
@@ -62,6 +65,10 @@ def load(path: str, overrides: list[str] = ()) -> ConfigDict:  # type: ignore[as
     return with_overrides(config, overrides)
 
 
+def _kinds(config: ConfigDict) -> list[str]:
+    return [f'{section}.kind=' for section in network_sections(config)]
+
+
 def _siblings(file: Path) -> list[Path]:
     return list(file.parent.glob('*.py')) if file.parent.is_dir() else []
 
@@ -72,7 +79,7 @@ def with_overrides(config: ConfigDict, overrides: list[str] | tuple[str, ...]) -
     Overrides of names (method, model, recipe) come first, since they decide which other fields exist.
     """
     config = config.copy_and_resolve_references()
-    naming = ('method.name=', 'model.name=', 'augment.recipe=', 'augment.size=')
+    naming = ('method.name=', 'model.name=', 'augment.recipe=', 'augment.size=', *_kinds(config))
     ordered = sorted(overrides, key=lambda o: not o.startswith(naming))
     names = [o for o in ordered if o.startswith(naming)]
     for override in names:
@@ -83,6 +90,8 @@ def with_overrides(config: ConfigDict, overrides: list[str] | tuple[str, ...]) -
             setattr(config, field.split('.')[0], ConfigDict({'name': value}))
             if field == 'method.name' and not takes(METHODS.get(value), 'predictor'):
                 config.predictor = _head(())
+        elif field.endswith('.kind') and fields.value_at(config, field) != value:
+            setattr(config, field.split('.')[0], ConfigDict({'kind': value}))
         else:
             fields.override(config, override)
         if field == 'augment.recipe':

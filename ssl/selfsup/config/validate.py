@@ -6,11 +6,13 @@ from ml_collections import ConfigDict
 
 from ..augment import check_spec
 from ..errors import UserError, nearest
-from ..evals.measures import MEASURED, MEASURES
+from ..evals.measures import MEASURES, measured
 from ..methods import METHODS
+from ..models import ENCODERS, NETWORKS
+from ..models.fields import check_encoder
 from ..optim import Group
-from ..signature import keywords, takes
-from .complete import fill
+from ..signature import check, keywords, takes
+from .complete import network_sections
 from .defaults import CONTROLS, defaults
 from .fields import conform, value_at
 from .known import _get, _require, check_known
@@ -24,20 +26,10 @@ MOST = {
     'data.image_size': 8192,
     'data.pad': 8192,
     'data.workers': 256,
-    'method.clusterings': 100,
-    'method.iterations': 1000,
-    'method.knots': 10_000,
-    'model.depth': 1000,
     'monitor.lidar_views': 1000,
     'train.epochs': 1_000_000,
     'train.steps_per_call': 10_000,
 }
-# Keywords of methods and models that must be above 0.
-POSITIVE = (
-    'assign', 'block', 'clusterings', 'depth', 'dim', 'directions', 'epsilon', 'first_stride', 'first_temperature',
-    'groups', 'heads', 'iterations', 'mlp_ratio', 'patch', 'prototypes', 'student_temperature',
-    'teacher_temperature', 'teacher_views', 'temperature', 'warmup_hold', 'width',
-)  # fmt: skip
 
 
 def _require_sizes(field: str, sizes: Any) -> None:
@@ -46,44 +38,20 @@ def _require_sizes(field: str, sizes: Any) -> None:
     _require(good, f'{field} must hold positive integers, not {sizes!r}')
 
 
-def _validate_networks(config: ConfigDict) -> None:
-    """Refuses sizes of networks and of methods' states that nothing can be built with."""
-    for group in ('method', 'model'):
-        fields = config[group]
-        for name in ('stages', 'widths', 'local_widths', 'matches'):
-            if name in fields:
-                _require_sizes(f'{group}.{name}', fields[name])
-        for name in POSITIVE:
-            if name in fields:
-                _require(fields[name] > 0, f'{group}.{name} must be positive, not {fields[name]}')
-        for name in ('warmup_steps', 'queue_start', 'centres', 'grid', 'concentration', 'drop_path', 'eps'):
-            if name in fields:
-                _require(fields[name] >= 0, f'{group}.{name} must not be negative, and is {fields[name]}')
-        for name in ('sigma', 'lambd'):
-            value = fields.get(name)
-            number = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-            _require(number, f'{group}.{name} must be a number, not {value!r}')
+def _validate_domains(config: ConfigDict) -> None:
+    """Refuses values outside the domains that the constructors' signatures state, and above what can be built."""
+    check('method', METHODS[config.method.name], {k: v for k, v in config.method.items() if k != 'name'})
+    check_encoder(ENCODERS, config.model.to_dict())
+    for section in network_sections(config):
+        if takes(METHODS[config.method.name], section):
+            if config[section].get('widths') == ():
+                output, name = config.projector.widths[-1], config.method.name
+                raise UserError(f'{section}.widths is empty, and {name} needs a {section}; widths must end in {output}')
+            values = {k: v for k, v in config[section].items() if k != 'kind'}
+            check(section, NETWORKS[config[section].kind], values)
     for field, most in MOST.items():
         value = _get(config, field)
         _require(value is None or value <= most, f'{field} must be at most {most}, not {value}')
-    knots = config.method.get('knots', 2)
-    _require(knots >= 2, f'method.knots must be at least 2, not {knots}')
-    model = config.model
-    _require(model.get('drop_path', 0.0) < 1, f'model.drop_path must lie in [0, 1), not {model.get("drop_path")}')
-    _require(
-        sum(model.get('stages', ())) <= MOST['model.depth'],
-        f'model.stages={model.get("stages")!r} are more than {MOST["model.depth"]} blocks',
-    )
-    if 'heads' in model:
-        _require(model.dim % model.heads == 0, f'model.heads={model.heads} must divide model.dim={model.dim}')
-
-
-def validate_model(fields: dict[str, Any]) -> None:
-    """Refuses fields of `config.model` that are unknown, of a wrong type, or that nothing can be built with."""
-    config = defaults()
-    config.model = ConfigDict(fields)
-    fill(config)
-    _validate_networks(config)
 
 
 def _validate_groups(config: ConfigDict) -> None:
@@ -93,7 +61,7 @@ def _validate_groups(config: ConfigDict) -> None:
         where = f'optimizer.groups.{name}'
         _require(isinstance(group, ConfigDict), f'{where} must be a group of fields, not {group!r}')
         for field in list(group):
-            _require(field in known, f'{where}.{field} is no field of a parameter group{nearest(field, known)}')
+            _require(field in known, f'{where}.{field} is unknown in a parameter group{nearest(field, known)}')
             conform(config, f'{where}.{field}', known[field])
             if field == 'schedule':
                 _require(group.schedule in ('base', 'constant'), f'{where}.schedule must be base or constant')
@@ -101,14 +69,20 @@ def _validate_groups(config: ConfigDict) -> None:
                 _require(group[field] >= 0, f'{where}.{field} must not be negative, and is {group[field]}')
 
 
-def _validate_predictor(config: ConfigDict) -> None:
-    """Refuses a predictor that the method lacks or does not have, or that cannot meet the projector's output."""
-    name, widths, output = config.method.name, config.predictor.widths, config.projector.widths[-1]
-    if not takes(METHODS[name], 'predictor'):
-        _require(not widths, f'predictor.widths={widths!r}, and {name} has no predictor; leave it at ()')
+def _validate_networks(config: ConfigDict) -> None:
+    """Refuses fields of networks that the method does not take, and a predictor that cannot meet the projector."""
+    name = config.method.name
+    for section in network_sections(config):
+        if takes(METHODS[name], section):
+            continue
+        reference = defaults()[section]
+        given = [k for k, v in config[section].items() if k not in reference or v != reference[k]]
+        # Every config has a projector's widths, which a method without one leaves unread.
+        if given and section != 'projector':
+            raise UserError(f'{section}.{given[0]}={config[section][given[0]]!r} is set, and {name} has no {section}')
+    if not takes(METHODS[name], 'predictor') or config.predictor.kind != 'mlp':
         return
-    _require(len(widths) > 0, f'predictor.widths is empty, and {name} needs a predictor; widths must end in {output}')
-    _require_sizes('predictor.widths', widths)
+    widths, output = config.predictor.widths, config.projector.widths[-1]
     _require(
         widths[-1] == output,
         f'predictor.widths={widths!r} must end in {output}, as projector.widths={config.projector.widths!r} does',
@@ -128,6 +102,7 @@ def validate(config: ConfigDict) -> None:
                   'optimizer.warmup_epochs', 'optimizer.warmup_start', 'optimizer.final_share',
                   'optimizer.clip_norm', 'optimizer.vector_scale', 'train.steps_per_call', 'train.stop_after_steps',
                   'train.stop_after_minutes', 'augment.evaluation_resize', 'augment.evaluation_crop',
+                  'parallel.fsdp_least_bytes',
                   'seed', 'monitor.patience', 'monitor.least_deviation', 'monitor.least_deviation_normalized',
                   'monitor.least_rank'):  # fmt: skip
         _require(value_at(config, field) >= 0, f'{field} must not be negative, and is {value_at(config, field)}')
@@ -150,6 +125,7 @@ def validate(config: ConfigDict) -> None:
         ('data.crop', ('device', 'reading', 'canvas')),
         ('data.on_corrupt', ('stop', 'skip')),
         ('data.channels', (0, 1, 3)),
+        ('parallel.shard', ('replicated', 'fsdp')),
         ('data.labels', ('own', 'none')),
         ('data.background', ('none', 'white', 'black')),
         ('data.orientation', ('stored', 'exif')),
@@ -158,11 +134,6 @@ def validate(config: ConfigDict) -> None:
         ('monitor.on_collapse', ('warn', 'stop')),
         ('optimizer.name', ('sgd', 'adamw', 'lars', 'lars_clipped', 'lars_classic', 'larc')),
         ('optimizer.schedule', ('cosine', 'constant')),
-        ('checkpoint.best', (*MEASURED, *config.monitor.measures)),
-        ('projector.last_norm', ('none', 'plain', 'scale', 'affine', 'iterative')),
-        ('projector.activation', ('relu', 'gelu')),
-        ('predictor.last_norm', ('none', 'plain', 'scale', 'affine')),
-        ('predictor.activation', ('relu', 'gelu')),
     ):
         value = value_at(config, field)
         hint = nearest(value, map(str, choices)) if isinstance(value, str) else f'; known are {choices}'
@@ -171,8 +142,7 @@ def validate(config: ConfigDict) -> None:
         _require(0 < value_at(config, field) < 1, f'{field} is a share between 0 and 1, not {value_at(config, field)}')
     for field in ('optimizer.momentum', 'optimizer.beta2'):
         _require(0 <= value_at(config, field) < 1, f'{field} must lie in [0, 1), not {value_at(config, field)}')
-    _require_sizes('projector.widths', config.projector.widths)
-    _validate_predictor(config)
+    _validate_domains(config)
     _validate_networks(config)
     _validate_groups(config)
     if config.evaluate.label_counts:
@@ -194,18 +164,16 @@ def validate(config: ConfigDict) -> None:
             check_spec(f'augment.views.{name}', spec.to_dict())
         except ValueError as error:
             raise UserError(str(error)) from error
+    views = sum(spec.get('count', 1) for spec in config.augment.views.values())
+    known = (*measured(views), *config.monitor.measures)
+    if config.checkpoint.best not in known:
+        why = f', with {views} view there are no pairs' if config.checkpoint.best == 'alignment' else ''
+        raise UserError(
+            f'checkpoint.best={config.checkpoint.best!r} is not measured{why}; known are {", ".join(known)}'
+        )
     if 'queue' in config.method:
         least = min(keywords(METHODS[config.method.name])['queue'], 1)  # a method without one by default may do without
         _require(config.method.queue >= least, f'method.queue must be at least {least}, not {config.method.queue}')
-    m = config.method
-    _require(m.get('sigma') is None or m.sigma > 0, f'method.sigma must be positive or None, not {m.get("sigma")}')
-    _require(
-        0 <= m.get('positive_prior', 0) < 1, f'method.positive_prior must lie in [0, 1), not {m.get("positive_prior")}'
-    )
-    for field in ('momentum', 'momentum_final'):
-        if field in config.method:
-            value = config.method[field]
-            _require(0 <= value <= 1, f'method.{field} must lie in [0, 1], not {value}')
     if 'queue' in config.method:
         queue, batch = config.method.queue, config.data.batch_size
         _require(

@@ -53,7 +53,7 @@ class Resident:
         spread = None
         if inputs.nbytes > RESIDENT_LIMIT and mesh.size > 1:
             spread = PartitionSpec(DATA_AXIS)
-            rest = -len(inputs) % mesh.size  # shares must be equal; the last rows are never asked for
+            rest = -len(inputs) % mesh.shape[DATA_AXIS]  # shares must be equal; the last rows are never asked for
             inputs, labels = (np.concatenate([x, x[:rest]]) for x in (inputs, labels))
         self.data = {'input': place(mesh, inputs, spread), 'label': place(mesh, labels, spread)}
 
@@ -171,9 +171,9 @@ def make_feed(
             f'data.batch_size={batch_size} is larger than the {len(source)} examples to train on '
             f'({source.name}); lower it to at most {len(source)}'
         )
-    if batch_size % mesh.size:
+    if batch_size % mesh.shape[DATA_AXIS]:
         raise UserError(
-            f'data.batch_size={batch_size} must be a multiple of the {mesh.size} devices'
+            f'data.batch_size={batch_size} must be a multiple of the {mesh.shape[DATA_AXIS]} devices'
             + (f' of the {jax.process_count()} processes' if jax.process_count() > 1 else '')
         )
     shares = collections.Counter(device.process_index for device in mesh.devices.flat)

@@ -1,5 +1,6 @@
 """Two collapses: the failure of the whole (without labels), and the geometry of classes (with them)."""
 
+import functools
 import math
 from collections.abc import Mapping
 
@@ -12,92 +13,104 @@ from .geometry import feature_deviation, relative_alignment
 from .neighbours import pairwise_distances
 from .spectrum import effective_rank
 
+# Flag -> the number that it is raised by, and 1 where that must be at least its limit, -1 where at most.
+FLAGS = {
+    'shrunk': ('deviation', 1),
+    'narrow': ('deviation_normalized', 1),
+    'unaligned': ('relative_alignment', -1),
+    'flat': ('rank', 1),
+}
+
 
 def collapse_alarm(
     z1: Float[ArrayLike, 'samples dim'],
-    z2: Float[ArrayLike, 'samples dim'],
+    z2: Float[ArrayLike, 'samples dim'] | None = None,
     *,
     deviation: ArrayLike = 1e-3,
     deviation_normalized: ArrayLike = 0.1,
     relative_alignment_limit: ArrayLike = 0.9,
     rank: ArrayLike = 12.0,
 ) -> dict[str, Float[Array, ''] | Bool[Array, '']]:
-    """Four numbers, each seeing a failure that the others miss, and whether any of them is past its limit.
+    """Four numbers, each sensitive to a failure that the others miss, and whether any of them is past its limit.
 
     Args:
-      z1, z2: embeddings of two views of held-out images, not normalised.
-      deviation: least absolute mean standard deviation. Catches embeddings that shrink to a point,
-        which scale-free numbers do not see.
-      deviation_normalized: least standard deviation of unit rows times √dim. Catches a cloud that is
-        tight as seen from the origin.
-      relative_alignment_limit: most squared distance of pairs over that of strangers, 1 for unrelated
-        pairs. Catches wrong positives and a missing invariance term, which raise the rank.
+      z1, z2: embeddings of two views of held-out images, not normalised. Without `z2`, for methods of one view,
+        there is no number of pairs: three numbers and three flags.
+      deviation: least absolute mean standard deviation. Detects embeddings that shrink to a point,
+        to which scale-free numbers are blind.
+      deviation_normalized: least standard deviation of unit rows times √dim. Detects a cloud that is
+        narrow as seen from the origin.
+      relative_alignment_limit: most squared distance of pairs over that of shuffled pairs, 1 for unrelated
+        pairs. Detects wrong positives and a missing invariance term, which raise the rank.
       rank: least effective rank of the centred rows of both views (singular values, ε = 0), capped at a
-        quarter of what is possible, min(samples − 1, dim) / 4. Catches dimensional collapse.
+        quarter of what is possible, min(samples − 1, dim) / 4. Detects dimensional collapse.
 
     Returns:
       The numbers `deviation`, `deviation_normalized`, `relative_alignment`, `rank`; their limits as
       `…_limit`; the flags `shrunk`, `narrow`, `unaligned`, `flat`; and `collapsed`, true if any flag is
-      (a number that is not a number raises its flag). Full collapse: 0, 0, 1, 1, all flags.
-      Isotropic noise, unrelated pairs: its σ, 1, 1, about dim; `unaligned` alone. `evidence` says it in words.
+      (NaN raises its flag, and so do infinite numbers). Full collapse: 0, 0, 1, 1, all flags.
+      Isotropic noise, unrelated pairs: its σ, 1, 1, about dim; `unaligned` alone. :func:`evidence` puts it in words.
 
     Cost: O(samples·dim²). A few hundred pairs, and four times the limit of the rank.
 
     References:
       Chen and He 2021, https://arxiv.org/abs/2011.10566 (deviation); Wang and Isola 2020,
-      https://arxiv.org/abs/2005.10242 (pairs against strangers); Jing et al. 2022,
+      https://arxiv.org/abs/2005.10242 (distances of pairs); Jing et al. 2022,
       https://arxiv.org/abs/2110.09348 (dimensional collapse). The limits are ours.
     """
-    z1, z2 = pair(z1, z2, names=('z1', 'z2'), rows=2)
-    possible = min(z1.shape[0] - 1, z1.shape[1])
-    both = jnp.concatenate([centre(z1), centre(z2)])
+    views = (matrix('z1', z1, rows=2),) if z2 is None else pair(z1, z2, names=('z1', 'z2'), rows=2)
+    possible = min(views[0].shape[0] - 1, views[0].shape[1])
+    both = jnp.concatenate([centre(z) for z in views])
     numbers = {
-        'deviation': 0.5 * (feature_deviation(z1) + feature_deviation(z2)),
-        'deviation_normalized': 0.5 * (feature_deviation(z1, normalized=True) + feature_deviation(z2, normalized=True)),
-        'relative_alignment': relative_alignment(z1, z2),
+        'deviation': sum(feature_deviation(z) for z in views) * (1.0 / len(views)),
+        'deviation_normalized': sum(feature_deviation(z, normalized=True) for z in views) * (1.0 / len(views)),
+        'relative_alignment': relative_alignment(*views) if z2 is not None else None,
         'rank': effective_rank(both),
     }
     limits = {
-        'deviation': jnp.asarray(deviation, z1.dtype),
-        'deviation_normalized': jnp.asarray(deviation_normalized, z1.dtype),
-        'relative_alignment': jnp.asarray(relative_alignment_limit, z1.dtype),
-        'rank': jnp.minimum(jnp.asarray(rank, z1.dtype), possible / 4),
+        'deviation': jnp.asarray(deviation, both.dtype),
+        'deviation_normalized': jnp.asarray(deviation_normalized, both.dtype),
+        'relative_alignment': jnp.asarray(relative_alignment_limit, both.dtype),
+        'rank': jnp.minimum(jnp.asarray(rank, both.dtype), possible / 4),
     }
-    # Written as "not inside" so that nan, which is neither above nor below, raises the flag.
-    flags = {
-        'shrunk': ~(numbers['deviation'] >= limits['deviation']),
-        'narrow': ~(numbers['deviation_normalized'] >= limits['deviation_normalized']),
-        'unaligned': ~(numbers['relative_alignment'] <= limits['relative_alignment']),
-        'flat': ~(numbers['rank'] >= limits['rank']),
-    }
-    collapsed = flags['shrunk'] | flags['narrow'] | flags['unaligned'] | flags['flat']
-    return numbers | {f'{name}_limit': value for name, value in limits.items()} | flags | {'collapsed': collapsed}
+    numbers = {name: value for name, value in numbers.items() if value is not None}
+    finite = jnp.isfinite(both).all()  # the rank of rows with a NaN is a finite number
+    flags = {}
+    for flag, (name, sign) in FLAGS.items():
+        if name in numbers:
+            # Written as "not inside" so that nan, which is neither above nor below, raises the flag.
+            flags[flag] = ~((sign * numbers[name] >= sign * limits[name]) & finite)
+    collapsed = functools.reduce(jnp.logical_or, flags.values())
+    return numbers | {f'{name}_limit': limits[name] for name in numbers} | flags | {'collapsed': collapsed}
 
 
 def evidence(alarm: Mapping[str, ArrayLike]) -> str:
-    """One sentence that names what :func:`collapse_alarm` saw, for logs and reports. On the host, not under jit."""
+    """One sentence that names what :func:`collapse_alarm` found, for logs and reports. On the host, not under jit."""
     value = {name: float(number) for name, number in alarm.items()}
+    if not all(math.isfinite(value[name]) for name in ('deviation', 'deviation_normalized')):
+        return 'Collapsed: the embeddings are not finite.'
 
     def show(name: str) -> str:
-        number = value[name]
+        number = value.get(name, math.nan)
         return f'{number:.3g}' if math.isfinite(number) else 'not finite'
 
     clauses = {
         'shrunk': f'the embeddings have shrunk to a standard deviation of {show("deviation")} '
         f'(at least {show("deviation_limit")} expected)',
-        'narrow': f'they point one way, with a normalised deviation of {show("deviation_normalized")} '
+        'narrow': f'they point in one direction, with a normalised deviation of {show("deviation_normalized")} '
         f'(at least {show("deviation_normalized_limit")} expected)',
-        'unaligned': f'pairs lie {show("relative_alignment")} times as far apart as strangers '
+        'unaligned': f'pairs are {show("relative_alignment")} times as far apart as shuffled pairs '
         f'(at most {show("relative_alignment_limit")} expected)',
         'flat': f'they fill only {show("rank")} dimensions (at least {show("rank_limit")} expected)',
     }
-    seen = [clause for name, clause in clauses.items() if value[name]]
-    if not seen:
+    found = [clause for name, clause in clauses.items() if value.get(name)]
+    if not found:
+        distance = f'pairs {show("relative_alignment")} times as far apart as shuffled pairs, '
         return (
             f'Not collapsed: standard deviation {show("deviation")}, normalised {show("deviation_normalized")}, '
-            f'pairs {show("relative_alignment")} times as far apart as strangers, rank {show("rank")}.'
+            f'{distance if "relative_alignment" in value else ""}rank {show("rank")}.'
         )
-    return f'Collapsed: {seen[0] if len(seen) == 1 else ", ".join(seen[:-1]) + " and " + seen[-1]}.'
+    return f'Collapsed: {found[0] if len(found) == 1 else ", ".join(found[:-1]) + " and " + found[-1]}.'
 
 
 def neural_collapse(

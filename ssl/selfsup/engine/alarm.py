@@ -1,4 +1,4 @@
-"""Collapse, read off the lines of metrics: whether the alarm is raised, by which evidence, and whether a run ends."""
+"""The collapse alarm in the lines of metrics: whether it is raised, by which numbers, and whether a run ends."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,8 @@ from .. import diagnostics
 from ..evals.measures import ALARM_NUMBERS
 from ..evals.model_selection import goodness
 
-ALARM_FLAGS = {f'alarm/{flag}' for flag in ('shrunk', 'narrow', 'unaligned', 'flat', 'collapsed')}
+# Flags of every measurement; of pairs of views there is `alarm/unaligned` besides, with its number `alignment`.
+ALARM_FLAGS = {f'alarm/{flag}' for flag in ('shrunk', 'narrow', 'flat', 'collapsed')}
 
 
 def limits(config: ConfigDict) -> dict[str, float]:
@@ -23,20 +24,24 @@ def limits(config: ConfigDict) -> dict[str, float]:
 
 
 def measurements(lines: Sequence[dict[str, float]]) -> list[dict[str, float]]:
-    """Those lines of metrics on which the alarm was asked."""
+    """Those lines of metrics that hold the alarm's flags."""
     return [line for line in lines if line.keys() >= ALARM_FLAGS]
 
 
 def alarm_of(line: dict[str, float]) -> dict[str, float] | None:
-    """What `collapse_alarm` said, from a line of metrics; None where it was not asked, or is not whole."""
-    if not measurements([line]) or not line.keys() >= set(ALARM_NUMBERS.values()):
-        return None
+    """The result of `collapse_alarm` from a line of metrics; None where the line has none, or not the whole."""
     alarm = {key.removeprefix('alarm/'): value for key, value in line.items() if key.startswith('alarm/')}
-    return alarm | {key: line[name] for key, name in ALARM_NUMBERS.items()}
+    # One number for each limit, and without a pair of views there is none of alignment.
+    numbers = {key: name for key, name in ALARM_NUMBERS.items() if f'{key}_limit' in alarm}
+    paired = ('unaligned' in alarm) == ('relative_alignment' in numbers)
+    alone = {'deviation', 'deviation_normalized', 'rank'}
+    if not measurements([line]) or not paired or not line.keys() >= {*numbers.values()} or not numbers.keys() >= alone:
+        return None
+    return alarm | {key: line[name] for key, name in numbers.items()}
 
 
 def verdict(line: dict[str, float]) -> str:
-    """One sentence on a line of metrics: collapsed or not, and by which evidence."""
+    """One sentence on a line of metrics: collapsed or not, and by which numbers; '' where there is no alarm in it."""
     alarm = alarm_of(line)
     return '' if alarm is None else diagnostics.evidence(alarm)
 
@@ -44,8 +49,8 @@ def verdict(line: dict[str, float]) -> str:
 def raised(line: dict[str, float], *, warm: int, half: int) -> bool:
     """Whether a measurement counts as a collapse.
 
-    During the warm-up any state may pass. Pairs that lie as far apart as strangers count from half of
-    the run on: slow methods (TiCo, LeJEPA) come below the limit late, and leave it for good.
+    Nothing counts during the warm-up. Pairs as far apart as shuffled pairs count from half of the run on: slow
+    methods (TiCo, LeJEPA) come below the limit late, and stay below it.
     """
     if line['step'] < warm:
         return False
@@ -53,7 +58,7 @@ def raised(line: dict[str, float], *, warm: int, half: int) -> bool:
         line['alarm/shrunk']
         or line['alarm/narrow']
         or line['alarm/flat']
-        or (line['alarm/unaligned'] and line['step'] >= half)
+        or (line.get('alarm/unaligned', 0.0) and line['step'] >= half)
     )
 
 

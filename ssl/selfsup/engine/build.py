@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
@@ -15,11 +16,13 @@ from ..data import crop_boxes, loader, sources
 from ..errors import UserError
 from ..methods import METHODS, Method
 from ..methods.base import scheduled
-from ..models import ENCODERS, MLP
-from ..signature import keywords, takes
+from ..models import ENCODERS, NETWORKS
+from ..signature import keywords, networks, takes
 
 # Training sets below this are no use: the held-out part and the batch statistics need examples.
 SMALLEST_SET = 8
+# Rows of the training set from which an augmentation may draw.
+REFERENCE_ROWS = 4096
 
 
 class Data(NamedTuple):
@@ -121,11 +124,13 @@ def build_encoder(config: ConfigDict, **fixed: Any) -> nn.Module:
     return constructor(**fields, **groups, dtype=dtype, **fixed)
 
 
-def build_head(spec: ConfigDict, config: ConfigDict) -> MLP:
-    """A projector or predictor from its group of fields."""
+def build_network(section: str, config: ConfigDict) -> nn.Module:
+    """The projector, predictor or decoder of a config: its section's kind with the fields as keywords."""
+    constructor: Any = NETWORKS[config[section].kind]
+    groups: dict[str, Any] = {'groups': norm_groups(config)} if takes(constructor, 'groups') else {}
     dtype = jnp.bfloat16 if config.train.precision == 'bfloat16' else None
-    fields: dict[str, Any] = {**spec.to_dict(), 'widths': tuple(spec.widths)}
-    return MLP(**fields, groups=norm_groups(config), dtype=dtype)
+    fields = {name: value for name, value in config[section].items() if name != 'kind'}
+    return constructor(**fields, **groups, dtype=dtype)
 
 
 def norm_groups(config: ConfigDict) -> int:
@@ -144,12 +149,10 @@ def build_method(config: ConfigDict, *, steps: int, data_size: int = 0, **values
         first, final = fields['momentum'], fields.pop('momentum_final')
         same = isinstance(first, float) and first == final
         fields['momentum'] = first if same else optim.momentum_cosine(first, final, steps=steps)
-    networks = [build_encoder(config), build_head(config.projector, config)]
-    if takes(constructor, 'predictor'):
-        networks.append(build_head(config.predictor, config))
+    built = [build_encoder(config) if n == 'encoder' else build_network(n, config) for n in networks(constructor)]
     if takes(constructor, 'data_size'):
         fields['data_size'] = data_size
-    return scheduled(constructor, *networks, **fields)
+    return scheduled(constructor, *built, **fields)
 
 
 def build_optimizer(config: ConfigDict, *, epoch_steps: int, **values: Any) -> tuple[optax.GradientTransformation, Any]:
@@ -170,20 +173,28 @@ def build_optimizer(config: ConfigDict, *, epoch_steps: int, **values: Any) -> t
     if c['by_epoch']:
         rate = optim.by_epoch(rate, epoch_steps)
     groups = {name: optim.Group(**group) for name, group in config.optimizer.groups.items()}
-    plain = ('weight_decay', 'momentum', 'beta2', 'trust', 'decay_vectors', 'vector_scale', 'clip_norm', 'clip_each')
-    chosen = {name: c[name] for name in plain}
+    taken = {**keywords(optim.optimizer), **keywords(optim.OPTIMIZERS[c['name']])}  # other fields are other optimisers'
+    chosen = {name: c[name] for name in taken if name != 'groups'}
     if c['weight_decay_final'] is not None:
         steps = config.train.epochs * epoch_steps
         chosen['weight_decay'] = optim.momentum_cosine(c['weight_decay'], c['weight_decay_final'], steps=steps)
     return optim.optimizer(c['name'], rate, peak=c['learning_rate'], groups=groups, **chosen), rate
 
 
-def build_views(config: ConfigDict) -> Any:
-    """The augmentation of a config: see :func:`selfsup.augment.make_views`."""
+def build_views(config: ConfigDict, train: sources.Source | None = None) -> Any:
+    """The augmentation of a config: see :func:`selfsup.augment.make_views`.
+
+    `train` gives the reference rows of operations that draw from the training set: the first of a seeded order.
+    """
     c = config.augment
-    return _named(
-        'augment.views', augment.make_views({k: v.to_dict() for k, v in c.views.items()}, mean=c.mean, std=c.std)
-    )
+    specs = {name: spec.to_dict() for name, spec in c.views.items()}
+    reference = None
+    if train is not None and any(
+        augment.OPERATIONS[op].reference for spec in specs.values() for op in spec if op in augment.OPERATIONS
+    ):
+        rows = np.random.Generator(np.random.Philox(key=1)).permutation(len(train))[:REFERENCE_ROWS]
+        reference = train.select(np.sort(rows), 'reference').arrays()[0]
+    return _named('augment.views', augment.make_views(specs, mean=c.mean, std=c.std, reference=reference))
 
 
 def build_preparation(config: ConfigDict) -> Any:
@@ -211,8 +222,9 @@ def _check_channels(config: ConfigDict, source: sources.Source) -> None:
     channels = source.spec.shape[-1]
     way_out = 'set data.channels=3 or take another augment.recipe' if channels == 1 else 'take another augment.recipe'
     for view, spec in c.views.items():
-        for operation in augment.pipeline.COLOUR:
-            if operation in spec and channels != 3:
+        for operation in spec:
+            row = augment.OPERATIONS.get(operation)
+            if row and row.colour and channels != 3:
                 raise UserError(
                     f'augment.views.{view}.{operation} needs 3 channels, and the images of {source.name} have '
                     f'{channels}; {way_out}'

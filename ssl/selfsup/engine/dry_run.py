@@ -25,11 +25,12 @@ def costs(run: Run) -> dict[str, Any]:
     }
     compiled = run.dispatch.lower(run.shapes, data, place(run.mesh, indices)).compile()
     memory, analysis = compiled.memory_analysis(), compiled.cost_analysis() or {}
+    size = run.config.data.batch_size
     by_part = {k: sum(x.size for x in jax.tree.leaves(v)) for k, v in run.state_shapes.params.items()}
     return {
         **{f'parameters of {name}': f'{count:,}' for name, count in by_part.items()},
         'steps': f'{run.total:,} ({run.epoch_steps} an epoch, {run.chunk} a dispatch)',
-        'global batch': f'{run.config.data.batch_size} images, {run.config.data.batch_size // run.mesh.size} a device',
+        'global batch': f'{size} images, {size // run.mesh.shape["data"]} a device',
         'FLOPs of a step (compiled)': f'{analysis.get("flops", float("nan")) / run.chunk:.3g}',
         'peak memory of a device': f'{(memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**20:,.1f} MiB',
         'of which temporaries': f'{memory.temp_size_in_bytes / 2**20:,.1f} MiB',

@@ -1,5 +1,6 @@
 """A trained encoder, ready to call."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from .. import weights as foreign
 from ..config import defaults, from_dict
 from ..errors import UserError
 from ..evals import extract
-from ..files import is_whole, read_json
+from ..evals.features import check_pixel_range
+from ..files import expanded, is_whole, read_json
 from ..methods import Method
 from ..methods.base import backbone
 from . import build
 from .checkpoint import Checkpoints, shapes
-from .step import init_state
 
 
 class Encoder:
@@ -30,11 +31,22 @@ class Encoder:
       step: the checkpoint's step; 0 for an imported encoder, which has no projector: its `embeddings`
         are its features.
       channels: of its images, where they are known; else 0.
+      rank: axes of one input: 3 for images, 1 for vectors.
     """
 
-    def __init__(self, config: ConfigDict, method: Method, params: Any, extra: Any, step: int, *, channels: int = 0):
+    def __init__(
+        self,
+        config: ConfigDict,
+        method: Method,
+        params: Any,
+        extra: Any,
+        step: int,
+        *,
+        channels: int = 0,
+        rank: int = 3,
+    ):
         self.config, self.method, self.params, self.extra, self.step = config, method, params, extra, step
-        self.channels = channels
+        self.channels, self.rank = channels, rank
         prepare = build.build_preparation(config)
         self._encode: Callable = jax.jit(lambda p, e, images: method.encode(method.network(p, e), prepare(images)))
 
@@ -54,8 +66,11 @@ class Encoder:
           images: uint8 (0..255) or float ([0, 1]), `[n, height, width, channels]`.
         """
         images = np.asarray(images)
-        if images.ndim != 4:
-            raise UserError(f'images must have shape [n, height, width, channels], not {list(images.shape)}')
+        if images.ndim != self.rank + 1:
+            wanted = '[n, height, width, channels]' if self.rank == 3 else f'[n, …] with {self.rank + 1} axes'
+            raise UserError(f'images must have shape {wanted}, not {list(images.shape)}')
+        if images.ndim == 4:
+            check_pixel_range(images)
         if self.channels and images.shape[-1] != self.channels:
             raise UserError(f'the encoder takes images of {self.channels} channels, not {images.shape[-1]}')
         try:
@@ -82,7 +97,7 @@ def read_run(workdir: Path) -> tuple[ConfigDict, dict[str, Any]]:
     Raises:
       UserError: if the folder is no workdir, or the file is damaged.
     """
-    file = Path(workdir) / 'config.json'
+    file = expanded(workdir) / 'config.json'
     if not file.is_file():
         raise UserError(f'{workdir} is no workdir of a run: it has no config.json')
     saved = read_json(file)
@@ -115,30 +130,32 @@ def imported(weights: foreign.Weights) -> Encoder:
 
 def load(workdir: str, *, step: int | None = None) -> Encoder:
     """The encoder of a workdir, from its newest checkpoint or that of `step`; or of a folder of `selfsup.convert`."""
-    root = Path(workdir)
+    root = expanded(workdir)
     if foreign.is_encoder(root):
         if step is not None:
             raise UserError(f'{workdir} is an encoder without steps; leave --step out')
         return imported(foreign.read(root))
     config, saved = read_run(root)
     file, shape = root / 'config.json', saved.get('image_shape')
-    if not isinstance(shape, list) or len(shape) != 3 or not all(is_whole(n, least=1, below=2**15) for n in shape):
+    if (
+        not isinstance(shape, list)
+        or not 1 <= len(shape) <= 3
+        or not all(is_whole(n, least=1, below=2**15) for n in shape)
+    ):
         raise UserError(f'{file} is damaged: image_shape is {shape!r}')
     saved.setdefault('data_size', 0)  # absent from runs of before there were methods that need it
-    for name, least in (('classes', 0), ('total_steps', 1), ('steps_per_epoch', 1), ('data_size', 0)):
+    for name, least in (('total_steps', 1), ('data_size', 0)):
         if not is_whole(saved.get(name), least=least, below=2**31):
             raise UserError(f'{file} is damaged: {name} is {saved.get(name)!r}')
-    images, classes = jax.ShapeDtypeStruct((2, *shape), np.float32), saved['classes']
+    images = jax.ShapeDtypeStruct((2, *shape), np.float32)
+    kind = {'rank': len(shape), 'channels': shape[-1] if len(shape) == 3 else 0}
     method = build.build_method(config, steps=saved['total_steps'], data_size=saved['data_size'])
-    optimizer, _ = build.build_optimizer(config, epoch_steps=saved['steps_per_epoch'])
     prepare = build.build_preparation(config)
-    like = jax.eval_shape(
-        lambda x: init_state(method, optimizer, {'views': (prepare(x),)}, seed=config.seed, classes=classes), images
-    )
-    checkpoints = Checkpoints(root, read_only=True)
+    like = jax.eval_shape(lambda x: method.init(jax.random.key(config.seed), {'views': (prepare(x),)}), images)
     single = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    found = checkpoints.restore(shapes(like, jax.tree.map(lambda _: single, like)), step)
-    checkpoints.close()
+    like = dict(zip(('params', 'extra'), shapes(like, jax.tree.map(lambda _: single, like)), strict=True))
+    with contextlib.closing(Checkpoints(root, read_only=True)) as checkpoints:
+        found = checkpoints.restore_network(like, step)
     if found is None:
         raise UserError(f'{workdir} holds no checkpoint yet')
-    return Encoder(config, method, found[1].params, found[1].extra, found[0], channels=shape[-1])
+    return Encoder(config, method, found[1]['params'], found[1]['extra'], found[0], **kind)

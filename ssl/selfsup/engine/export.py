@@ -8,19 +8,19 @@ import numpy as np
 
 from .. import weights as foreign
 from ..errors import UserError
-from ..files import read_json
+from ..files import expanded, read_json
 from .encoder import Encoder, load
 
 
 def source(path: str, *, step: int | None = None, **reading: Any) -> foreign.Weights:
     """The encoder of a workdir, of a folder of `selfsup.convert`, or of a file of weights (`reading`: its keywords)."""
-    root = Path(path)
+    root = expanded(path)
     ours = root.is_dir() and ((root / 'model.safetensors').is_file() or foreign.is_encoder(root))
     if (root / 'config.json').is_file() and not ours:
         return of_run(load(path, step=step), root)
     if step is not None:
         raise UserError(f'{path} is an encoder without steps; leave --step out')
-    return foreign.read(path, **reading)
+    return foreign.read(root, **reading)
 
 
 def of_run(encoder: Encoder, root: Path) -> foreign.Weights:

@@ -87,12 +87,15 @@ def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int |
     lines = multihost.from_first(lambda: written.lines if written else [])
     writer = written or Memory(lines)
     banner(run)
+    note = report.label_note(run.data)
+    if note:
+        print(note, flush=True)
     if restored:
         print(f'going on from step {step}', flush=True)
     try:
         state, step, finished = _loop(run, root, state, step, writer, checkpoints, stop)
-    finally:
         checkpoints.wait()
+    finally:
         checkpoints.close()
         writer.close()
     if not finished or stop.heard or (stop.asked and not multihost.several()):
@@ -104,7 +107,12 @@ def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int |
             f'{config.monitor.patience} measurements (monitor.patience)',
             flush=True,
         )
-    trained = Encoder(config, run.method, state.params, state.extra, step)
+    return _report(run, root, state, step, writer, stop)
+
+
+def _report(run: Run, root: Path, state: TrainState, step: int, writer: Writer | Memory, stop: preemption.Stop) -> int:
+    """The evaluation and the report, which process 0 makes: the exit code."""
+    trained = Encoder(run.config, run.method, state.params, state.extra, step, rank=len(run.image_shape))
     trained, control = _alone(trained, run.mesh), _alone(untrained.of_run(run), run.mesh)
 
     def finish() -> None:
@@ -120,7 +128,66 @@ def _alone(encoder: Encoder, mesh: Any) -> Encoder:
         return encoder
     extra = {name: value for name, value in encoder.extra.items() if name != 'per_example'}
     params, extra = multihost.local((encoder.params, extra), mesh)
-    return Encoder(encoder.config, encoder.method, params, extra, encoder.step)
+    return Encoder(encoder.config, encoder.method, params, extra, encoder.step, rank=encoder.rank)
+
+
+class _Results:
+    """Results of dispatches on their way from the devices; each is checked, written and shown when it is there.
+
+    Attributes:
+      measured: numbers of the last measurement.
+      late: the clock of some process has run out.
+    """
+
+    def __init__(self, run: Run, root: Path, step: int, writer: Writer | Memory, stop: preemption.Stop):
+        self._run, self._root, self._writer, self._stop = run, root, writer, stop
+        self._pending: collections.deque = collections.deque()
+        self._waited = run.feed.waited
+        self.bar = Bar(run.total, step, run.config.data.batch_size)
+        self.measured: dict[str, float] = {}
+        self.late = False
+
+    def add(self, start: int, count: int, metrics: Any, numbers: Any, vote: Any) -> None:
+        """A dispatch of `count` steps from `start`: its metrics, the measurement after it and the vote, if any."""
+        self._pending.append((start, count, metrics, numbers, vote))
+
+    def settle(self, limit: int) -> None:
+        """Writes what the devices have finished, until at most `limit` dispatches are outstanding."""
+        while len(self._pending) > limit:
+            start, count, metrics, numbers, vote = self._pending.popleft()
+            metrics = jax.device_get(metrics)
+            self._write(start, count, metrics)
+            if numbers is not None:
+                self._measure(start + count, jax.device_get(numbers))
+            self._show(start, count, metrics)
+            if vote is not None:
+                asked, over = jax.device_get(vote)
+                self._stop.heard, self.late = self._stop.heard or bool(asked), self.late or bool(over)
+
+    def _write(self, start: int, count: int, metrics: dict[str, np.ndarray]) -> None:
+        c = self._run.config.train
+        steps = np.arange(start, start + count)
+        check_finite(self._run, self._root, steps, metrics)
+        for row in np.flatnonzero((steps + 1) % c.log_every == 0):
+            values = {k: float(v[row]) for k, v in metrics.items() if k != 'finite'}
+            if c.on_nonfinite == 'skip' and not metrics['finite'][row]:
+                values['skipped'] = 1.0
+            self._writer.write(int(steps[row]) + 1, values)
+
+    def _measure(self, step: int, numbers: dict[str, Any]) -> None:
+        config = self._run.config
+        self.measured = {k: float(v) for k, v in numbers.items()}
+        self._writer.write(step, self.measured)
+        warm = round(config.optimizer.warmup_epochs * self._run.epoch_steps)
+        stop = config.monitor.on_collapse == 'stop'
+        heed(self._writer.lines, self.bar, stop=stop, warm=warm, half=self._run.total // 2)
+
+    def _show(self, start: int, count: int, metrics: dict[str, np.ndarray]) -> None:
+        step, waited = start + count, self._run.feed.waited
+        if step % self._run.config.train.log_every < count or step == self._run.total:
+            timing = self.bar.update(step, float(metrics['loss'][-1]), waited - self._waited)
+            self._waited = waited
+            self._writer.time(step, **timing)
 
 
 def _loop(
@@ -132,42 +199,11 @@ def _loop(
     checkpoints: Checkpoints,
     stop: preemption.Stop,
 ) -> tuple[TrainState, int, bool]:
-    config = run.config
+    """Dispatches until the run, or this session of it, ends: the state, its step, and whether the run has ended."""
+    config, begun, first = run.config, time.monotonic(), step
     monitor = run.monitor()
-    warm = round(config.optimizer.warmup_epochs * run.epoch_steps)
-    bar = Bar(run.total, step, config.data.batch_size)
-    pending: collections.deque = collections.deque()
-    begun, first, measured = time.monotonic(), step, {}
-    skip = config.train.on_nonfinite == 'skip'
-    last_waited = run.feed.waited
+    results = _Results(run, root, step, writer, stop)
     ballot = multihost.Ballot(run.mesh, 2) if multihost.several() else None
-    late = False
-
-    def settle(limit: int) -> None:
-        """Writes what the device has finished, until at most `limit` dispatches are outstanding."""
-        nonlocal last_waited, measured, late
-        while len(pending) > limit:
-            start, count, metrics, numbers, vote = pending.popleft()
-            metrics = jax.device_get(metrics)
-            steps = np.arange(start, start + count)
-            check_finite(run, root, steps, metrics)
-            for row in np.flatnonzero((steps + 1) % config.train.log_every == 0):
-                values = {k: float(v[row]) for k, v in metrics.items() if k != 'finite'}
-                if skip and not metrics['finite'][row]:
-                    values['skipped'] = 1.0
-                writer.write(int(steps[row]) + 1, values)
-            if numbers is not None:
-                measured = {k: float(v) for k, v in jax.device_get(numbers).items()}
-                writer.write(start + count, measured)
-                heed(writer.lines, bar, stop=config.monitor.on_collapse == 'stop', warm=warm, half=run.total // 2)
-            if (start + count) % config.train.log_every < count or start + count == run.total:
-                timing = bar.update(start + count, float(metrics['loss'][-1]), run.feed.waited - last_waited)
-                last_waited = run.feed.waited
-                writer.time(start + count, **timing)
-            if vote is not None:
-                asked, over = jax.device_get(vote)
-                stop.heard, late = stop.heard or bool(asked), late or bool(over)
-
     try:
         if step == 0 and run.method.refresh and run.method.refresh.needs_features:
             state = run.refresh(state, run.training_features(state))
@@ -184,18 +220,18 @@ def _loop(
             border = run.is_border(step, config.checkpoint.every_epochs)
             # Several processes end where all of them read the same votes.
             vote = ballot(stop.asked, over) if ballot else None
-            pending.append((step - count, count, metrics, numbers, vote))
+            results.add(step - count, count, metrics, numbers, vote)
             ending = budget or (vote is None and (stop.asked or over))
-            settle(0 if ending or border else IN_FLIGHT)
-            ending = ending or stop.heard or late or (step < run.total and done(config, writer.lines))
+            results.settle(0 if ending or border else IN_FLIGHT)
+            ending = ending or stop.heard or results.late or (step < run.total and done(config, writer.lines))
             if ending or border:
-                settle(0)
-                checkpoints.save(step, state, measured)
+                results.settle(0)
+                checkpoints.save(step, state, results.measured)
             if ending:
                 break
-        settle(0)
+        results.settle(0)
     finally:
-        bar.close()
+        results.bar.close()
     return state, step, step >= run.total or done(config, writer.lines)
 
 

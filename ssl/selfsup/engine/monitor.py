@@ -1,7 +1,8 @@
-"""What is measured on the held-out images during training: no labels but the probe's, and the alarm.
+"""What is measured on the held-out images during training: label-free measures, the alarm, the probe's accuracy.
 
 Images pass through the encoder in chunks of one shape, so it is compiled once, their views are drawn
 on the device as they are needed, and nothing here waits: the loop reads the numbers when they are ready.
+Inputs may have any rank: images, or vectors.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,10 +18,11 @@ from ml_collections import ConfigDict
 from .. import diagnostics, parallel
 from ..data.loader import place
 from ..errors import UserError
+from ..evals import even_draw
 from ..evals.measures import ALARM_NUMBERS, MEASURES
 from ..methods import Method
 from .alarm import limits
-from .step import TrainState, probe_logits
+from .step import TrainState, count_views, probe_logits
 
 # The held-out views are drawn with keys of their own, the same at every measurement.
 MONITOR_STREAM = 2**31 - 1
@@ -33,6 +35,19 @@ def chunks(count: int, size: int) -> list[np.ndarray]:
     padded = np.zeros(-(-count // size) * size, np.int32)
     padded[:count] = np.arange(count)
     return np.split(padded, len(padded) // size)
+
+
+def monitored_rows(labels: np.ndarray, count: int) -> np.ndarray:
+    """Numbers of the held-out images that are measured: all in order, or `count` drawn evenly from the classes.
+
+    The draw is the same for every run and every seed of one data set; see :func:`selfsup.evals.even_draw`.
+    """
+    return even_draw(labels, count, seed=0)
+
+
+def pairs_of(config: ConfigDict, method: Method) -> bool:
+    """Whether two views of an image are compared: not for a method of one view, such as a masked one."""
+    return getattr(method, 'views', 2) > 1 and count_views(config.augment.views) > 1
 
 
 def make_monitor(
@@ -51,7 +66,7 @@ def make_monitor(
     Args:
       config: `seed`, `monitor` and `evaluate.batch_size` are read.
       method, views, prepare: what the run was built with.
-      images, labels: the held-out part, uint8 `[n, …]` and `[n]`, -1 where unknown.
+      images, labels: the held-out part, `[n, …]` and `[n]`, -1 where unknown.
       state: shapes of the state, to find out before the first step whether everything can be measured.
       mesh: the images of a chunk are spread over it, if they divide.
 
@@ -61,16 +76,21 @@ def make_monitor(
     Returns:
       One number for each of `config.monitor.measures`; those of :func:`selfsup.diagnostics.collapse_alarm` on
       embeddings of a pair of views, as `deviation`, `deviation_normalized`, `alignment` (squared distance of
-      pairs over that of strangers) and `rank`, with `alarm/…` for limits and flags (0 or 1); and, with
-      labels, `probe_accuracy` of the online probe.
+      pairs over that of shuffled pairs) and `rank`, with `alarm/…` for limits and flags (0 or 1); and, with
+      labels of at least two classes, `probe_accuracy` of the online probe on the rows that have one.
+      For a method of one view there is no `alignment` and no `alarm/unaligned`, and the alarm is computed on the
+      embeddings of the images without augmentation. Where features or embeddings are not finite, the measures and
+      `probe_accuracy` are NaN and the alarm is raised.
     """
     c = config.monitor
     base = jax.random.fold_in(jax.random.key(config.seed), MONITOR_STREAM)
-    labelled = bool((labels >= 0).all())
+    known = labels >= 0
+    probed, complete = len(np.unique(labels[known])) > 1, bool(known.all())
+    paired, drawn = pairs_of(config, method), min(count_views(config.augment.views), 2)
     count = len(images)
     rows = chunks(count, config.evaluate.batch_size)
-    draws = -(-c.lidar_views // 2) if 'lidar' in c.measures else 1
-    divides = mesh is not None and len(rows[0]) % mesh.size == 0
+    draws = -(-c.lidar_views // drawn) if 'lidar' in c.measures else int(paired)
+    divides = mesh is not None and len(rows[0]) % mesh.shape['data'] == 0
 
     @jax.jit
     def encode(params: Any, extra: Any, images: Array) -> dict[str, Any]:
@@ -89,14 +109,18 @@ def make_monitor(
     @jax.jit
     def numbers(seen: dict[str, Any], probe: Any, labels: Array) -> dict[str, Array]:
         pairs = seen.pop('pairs')
-        seen = {**seen, 'draws': jnp.stack([z for pair in pairs for z in pair], axis=1)}
+        if pairs:
+            seen = {**seen, 'draws': jnp.stack([z for pair in pairs for z in pair], axis=1)}
         out = {name: MEASURES[name](seen) for name in c.measures}
-        if len(pairs[0]) == 2:
-            alarm = diagnostics.collapse_alarm(*pairs[0], **limits(config))
-            out |= {name: alarm[key] for key, name in ALARM_NUMBERS.items()}
-            out |= {f'alarm/{key}': value for key, value in alarm.items() if key not in ALARM_NUMBERS}
-        if labelled:
-            out['probe_accuracy'] = jnp.mean(jnp.argmax(probe_logits(probe, seen['features']), axis=1) == labels)
+        if probed:
+            hits = jnp.argmax(probe_logits(probe, seen['features']), axis=1) == labels
+            out['probe_accuracy'] = jnp.mean(hits) if complete else jnp.sum(hits) / known.sum()
+        # Ranks and nearest neighbours of rows with a NaN come out as finite numbers.
+        finite = jnp.isfinite(seen['features']).all() & jnp.isfinite(seen['embeddings']).all()
+        out = {name: jnp.where(finite, value, jnp.nan) for name, value in out.items()}
+        alarm = diagnostics.collapse_alarm(*(pairs[0] if paired else [seen['embeddings']]), **limits(config))
+        out |= {name: alarm[key] for key, name in ALARM_NUMBERS.items() if key in alarm}
+        out |= {f'alarm/{key}': value for key, value in alarm.items() if key not in ALARM_NUMBERS}
         return {name: jnp.asarray(value, jnp.float32) for name, value in out.items()}
 
     def load(chosen: np.ndarray) -> Array:

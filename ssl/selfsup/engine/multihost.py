@@ -87,7 +87,7 @@ class Ballot:
     """
 
     def __init__(self, mesh: Mesh, questions: int = 1):
-        self._shape = (mesh.size, questions)
+        self._shape = (mesh.shape[parallel.DATA_AXIS], questions)
         self._rows = sum(d.process_index == jax.process_index() for d in mesh.devices.flat)
         self._sharding = parallel.sharded(mesh)
         self._any = jax.jit(lambda votes: jnp.max(votes, axis=0), out_shardings=parallel.replicated(mesh))

@@ -11,6 +11,8 @@ from jax.sharding import Mesh
 
 from .multihost import Ballot, is_first, several
 
+# What schedulers and people send: SLURM's --signal takes any, and USR1 and USR2 are what other trainers ask it for.
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 POLL = 0.5  # seconds between votes while process 0 works and the others wait
 
 
@@ -29,7 +31,7 @@ class Stop:
     def __init__(self) -> None:
         self.asked = self.heard = self._leaving = False
         self._old = {}
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             try:
                 self._old[number] = signal.signal(number, self._ask)
             except ValueError:  # not in the main thread: the caller handles signals

@@ -1,8 +1,12 @@
-"""What a run ends with: the table of probes, the plots, and `report.md`."""
+"""The end of a run: the table of probes, `results.json`, the plots, and `report.md`.
+
+Numbers are written first and pictures after them. A picture that cannot be drawn is left out, with its reason.
+"""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -10,53 +14,152 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import diagnostics
+from ..data.sources import Source
+from ..errors import UserError
 from ..evals import Features, knn, linear_probe
+from . import images
 from .alarm import measurements, verdict
 from .build import Data
 from .encoder import Encoder
+from .plots import plot_features, plot_training
 
 REPRESENTATIONS = {'trained': 'trained encoder', 'untrained': 'untrained encoder', 'pixels': 'raw pixels'}
+# Raw pixels have a row where train and test together have no more values than this, 1 GiB as float32.
+MOST_PIXELS = 2**28
+
+# File -> its caption, and the function (lines, embeddings, test features, class names, file) that draws it and returns
+# '' or a sentence on a part that is left out.
+PICTURES = {
+    'training.png': (
+        'loss, RankMe and probe over training',
+        lambda lines, embeddings, test, names, file: plot_training(lines, file),
+    ),
+    'features.png': (
+        'spectrum and projection',
+        lambda lines, embeddings, test, names, file: plot_features(embeddings, test, names, file),
+    ),
+}
 
 
-def pixels(images: np.ndarray) -> np.ndarray:
-    """Flat pixel values in [0, 1]."""
-    return images.reshape(len(images), -1).astype(np.float32) / 255
+class Encoded(NamedTuple):
+    """What a report is computed from.
+
+    Attributes:
+      features: representation -> features of the labelled images of train and test; empty without probes.
+      test: features of all test images by the trained encoder.
+      embeddings: likewise.
+      notes: what was left out, a sentence each.
+    """
+
+    features: dict[str, tuple[Features, Features]]
+    test: Features
+    embeddings: np.ndarray
+    notes: list[str]
 
 
-def representations(data: Data, encoder: Encoder, untrained: Encoder | None) -> dict[str, tuple[Features, Features]]:
-    """Train and test features of the encoder, of the untrained encoder and of the raw pixels."""
-    (train, train_labels, _), (test, test_labels, _) = data.labelled.arrays(), data.test.arrays()
-    found = {'trained': (encoder(train), encoder(test))}
-    if untrained is not None:
-        found['untrained'] = (untrained(train), untrained(test))
-    found['pixels'] = (pixels(train), pixels(test))
-    return {
-        name: (Features(ours, train_labels), Features(theirs, test_labels)) for name, (ours, theirs) in found.items()
-    }
+def label_note(data: Data) -> str:
+    """One sentence on the labels that probes have: why there are none, or on how many they run; '' where all have one.
+
+    For the report, and to be printed before the first step.
+    """
+    for name, labels, least in (('training', data.labelled.labels, 2), ('test', data.test.labels, 1)):
+        found = len(np.unique(labels[labels >= 0]))
+        if not found:
+            return f'No probes: the {name} images have no labels.'
+        if found < least:
+            return f'No probes: the {name} images are of one class, and probes need two.'
+    train, test = (int((part.labels >= 0).sum()) for part in (data.labelled, data.test))
+    if train == len(data.labelled) and test == len(data.test):
+        return ''
+    return (
+        f'Probes use the images that have a label: {train} of {len(data.labelled)} training images and {test} of '
+        f'{len(data.test)} test images.'
+    )
 
 
-def scores(config: ConfigDict, features: dict[str, tuple[Features, Features]]) -> dict[str, dict[str, float]]:
-    """k-NN and linear probes of each representation; empty without labels."""
-    labels = next(iter(features.values()))[0].labels
-    if len(np.unique(labels)) < 2 or (labels < 0).any():
-        return {}
+def pixels(rows: np.ndarray) -> np.ndarray:
+    """Inputs `[n, …]` as flat float32 rows; uint8 in [0, 1]."""
+    flat = rows.reshape(len(rows), -1).astype(np.float32)
+    return flat / 255 if rows.dtype == np.uint8 else flat
+
+
+def representations(data: Data, encoder: Encoder, untrained: Encoder | None) -> Encoded:
+    """Features of the encoder, of the untrained encoder and of the raw pixels.
+
+    Images are decoded once and a batch at a time: memory is that of a batch and of the features. Without probes
+    only the test images are encoded, and only by the trained encoder.
+    """
+    note = label_note(data)
+    notes = [note] if note else []
+    probed = not note.startswith('No probes')
+    encoders: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
+    rows = [np.flatnonzero(part.labels >= 0) for part in (data.labelled, data.test)]
+    if probed:
+        encoders = {'trained': encoder, **({'untrained': untrained} if untrained is not None else {})}
+        values = int(np.prod(data.test.image_shape)) * (len(rows[0]) + len(data.test))
+        if values <= MOST_PIXELS:
+            encoders['pixels'] = pixels
+        else:
+            notes.append(f'Raw pixels are left out: {values:,} values are more than {MOST_PIXELS:,}.')
+    size = encoder.config.evaluate.batch_size
+
+    def test_outputs(batch: np.ndarray) -> dict[str, np.ndarray]:
+        out = encoder.outputs(batch)
+        others = {name: encode(batch) for name, encode in encoders.items() if name != 'trained'}
+        return {'trained': out['features'], 'embeddings': out['embeddings'], **others}
+
+    found, kept = images.encoded(test_outputs, data.test, batch_size=size)
+    embeddings, labels = found.pop('embeddings'), data.test.labels[kept]
+    notes += _left_out(data.test, len(data.test), kept)
+    test = Features(found['trained'], labels)
+    features = {}
+    if probed:
+        ours, kept_train = images.encoded(
+            lambda batch: {name: encode(batch) for name, encode in encoders.items()},
+            data.labelled,
+            batch_size=size,
+            rows=rows[0],
+        )
+        notes += _left_out(data.labelled, len(rows[0]), kept_train)
+        known = slice(None) if (labels >= 0).all() else labels >= 0
+        features = {
+            name: (Features(ours[name], data.labelled.labels[kept_train]), Features(found[name][known], labels[known]))
+            for name in encoders
+        }
+    return Encoded(features, test, embeddings, notes)
+
+
+def _left_out(source: Source, count: int, kept: np.ndarray) -> list[str]:
+    missing = count - len(kept)
+    return [f'{missing} of {count} images of {source.name} cannot be decoded and are left out.'] if missing else []
+
+
+def scores(
+    config: ConfigDict, features: dict[str, tuple[Features, Features]]
+) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """k-NN and linear probes of each representation, and a sentence on each that cannot be probed."""
+    if not features:
+        return {}, []
     c = config.evaluate
     width = max(train.features.shape[1] for train, _ in features.values())
     width = width if width <= 4 * min(train.features.shape[1] for train, _ in features.values()) else 0
-    return {
-        name: {
-            **knn(train, test, k=c.neighbours, temperature=c.temperature),
-            **linear_probe(
-                train,
-                test,
-                label_counts=c.label_counts,
-                draws=c.label_draws,
-                inverse_regularization=c.inverse_regularization,
-                width=width,
-            ),
-        }
-        for name, (train, test) in features.items()
-    }
+    table, notes = {}, []
+    for name, (train, test) in features.items():
+        try:
+            table[name] = {
+                **knn(train, test, k=c.neighbours, temperature=c.temperature),
+                **linear_probe(
+                    train,
+                    test,
+                    label_counts=c.label_counts,
+                    draws=c.label_draws,
+                    inverse_regularization=c.inverse_regularization,
+                    width=width,
+                ),
+            }
+        except UserError as error:  # such as features that are not finite
+            notes.append(f'No probes of the {REPRESENTATIONS[name]}: {error}.')
+    return table, notes
 
 
 def heading(name: str) -> str:
@@ -91,111 +194,81 @@ def print_table(table: dict[str, dict[str, float]]) -> None:
     Console().print(out)
 
 
-def _series(lines: list[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:
-    found = [(line['step'], line[name]) for line in lines if name in line]
-    return [s for s, _ in found], [v for _, v in found]
+def _numbers(step: int, table: dict, encoded: Encoded) -> dict[str, Any]:
+    """The content of `results.json`; a rank that is not finite is null."""
+    found = {
+        'rankme of test embeddings': float(diagnostics.rankme(encoded.embeddings)),
+        'rankme of test features': float(diagnostics.rankme(encoded.test.features)),
+    }
+    finite = np.isfinite(encoded.embeddings).all() and np.isfinite(encoded.test.features).all()
+    ranks = {name: value if finite and np.isfinite(value) else None for name, value in found.items()}
+    return {'step': step, 'scores': table, 'ranks': ranks}
 
 
-def plot_training(lines: list[dict[str, Any]], file: Path) -> None:
-    """Loss, RankMe, the alarm's scale-free numbers and probe accuracy over training."""
-    import matplotlib
-
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 4, figsize=(16, 3.6), layout='constrained')
-    panels: tuple[tuple[str, dict[str, str]], ...] = (
-        ('loss', {'loss': 'loss'}),
-        ('RankMe (held out)', {'rankme': 'embeddings', 'rankme_features': 'features'}),
-        (
-            'pairs over strangers (held out)',
-            {'alignment': 'squared distance', 'deviation_normalized': 'deviation of units'},
-        ),
-        ('online probe accuracy', {'probe_accuracy_train': 'training batch', 'probe_accuracy': 'held out'}),
+def _text(encoder: Encoder, encoded: Encoded, numbers: dict[str, Any], lines: list[dict[str, Any]]) -> str:
+    """`report.md` up to its pictures."""
+    config = encoder.config
+    c, table = config.evaluate, numbers['scores']
+    train, test = next(iter(encoded.features.values()), (encoded.test, encoded.test))
+    measured = measurements(lines)
+    alarm = f'Last measurement, step {measured[-1]["step"]}. {verdict(measured[-1])}\n\n' if measured else ''
+    ranks = {name: 'not finite' if rank is None else f'{rank:.1f}' for name, rank in numbers['ranks'].items()}
+    probes = (
+        f'Probes of the frozen backbone on {len(train.labels)} training and {len(test.labels)} test images: features '
+        f'standardised on train, logistic regression with C = {c.inverse_regularization:g}, low-label rows the mean of '
+        f'{c.label_draws} draws; k-NN with k = {c.neighbours}, cosine, τ = {c.temperature:g}. The untrained encoder '
+        f'has batch-norm statistics adapted on train. '
     )
-    for axis, (title, names) in zip(axes, panels, strict=True):
-        for name, label in names.items():
-            steps, values = _series(lines, name)
-            if steps:
-                axis.plot(steps, values, label=label, linewidth=1.3, marker='.' if len(steps) < 40 else None)
-        axis.set(title=title, xlabel='step')
-        axis.grid(alpha=0.3)
-        if len(names) > 1 and axis.lines:
-            axis.legend()
-    figure.savefig(file, dpi=120)
-    plt.close(figure)
+    return (
+        f'# {config.method.name} on {config.data.source}, step {encoder.step}\n\n'
+        + (f'{markdown_table(table)}\n\n' if table else '')
+        + ''.join(f'{note}\n\n' for note in encoded.notes)
+        + (probes if table else '')
+        + f'This is the checkpoint of step {encoder.step}; nothing was chosen by test labels.\n\n'
+        + alarm
+        + '\n'.join(f'- {name}: {rank}' for name, rank in ranks.items())
+        + f'\n- control: {config.control}; seed: {config.seed}\n'
+    )
 
 
-def plot_features(
-    embeddings: np.ndarray, features: Features, class_names: tuple[str, ...], file: Path, *, most: int = 1000
-) -> None:
-    """Singular spectra of features and embeddings, and a t-SNE map of test features by label."""
-    import matplotlib
+def _drawn(workdir: Path, lines: list[dict[str, Any]], encoded: Encoded, class_names: tuple[str, ...]) -> list[str]:
+    """Draws the pictures; for each its line of Markdown, or a sentence on why it is left out."""
+    found = []
+    for file, (caption, draw) in PICTURES.items():
+        (workdir / file).unlink(missing_ok=True)  # of a report of before
+        try:
+            note = draw(lines, encoded.embeddings, encoded.test, class_names, workdir / file)
+            found.append(f'![{caption}]({file})' + (f'\n\n{note}' if note else ''))
+        except Exception as error:  # what plotting raises of unusual numbers is open-ended, and the numbers are written
+            reason = f'{type(error).__name__}: {str(error).splitlines()[0] if str(error) else "no message"}'
+            found.append(f'{file} is left out: {reason}')
+            print(found[-1], flush=True)
+    return found
 
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout='constrained')
-    for name, z in (('features', features.features), ('embeddings', embeddings)):
-        spectrum = np.asarray(diagnostics.singular_values(z))
-        left.semilogy(np.arange(1, len(spectrum) + 1), np.maximum(spectrum / max(spectrum[0], 1e-30), 1e-8), label=name)
-    left.set(title='singular spectrum (uncentred)', xlabel='index', ylabel='σ / σ₁')
-    left.grid(alpha=0.3)
-    left.legend()
-    shown = features.features[:most]
-    with threadpool_limits(1):  # its short parallel loops spin, and on a busy machine take a hundred times as long
-        places = TSNE(random_state=0, init='pca', perplexity=min(30, max(2, len(shown) // 4))).fit_transform(shown)
-    labels = features.labels[:most]
-    colours = plt.get_cmap('tab10' if len(class_names) <= 10 else 'tab20')
-    for label in np.unique(labels)[:20]:
-        member = labels == label
-        name = class_names[label] if 0 <= label < len(class_names) else None
-        right.scatter(*places[member].T, s=9, color=colours(int(max(label, 0)) % colours.N), label=name)
-    right.set(title=f't-SNE of {len(shown)} test features', xticks=[], yticks=[])
-    if 0 < len(class_names) <= 20:
-        right.legend(markerscale=2, fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5))
-    figure.savefig(file, dpi=120)
-    plt.close(figure)
+def _replace(file: Path, text: str) -> None:
+    """Writes a file, into place when it is whole."""
+    temporary = file.with_name(f'{file.name}.new')
+    temporary.write_text(text)
+    temporary.replace(file)
 
 
 def finish(
     workdir: Path, data: Data, encoder: Encoder, untrained: Encoder | None, lines: list[dict[str, Any]]
 ) -> dict[str, dict[str, float]]:
-    """Evaluates, writes `results.json`, the plots and `report.md`, and prints the table."""
-    config = encoder.config
-    features = representations(data, encoder, untrained)
-    table = scores(config, features)
-    test = features['trained'][1]
-    embeddings = encoder.outputs(data.test.images())['embeddings']
-    ranks = {
-        'rankme of test embeddings': float(diagnostics.rankme(embeddings)),
-        'rankme of test features': float(diagnostics.rankme(test.features)),
-    }
-    plot_training(lines, workdir / 'training.png')
-    plot_features(embeddings, test, data.test.class_names, workdir / 'features.png')
-    c = config.evaluate
-    measured = measurements(lines)
-    alarm = f'Last measurement, step {measured[-1]["step"]}. {verdict(measured[-1])}\n\n' if measured else ''
-    (workdir / 'report.md').write_text(
-        f'# {config.method.name} on {config.data.source}, step {encoder.step}\n\n'
-        + (f'{markdown_table(table)}\n\n' if table else 'The data have no labels, so there are no probes.\n\n')
-        + f'Probes of the frozen backbone on {len(data.labelled)} training and {len(data.test)} test images: features '
-        f'standardised on train, logistic regression with C = {c.inverse_regularization:g}, low-label rows the mean of '
-        f'{c.label_draws} draws; k-NN with k = {c.neighbours}, cosine, τ = {c.temperature:g}. The untrained encoder '
-        f'has batch-norm statistics adapted on train. This is the checkpoint of step {encoder.step}; nothing was '
-        f'chosen by test labels.\n\n'
-        + alarm
-        + '\n'.join(f'- {name}: {value:.1f}' for name, value in ranks.items())
-        + f'\n- control: {config.control}; seed: {config.seed}\n\n'
-        '![loss, RankMe and probe over training](training.png)\n\n![spectrum and projection](features.png)\n'
-    )
-    # Last and whole: tables take a run with this file for finished.
-    results = workdir / 'results.json.new'
-    results.write_text(json.dumps({'step': encoder.step, 'scores': table, 'ranks': ranks}, indent=2) + '\n')
-    results.replace(workdir / 'results.json')
+    """Evaluates, writes `results.json` and prints the table, then draws the plots and writes `report.md`."""
+    encoded = representations(data, encoder, untrained)
+    table, notes = scores(encoder.config, encoded.features)
+    encoded.notes.extend(notes)
+    numbers = _numbers(encoder.step, table, encoded)
+    text = _text(encoder, encoded, numbers, lines)
+    # Tables take a run with this file for finished, so it is written whole.
+    _replace(workdir / 'results.json', json.dumps(numbers, indent=2, allow_nan=False) + '\n')
     if table:
         print_table(table)
+    for note in encoded.notes:
+        print(note)
+    pictures = _drawn(workdir, lines, encoded, data.test.class_names)
+    _replace(workdir / 'report.md', text + '\n' + '\n\n'.join(pictures) + '\n')
     print(f'report: {workdir / "report.md"}', flush=True)
     return table

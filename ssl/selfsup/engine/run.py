@@ -21,7 +21,7 @@ from . import build
 from .checkpoint import shapes
 from .controls import check_control
 from .gradient import check_microbatches
-from .monitor import make_monitor
+from .monitor import make_monitor, monitored_rows
 from .step import TrainState, count_views, init_state, make_dispatch, make_refresh, make_step
 
 
@@ -49,7 +49,7 @@ class Run:
         self.epoch_steps = len(self.data.train) // config.data.batch_size
         self.total = config.train.epochs * self.epoch_steps
         self.chunk = config.train.steps_per_call or (1 if jax.default_backend() == 'cpu' else 20)
-        self.views = build.build_views(config)
+        self.views = build.build_views(config, self.data.train)
         self.prepare = build.build_preparation(config)
         self.image_shape = self.data.train.image_shape
         self.classes = self.data.train.num_classes
@@ -69,7 +69,7 @@ class Run:
         # Steps between two refreshes; 0 for a method without one.
         self.refresh_steps = round(refresh.every_epochs * self.epoch_steps) if refresh else 0
         self.optimizer, self.rate = build.build_optimizer(config, epoch_steps=self.epoch_steps)
-        images = jax.ShapeDtypeStruct((2, *self.image_shape), jnp.uint8)
+        images = jax.ShapeDtypeStruct((2, *self.image_shape), self.data.train.spec.dtype)
         # Shapes alone: initial parameters are functions of the key, and views of absurd sizes cost nothing here.
         shapes_of_views, _ = jax.eval_shape(lambda x: self.views(jax.random.key(0), x, jnp.arange(2)), images)
         self.view_shapes = [v.shape[1:] for v in shapes_of_views]
@@ -80,8 +80,10 @@ class Run:
             return init_state(self.method, self.optimizer, {'views': views}, seed=config.seed, classes=self.classes)
 
         self.state_shapes = jax.eval_shape(start)
-        check_microbatches(config, self.state_shapes.extra, self.mesh.size)
-        shardings = parallel.state_sharding(self.mesh, self.state_shapes)
+        check_microbatches(config, self.state_shapes.extra, self.mesh.shape['data'])
+        c = config.parallel
+        rules = parallel.fsdp(c.fsdp_least_bytes) if c.shard == 'fsdp' else parallel.REPLICATED
+        shardings = parallel.state_sharding(self.mesh, self.state_shapes, rules)
         self.shapes = shapes(self.state_shapes, shardings)
         self.start = jax.jit(start, out_shardings=shardings)
         self.step = make_step(
@@ -103,13 +105,13 @@ class Run:
             ],
             out_shardings=parallel.replicated(self.mesh),
         )
-        self.dispatch = make_dispatch(self.step, resident=self.feed.resident)
+        self.dispatch = make_dispatch(self.step, resident=self.feed.resident, shardings=shardings)
         self.refresh = make_refresh(self.method, self.optimizer, seed=config.seed, shardings=shardings)
 
     def monitor(self) -> Callable[[TrainState], dict[str, Any]]:
         """What measures a state on the held-out images; see :func:`make_monitor`."""
-        count = min(len(self.data.holdout), self.config.monitor.max_samples)
-        held = self.data.holdout.select(np.arange(count), 'monitored')
+        rows = monitored_rows(self.data.holdout.labels, self.config.monitor.max_samples)
+        held = self.data.holdout.select(rows, 'monitored')
         return make_monitor(
             self.config,
             self.method,

@@ -127,12 +127,12 @@ def make_step(
     return step
 
 
-def make_dispatch(step: Callable, *, resident: bool) -> Any:
+def make_dispatch(step: Callable, *, resident: bool, shardings: Any = None) -> Any:
     """The function `(state, data, indices) -> (state, metrics)` of one dispatch of several steps, jitted.
 
     `indices` is `[steps, batch]`; `data` is the whole set if resident, else the dispatch's own rows
     `[steps, batch, …]`. Metrics are `[steps]` each. One step is not wrapped in a scan: on CPU a
-    convolution inside a scan is 13 times slower.
+    convolution inside a scan is 13 times slower. `shardings` are those of the state, before and after.
     """
 
     def rows(data: dict[str, Array], indices: Array) -> dict[str, Array]:
@@ -149,7 +149,8 @@ def make_dispatch(step: Callable, *, resident: bool) -> Any:
             return jax.lax.scan(lambda s, i: step(s, rows(data, i)), state, indices)
         return jax.lax.scan(lambda s, x: step(s, rows(*x)), state, (data, indices))
 
-    return jax.jit(dispatch, donate_argnums=0)
+    # Stated for the state alone: left to the compiler, its layout could be another after a step.
+    return jax.jit(dispatch, donate_argnums=0, out_shardings=None if shardings is None else (shardings, None))
 
 
 def make_refresh(method: Method, optimizer: optax.GradientTransformation, *, seed: int, shardings: Any) -> Any:

@@ -115,7 +115,7 @@ def train(
         return change(method), *build.build_optimizer(config, epoch_steps=run.epoch_steps, **of_optimizer)
 
     def start(values: dict[str, Any]) -> TrainState:
-        images = jnp.zeros((2, *run.image_shape), jnp.uint8)
+        images = jnp.zeros((2, *run.image_shape), run.data.train.spec.dtype)
         views, _ = run.views(jax.random.key(0), images, jnp.arange(2))
         method, optimizer, _ = parts(values)
         return init_state(method, optimizer, {'views': views}, seed=config.seed, classes=run.classes)

@@ -1,6 +1,7 @@
 """The untrained control: the same architecture before any training, with batch statistics adapted on train."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -8,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..data.sources import Source
+from ..evals import even_draw
 from ..methods import Method
-from . import build
+from . import build, images
 from .encoder import Encoder
 from .run import Run
 
@@ -18,48 +21,61 @@ ADAPTING_BATCHES = 20
 
 
 def adapt_statistics(method: Method, params: Any, extra: Any, batches: Any, views: Callable, *, seed: int) -> Any:
-    """`extra` after the network part has seen `batches` without learning: the untrained encoder's control.
+    """`extra` after the network part was applied to `batches` without learning: the untrained encoder's control.
 
-    An untrained network with batch statistics of its own data is a fair opponent; with the initial
-    ones (mean 0, variance 1) it would be handicapped.
+    With the initial batch statistics (mean 0, variance 1) an untrained network would be a weaker control than
+    with those of its own data.
+
+    Args:
+      method, params, extra: before training.
+      batches: iterable of `(inputs [b, …], index [b])`, one held at a time.
+      views: `(key, inputs, positions) -> (views, view_params)`.
+      seed: of the keys.
     """
 
     @jax.jit
-    def one(params: Any, extra: Any, images: Array, index: Array, number: Array) -> Any:
+    def one(params: Any, extra: Any, inputs: Array, index: Array, number: Array) -> Any:
         key = jax.random.fold_in(jax.random.key(seed), number)
         positions = jnp.arange(index.shape[0])
-        seen, sampled = views(key, images, positions)
+        seen, sampled = views(key, inputs, positions)
         batch = {'views': seen, 'index': index, 'view_params': sampled, 'step': jnp.zeros((), jnp.int32)}
         batch['keys'] = jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
         return method.embed(params, extra, batch, key)[1]
 
-    for number, (images, index) in enumerate(batches):
-        extra = one(params, extra, images, index, np.int32(number))
+    for number, (inputs, index) in enumerate(batches):
+        extra = one(params, extra, inputs, index, np.int32(number))
     return extra
 
 
 def of_run(run: Run) -> Encoder:
     """The encoder before the first step, with batch statistics adapted on train."""
     state = run.start()
-    count = min(max(1, run.epoch_steps), ADAPTING_BATCHES)
-    batches = []
-    for number in range(count):
-        rows, indices = run.feed(number, 1)
-        batch = rows['input'][indices[0]] if run.feed.resident else jax.tree.map(lambda x: x[0], rows['input'])
-        batches.append((batch, indices[0]))
-    extra = adapt_statistics(run.method, state.params, state.extra, batches, run.views, seed=run.config.seed)
-    return Encoder(run.config, run.method, state.params, extra, 0)
+
+    def batches() -> Iterator[tuple[Any, Array]]:
+        for number in range(min(max(1, run.epoch_steps), ADAPTING_BATCHES)):
+            rows, indices = run.feed(number, 1)
+            batch = rows['input'][indices[0]] if run.feed.resident else jax.tree.map(lambda x: x[0], rows['input'])
+            yield batch, indices[0]
+
+    extra = adapt_statistics(run.method, state.params, state.extra, batches(), run.views, seed=run.config.seed)
+    return Encoder(run.config, run.method, state.params, extra, 0, rank=len(run.image_shape))
 
 
-def of_encoder(encoder: Encoder, images: np.ndarray) -> Encoder:
-    """The same architecture before any training, with batch statistics adapted on images."""
+def of_encoder(encoder: Encoder, source: Source) -> Encoder:
+    """The same architecture before any training, with batch statistics adapted on images of a source.
+
+    They are at most `ADAPTING_BATCHES` full batches of `evaluate.batch_size` images, drawn evenly from the classes
+    where the source has more.
+    """
     config, method = encoder.config, encoder.method
     prepare = build.build_preparation(config)
-    params, extra = method.init(jax.random.key(config.seed), {'views': (prepare(images[:2]),)})
-    size = min(config.evaluate.batch_size, len(images))
-    starts = range(0, len(images) - size + 1, size)[:ADAPTING_BATCHES]
-    batches = [(images[s : s + size], np.arange(s, s + size)) for s in starts]
+    size = min(config.evaluate.batch_size, len(source))
+    rows = even_draw(source.labels, ADAPTING_BATCHES * size, seed=0)
+    found = ((seen, numbers) for numbers, seen in images.batches(source, size, rows))
+    first = next(found)
+    params, extra = method.init(jax.random.key(config.seed), {'views': (prepare(first[0][:2]),)})
+    full = (batch for batch in itertools.chain([first], found) if len(batch[0]) == len(first[0]))
     extra = adapt_statistics(
-        method, params, extra, batches, lambda key, rows, positions: ((prepare(rows),), ({},)), seed=config.seed
+        method, params, extra, full, lambda key, rows, positions: ((prepare(rows),), ({},)), seed=config.seed
     )
-    return Encoder(config, method, params, extra, 0, channels=encoder.channels)
+    return Encoder(config, method, params, extra, 0, channels=encoder.channels, rank=encoder.rank)

@@ -17,9 +17,16 @@ from ..errors import UserError
 from ..files import expanded, read_json
 from . import multihost
 
+# Fields that say where the data lie.
+MOVABLE = ('data.source', 'data.dir')
+
 
 class Lock:
-    """Holds a workdir for one process; the operating system lets go when the process ends, however it ends."""
+    """Holds a workdir for one process; the operating system lets go when the process ends, however it ends.
+
+    On a file system without locks (Lustre without `-o flock`, NFS without its lock service) it holds nothing, and says
+    so.
+    """
 
     def __init__(self, workdir: Path):
         self._file = (workdir / '.lock').open('a+')
@@ -30,6 +37,12 @@ class Lock:
             owner = self._file.read().strip() or 'unknown'
             self._file.close()
             raise UserError(f'{workdir} is in use by another process ({owner})') from None
+        except OSError as error:
+            print(
+                f'warning: {workdir} lies on a file system without locks ({error.strerror}): see to it that no other '
+                f'process uses this workdir meanwhile',
+                flush=True,
+            )
         self.owner = f'pid {os.getpid()} on {platform.node()}'
         self._file.truncate(0)
         self._file.write(self.owner)
@@ -117,7 +130,9 @@ def claim(workdir: Path, config: ConfigDict, about: dict[str, Any]) -> None:
             old = from_dict(saved['config'])
         except UserError as error:
             raise UserError(f'{file} is damaged or of another version of this code: {error}') from error
-        changed = differences(old, config)
+        # The same data may lie elsewhere by now: their fingerprint is of their content.
+        free = MOVABLE if fingerprint == about['fingerprint'] else ()
+        changed = [line for line in differences(old, config) if line.split(':')[0] not in free]
         if changed:
             raise UserError(
                 f'{workdir} belongs to another config; {"; ".join(changed[:8])}'

@@ -1,6 +1,5 @@
 """Metrics to `metrics.jsonl` and TensorBoard; timings to `timing.jsonl`; a progress bar."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..files import read_jsonl
+from ..files import json_line, read_jsonl
 
 
 class Writer:
@@ -28,7 +27,7 @@ class Writer:
         file = workdir / 'metrics.jsonl'
         kept = [line for line in read_jsonl(file) if line['step'] <= step]
         temporary = workdir / 'metrics.jsonl.new'
-        temporary.write_text(''.join(json.dumps(line) + '\n' for line in kept))
+        temporary.write_text(''.join(map(json_line, kept)))
         temporary.replace(file)
         self.lines = kept
         self._metrics = file.open('a')
@@ -36,10 +35,10 @@ class Writer:
         self._events = EventFileWriter(str(workdir / 'tensorboard'))
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """One line; every value a plain number."""
+        """One line; every value a number, null in the file where it is not finite."""
         line = {'step': step, **values}
         self.lines.append(line)
-        self._metrics.write(json.dumps(line) + '\n')
+        self._metrics.write(json_line(line))
         self._metrics.flush()
         event, summary = self._protos
         entries = [summary.Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
@@ -47,7 +46,7 @@ class Writer:
 
     def time(self, step: int, **values: float) -> None:
         """One line of timings."""
-        self._timing.write(json.dumps({'step': step, **{k: round(v, 4) for k, v in values.items()}}) + '\n')
+        self._timing.write(json_line({'step': step, **{k: round(v, 4) for k, v in values.items()}}))
         self._timing.flush()
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ hyper-parameters, chosen on a held-out part of train.
 """
 
 from .clustering import clustering
-from .features import Features, extract, standardized
+from .features import Features, even_draw, extract, labelled, standardized
 from .few_shot import few_shot
 from .fine_tune import fine_tune
 from .knn import knn, knn_grid
@@ -22,12 +22,14 @@ __all__ = [
     'Features',
     'clustering',
     'evaluate',
+    'even_draw',
     'extract',
     'feet',
     'few_shot',
     'fine_tune',
     'kendall',
     'knn',
+    'labelled',
     'knn_grid',
     'label_noise',
     'linear_logistic',

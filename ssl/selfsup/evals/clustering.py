@@ -89,7 +89,7 @@ def clustering(
     """k-means on unit rows of train, and how its clusters fit the classes of test.
 
     Args:
-      train, test: features and labels; k-means sees train's features alone.
+      train, test: features and labels; k-means reads train's features alone.
       clusters: number of them; 0 takes the number of classes.
       restarts: runs from other k-means++ seeds, of which the one of least inertia counts.
       iterations: of Lloyd's algorithm.
@@ -99,10 +99,10 @@ def clustering(
     Returns:
       `cluster_nmi` and `cluster_ari` between clusters and labels of test; `cluster_accuracy`, test accuracy
       where each cluster is named by the one-to-one matching on train's labels; `cluster_accuracy_matched`,
-      the literature's number, where the matching is made on test itself and so flatters.
+      the literature's number, where the matching is made on test itself and so is too high.
     """
-    classes = check_both(train, test, classes=1)
-    count = clusters or len(np.unique(train.labels))
+    train, test, classes = check_both(train, test, classes=1)
+    count = clusters or classes
     if count > len(train.features):
         raise UserError(f'{count} clusters are more than the {len(train.features)} samples of train')
     z, z_test = unit_rows(train.features), unit_rows(test.features)

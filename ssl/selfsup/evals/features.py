@@ -1,54 +1,91 @@
 """Features of a whole data set, exact under a padded last batch; and what every evaluation does with them first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike
 
 from ..errors import UserError
 from ..parallel import sharded
+
+# Float images above this are taken for 0..255: resampling may overshoot [0, 1] a little, never by so much.
+LARGEST_PIXEL = 1.5
 
 
 class Features(NamedTuple):
     """Features `[n, dim]` float32 and labels `[n]` int32 (−1 where unknown), on the host.
 
-    Evaluations that train on images take these in the place of features, `[n, height, width, channels]`.
+    Evaluations that train on images take these in the place of features: an array `[n, height, width, channels]`, or
+    an object that gives rows by slice or by array of numbers and has `shape`.
     """
 
-    features: np.ndarray
+    features: Any
     labels: np.ndarray
 
 
-def extract(encode: Callable[[Any], Any], images: Any, *, batch_size: int = 512, mesh: Mesh | None = None) -> Any:
-    """`encode` over all rows of `images`, in batches of one shape; a tree of host arrays `[n, …]`.
+def extract(
+    encode: Callable[[Any], Any], inputs: ArrayLike | Iterable[np.ndarray], *, batch_size: int = 512, mesh: Any = None
+) -> Any:
+    """`encode` over all rows of `inputs`, in batches of one shape; a tree of host arrays `[n, …]`.
 
     The last batch is filled up with copies of its first row, whose results are dropped, so `encode` is
     compiled once. With a mesh the rows of a batch are spread over it.
+
+    Args:
+      encode: `[batch, …]` to a tree of `[batch, …]`.
+      inputs: an array `[n, …]`, or an iterable of batches `[batch, …]`, of which one at a time is held, so that a
+        data set need not fit into memory; no batch may have more rows than the first.
+      batch_size: rows encoded at once; batches of an iterable have their own size.
+      mesh: of the devices.
     """
-    count = len(images)
-    if count == 0:
-        raise UserError('there are no images to encode')
-    size = min(batch_size, count)
-    size += -size % (mesh.size if mesh else 1)
-    pieces = []
-    for start in range(0, count, size):
-        rows = np.asarray(images[start : start + size])
+    size, pieces = 0, []
+    for rows in _batches(inputs, batch_size):
+        if not size:
+            size = len(rows) + -len(rows) % (mesh.shape['data'] if mesh else 1)
         missing = size - len(rows)
+        if missing < 0:
+            raise UserError(
+                f'a batch of {len(rows)} rows follows a first batch of {size}; later ones may not be larger'
+            )
         if missing:
             rows = np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])
         out = jax.device_get(encode(jax.device_put(rows, sharded(mesh)) if mesh else rows))
         pieces.append(jax.tree.map(lambda x, kept=size - missing: np.asarray(x)[:kept], out))
+    if not pieces:
+        raise UserError('there are no images to encode')
     return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
+
+
+def _batches(inputs: Any, size: int) -> Iterator[np.ndarray]:
+    """Batches with at least one row."""
+    sliced = hasattr(inputs, '__len__') and hasattr(inputs, 'shape')
+    batches = (inputs[start : start + size] for start in range(0, len(inputs), size)) if sliced else inputs
+    for rows in batches:
+        rows = np.asarray(rows)
+        if len(rows):
+            yield rows
+
+
+def check_pixel_range(images: np.ndarray) -> None:
+    """Refuses float images above 1.5, which are in 0..255 and not in [0, 1]; integers have one range.
+
+    Raises:
+      UserError: naming the largest value.
+    """
+    if np.issubdtype(images.dtype, np.floating) and images.size and (most := float(images.max())) > LARGEST_PIXEL:
+        raise UserError(
+            f'float images must lie in [0, 1], and the largest value is {most:g}; divide by 255, or give uint8'
+        )
 
 
 def spread(mesh: Mesh | None, *arrays: np.ndarray) -> tuple[Array, ...]:
     """The arrays on the device, and a weight for each row: 1, and 0 for zero rows that fill up a mesh's devices."""
     count = len(arrays[0])
-    missing = -count % (mesh.size if mesh else 1)
+    missing = -count % (mesh.shape['data'] if mesh else 1)
     arrays = (*arrays, np.ones(count, np.float32))
     if mesh is None:
         return tuple(jnp.asarray(a) for a in arrays)
@@ -69,12 +106,24 @@ def check(features: Features, name: str) -> Features:
     return features
 
 
-def check_both(train: Features, test: Features, *, classes: int = 2) -> int:
-    """The number of classes, after both sets have been found fit to learn from and to score.
+def labelled(features: Features) -> Features:
+    """The rows that have a label; the same object where all have."""
+    known = np.asarray(features.labels) >= 0
+    return features if known.all() else Features(features.features[known], features.labels[known])
+
+
+def check_both(train: Features, test: Features, *, classes: int = 2) -> tuple[Features, Features, int]:
+    """Both sets with their labels renumbered, and the number of classes of train, after a check of both.
+
+    Classes of train become 0 … C − 1 in their order, and those that only test has follow: what an evaluation takes
+    depends on how many classes there are, not on how they are numbered. Labels that are so already stay.
 
     Args:
       train, test: features of one width, with labels.
       classes: train must have at least so many different labels.
+
+    Raises:
+      UserError: naming the set and what is wrong with it.
     """
     check(train, 'train'), check(test, 'test')
     if train.features.shape[1] != test.features.shape[1]:
@@ -85,10 +134,18 @@ def check_both(train: Features, test: Features, *, classes: int = 2) -> int:
     for name, part in (('train', train), ('test', test)):
         if (part.labels < 0).any():
             raise UserError(f'{name}: {int((part.labels < 0).sum())} samples have no label')
-    found = len(np.unique(train.labels))
-    if found < classes:
-        raise UserError(f'train has {found} class of labels; this evaluation needs at least {classes} classes')
-    return int(train.labels.max()) + 1
+    names = np.unique(train.labels)
+    if len(names) < classes:
+        raise UserError(f'train has {len(names)} class of labels; this evaluation needs at least {classes} classes')
+    every = np.concatenate([names, np.setdiff1d(test.labels, names)])
+    order = np.argsort(every, kind='stable')
+
+    def renumbered(part: Features) -> Features:
+        return Features(part.features, order[np.searchsorted(every, part.labels, sorter=order)].astype(np.int32))
+
+    ours = renumbered(train)
+    # One object given as both stays one: retrieval and few-shot episodes then keep a row from finding itself.
+    return ours, ours if train is test else renumbered(test), len(names)
 
 
 def unit_rows(features: np.ndarray) -> np.ndarray:
@@ -104,6 +161,28 @@ def standardized(train: Features, test: Features) -> tuple[np.ndarray, np.ndarra
     return tuple(((f.features - mean) * scale).astype(np.float32) for f in (train, test))  # type: ignore[return-value]
 
 
+def even_draw(labels: np.ndarray, count: int, *, seed: int) -> np.ndarray:
+    """Indices of `count` rows, ascending, drawn evenly from the classes; all rows where there are no more than that.
+
+    Classes give one row each in turn, in a new random order each round, until they have no more. Rows without a
+    label (−1) are drawn too, as many as is their share of all rows. A function of the arguments alone: it sorts raw
+    words of Philox with the key [seed, 4], whose stream NumPy guarantees.
+    """
+    labels = np.asarray(labels)
+    if count >= len(labels):
+        return np.arange(len(labels))
+    words = np.random.Philox(key=[seed, 4]).random_raw(len(labels))
+    unknown = np.flatnonzero(labels < 0)
+    without = min(round(count * len(unknown) / len(labels)), count)
+    drawn = unknown[np.argsort(words[unknown], kind='stable')[:without]]
+    known = np.flatnonzero(labels >= 0)
+    known = known[np.lexsort((words[known], labels[known]))]
+    starts = np.flatnonzero(np.diff(labels[known], prepend=-1))
+    turns = np.arange(len(known)) - np.repeat(starts, np.diff(starts, append=len(known)))
+    known = known[np.lexsort((words[known], turns))]
+    return np.sort(np.concatenate([drawn, known[: count - without]]))
+
+
 def draw_per_class(labels: np.ndarray, count: int, *, seed: int) -> np.ndarray:
     """Indices of `count` random samples of each class."""
     generator = np.random.Generator(np.random.Philox(key=seed))
@@ -111,7 +190,9 @@ def draw_per_class(labels: np.ndarray, count: int, *, seed: int) -> np.ndarray:
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         if len(members) < count:
-            raise UserError(f'class {label} has {len(members)} samples, and {count} labels per class were asked for')
+            raise UserError(
+                f'class {label} has {len(members)} samples, fewer than the {count} labels per class to draw'
+            )
         chosen.append(members[np.argsort(generator.random(len(members)), kind='stable')[:count]])
     return np.concatenate(chosen)
 

@@ -21,15 +21,15 @@ def _accuracies(support: Array, query: Array, c: Array, *, ways: int, classifier
     """Accuracy of each episode: `support [episodes, ways, shots, dim]`, `query [episodes, ways, queries, dim]`."""
     truth = jnp.repeat(jnp.arange(ways), query.shape[2])
 
-    def episode(rows: Array, asked: Array) -> Array:
-        asked = asked.reshape(-1, asked.shape[-1])
+    def episode(rows: Array, test_rows: Array) -> Array:
+        test_rows = test_rows.reshape(-1, test_rows.shape[-1])
         if classifier == 'logistic':
             labels = jnp.repeat(jnp.arange(ways), rows.shape[1])
             flat = rows.reshape(-1, rows.shape[-1])
-            score = scores(logistic_regression(flat, labels, classes=ways, inverse_regularization=c), asked)
+            score = scores(logistic_regression(flat, labels, classes=ways, inverse_regularization=c), test_rows)
         else:
             centres = jnp.mean(rows, axis=1)
-            product = jnp.matmul(asked, centres.T, precision=jax.lax.Precision.HIGHEST)
+            product = jnp.matmul(test_rows, centres.T, precision=jax.lax.Precision.HIGHEST)
             if classifier == 'centre':
                 score = 2.0 * product - jnp.sum(centres**2, axis=1)[None]
             else:
@@ -85,7 +85,7 @@ def few_shot(
     chunk: int = 100,
     mesh: Mesh | None = None,
 ) -> dict[str, float]:
-    """Accuracy over episodes: `ways` random classes, `shots` labels of each, `queries` questions of each.
+    """Accuracy over episodes: `ways` random classes, `shots` labels of each, `queries` queries of each.
 
     Rows are scaled to unit length and not standardised, as in the paper.
 
@@ -106,7 +106,7 @@ def few_shot(
     References:
       Tian et al. 2020, https://arxiv.org/abs/2003.11539.
     """
-    check_both(train, test, classes=ways)
+    train, test, _ = check_both(train, test, classes=ways)
     if classifier not in CLASSIFIERS:
         raise UserError(f'classifier must be one of {", ".join(CLASSIFIERS)}, not {classifier!r}')
     if episodes < 2:
@@ -120,12 +120,12 @@ def few_shot(
         )  # fmt: skip
         found = []
         for start in range(0, episodes, chunk):
-            rows, asked = (index[start : start + chunk] for index in drawn)
+            rows, test_rows = (index[start : start + chunk] for index in drawn)
             kept = len(rows)
-            rows, asked = (
-                np.concatenate([r, r[:1].repeat(min(chunk, episodes) - kept, axis=0)]) for r in (rows, asked)
+            rows, test_rows = (
+                np.concatenate([r, r[:1].repeat(min(chunk, episodes) - kept, axis=0)]) for r in (rows, test_rows)
             )
-            support, query, _ = spread(mesh, x[rows], x_test[asked])
+            support, query, _ = spread(mesh, x[rows], x_test[test_rows])
             c = jnp.float32(inverse_regularization)
             found.append(np.asarray(_accuracies(support, query, c, ways=ways, classifier=classifier))[:kept])
         hits = np.concatenate(found)

@@ -1,6 +1,6 @@
 """Fine-tuning: the whole encoder learns the labels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -34,7 +34,7 @@ def fine_tune(
     Batch-norms keep the running statistics of the pre-training. `params` are not changed.
 
     Args:
-      train, test: *images* `[n, height, width, channels]` in the place of features, and labels.
+      train, test: *images* `[n, height, width, channels]` in the place of features, see :class:`Features`, and labels.
       encode: `(params, prepared images) -> features [n, dim]`, differentiable in `params`.
       params: of the encoder; other entries get no gradient and stay.
       augment: `(key, images, positions) -> (views, …)`, of which the first view is learned from.
@@ -52,16 +52,18 @@ def fine_tune(
         raise UserError(f'learning rates must be positive, not {tuple(learning_rates)}')
     first = extract(jax.jit(lambda images: encode(params, prepare(images))), train.features)
     unseen = np.zeros((len(test.features), first.shape[1]), np.float32)  # test's are not needed to check its labels
-    classes = check_both(Features(first, train.labels), Features(unseen, test.labels))
+    ours, theirs, classes = check_both(Features(first, train.labels), Features(unseen, test.labels))
+    labels = ours.labels
     spread = float(max(first.std(), 1e-6))
 
     def logits(weights: dict[str, Any], images: Array) -> Array:
         features = encode(weights['encoder'], images).astype(jnp.float32) / spread
         return features @ weights['kernel'] + weights['bias'][None]
 
-    def fitted(images: np.ndarray, labels: np.ndarray, rate: float) -> dict[str, Any]:
-        size = min(batch_size, len(images))
-        steps = len(images) // size
+    def fitted(members: np.ndarray, rate: float) -> dict[str, Any]:
+        """Weights that have learned from these rows of train."""
+        size = min(batch_size, len(members))
+        steps = len(members) // size
         optimizer = optax.adamw(optax.cosine_decay_schedule(rate, epochs * steps), weight_decay=weight_decay)
         head = {'kernel': jnp.zeros((first.shape[1], classes)), 'bias': jnp.zeros((classes,))}
         weights = {'encoder': params, **head}
@@ -79,21 +81,31 @@ def fine_tune(
 
         state = optimizer.init(weights)
         for epoch in range(epochs):
-            order = np.argsort(np.random.Philox(key=[seed, epoch]).random_raw(len(images)), kind='stable')
+            order = np.argsort(np.random.Philox(key=[seed, epoch]).random_raw(len(members)), kind='stable')
             for index in range(steps):
-                rows = order[index * size : (index + 1) * size]
-                weights, state = step(weights, state, images[rows], labels[rows], jnp.asarray(epoch * steps + index))
+                rows = members[order[index * size : (index + 1) * size]]
+                number = jnp.asarray(epoch * steps + index)
+                weights, state = step(weights, state, train.features[rows], labels[rows], number)
         return weights
 
     predict = jax.jit(lambda w, images: jnp.argmax(logits(w, prepare(images)), axis=1))
 
-    def accuracy(weights: dict[str, Any], part: Features) -> float:
-        return float(np.mean(extract(lambda images: predict(weights, images), part.features) == part.labels))
+    def accuracy(weights: dict[str, Any], images: Any, labels: np.ndarray) -> float:
+        return float(np.mean(extract(lambda rows: predict(weights, rows), images) == labels))
 
     best = 0
     if len(rates) > 1:
-        mask = held_out(train.labels, share=share, seed=seed)
-        rest, part = (Features(train.features[m], train.labels[m]) for m in (~mask, mask))
-        best = first_best(np.array([accuracy(fitted(*rest, float(r)), part) for r in rates]))[0]
-    weights = fitted(train.features, train.labels, float(rates[best]))
-    return {'fine_tuned': accuracy(weights, test), 'chosen_fine_tune_rate': float(f'{rates[best]:.6g}')}
+        mask = held_out(labels, share=share, seed=seed)
+        rest, part = np.flatnonzero(~mask), np.flatnonzero(mask)
+        choosing = [accuracy(fitted(rest, float(r)), _taken(train.features, part), labels[part]) for r in rates]
+        best = first_best(np.array(choosing))[0]
+    weights = fitted(np.arange(len(labels)), float(rates[best]))
+    return {
+        'fine_tuned': accuracy(weights, test.features, theirs.labels),
+        'chosen_fine_tune_rate': float(f'{rates[best]:.6g}'),
+    }
+
+
+def _taken(images: Any, rows: np.ndarray, size: int = 512) -> Iterator[np.ndarray]:
+    """Some rows, a batch at a time."""
+    return (images[rows[start : start + size]] for start in range(0, len(rows), size))

@@ -15,10 +15,11 @@ from .features import Features, check, check_both, first_best, held_out, unit_ro
 
 NEIGHBOURS = (1, 5, 10, 20, 50, 100, 200)
 TEMPERATURES = (0.02, 0.07, 0.2, 1.0)
+MOST_COSINES = 2**28  # held at a time by one search: 1 GiB
 
 
 # The search is a program of its own: when what follows reads only a part of its result (the first column,
-# say), XLA no longer knows it for a top-k and sorts all columns, which on a CPU is ten times slower.
+# say), XLA does not recognise a top-k and sorts all columns, which on a CPU is ten times slower.
 @functools.partial(jax.jit, static_argnames=('k',))
 def _search(query: Array, bank: Array, *, k: int) -> tuple[Array, Array]:
     return tuple(jax.lax.top_k(jnp.matmul(query, bank.T, precision=jax.lax.Precision.HIGHEST), k))
@@ -32,7 +33,7 @@ def search(
     Args:
       query, bank: rows of unit length (:func:`unit_rows`), so that products are cosines.
       k: neighbours, at most the rows of `bank`.
-      chunk: most queries at a time; the memory is chunk·rows(bank).
+      chunk: most queries at a time; fewer where chunk·rows(bank) cosines would be more than `MOST_COSINES`.
       mesh: queries are spread over it, and every device holds the bank.
 
     Yields:
@@ -41,8 +42,9 @@ def search(
     """
     if not 1 <= k <= len(bank):
         raise UserError(f'{k} neighbours are more than the {len(bank)} samples to choose from')
+    chunk = max(min(chunk, MOST_COSINES // len(bank)), 1)
     size = -(-len(query) // -(-len(query) // chunk))  # chunks of one size with the least to fill up
-    size += -size % (mesh.size if mesh else 1)
+    size += -size % (mesh.shape['data'] if mesh else 1)
     held = jax.device_put(bank, replicated(mesh)) if mesh else jnp.asarray(bank)
     for start in range(0, len(query), size):
         rows = query[start : start + size]
@@ -84,13 +86,13 @@ def predict_grid(
     ordered = tuple(sorted(set(neighbours)))
     if not ordered or ordered[0] < 1 or min(temperatures, default=0) <= 0:
         raise UserError(f'k-NN needs positive k and temperatures, not {neighbours} and {temperatures}')
-    labels, heat = jnp.asarray(train.labels), jnp.asarray(temperatures, jnp.float32)
-    classes = int(train.labels.max()) + 1
+    names, places = np.unique(train.labels, return_inverse=True)
+    labels, heat = jnp.asarray(places, jnp.int32), jnp.asarray(temperatures, jnp.float32)
     found = np.zeros((len(ordered), len(temperatures), len(test)), np.int32)
     bank, query = unit_rows(train.features), unit_rows(test)
     for rows, cosines, index in search(query, bank, k=ordered[-1], chunk=chunk, mesh=mesh):
-        winners = _winners(cosines, labels[index], heat, neighbours=ordered, classes=classes)
-        found[..., rows] = np.moveaxis(np.asarray(winners)[: rows.stop - rows.start], 0, -1)
+        winners = _winners(cosines, labels[index], heat, neighbours=ordered, classes=len(names))
+        found[..., rows] = np.moveaxis(names[np.asarray(winners)[: rows.stop - rows.start]], 0, -1)
     return found[[ordered.index(k) for k in neighbours]]
 
 
@@ -131,7 +133,7 @@ def knn_grid(
       `knn_<k>_<τ>`, the test accuracy of every cell; `knn`, that of the cell that is best on the held-out
       part of train (all of train votes), with `chosen_knn_k` and `chosen_knn_temperature`.
     """
-    check_both(train, test, classes=1)
+    train, test, _ = check_both(train, test, classes=1)
     mask = held_out(train.labels, share=share, seed=seed)
     possible = tuple(k for k in neighbours if k <= np.sum(~mask))
     if not possible:

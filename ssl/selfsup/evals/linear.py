@@ -58,12 +58,12 @@ def linear_probe(
     Returns:
       `linear_<k>` for each k of `label_counts`, and `linear` with all labels.
     """
-    classes = check_both(train, test)
+    train, test, classes = check_both(train, test)
     x, x_test = standardized(train, test)
     pad = max(width - x.shape[1], 0)
     x, x_test = (np.pad(a, ((0, 0), (0, pad))) for a in (x, x_test))
     results = {}
-    smallest = min(np.bincount(train.labels)[np.unique(train.labels)])
+    smallest = int(np.bincount(train.labels).min())
     for count in [*[c for c in label_counts if c <= smallest], 0]:
         sets = [
             draw_per_class(train.labels, count, seed=d) if count else np.arange(len(x))
@@ -104,7 +104,7 @@ def linear_logistic(
     Returns:
       `linear_logistic`, the test accuracy, `chosen_C`, and `held_out_accuracy` on the part that chose it.
     """
-    classes = check_both(train, test)
+    train, test, classes = check_both(train, test)
     strengths = np.sort(np.asarray(inverse_regularizations, np.float32))
     if not len(strengths) or strengths[0] <= 0:
         raise UserError(f'inverse regularisations must be positive, not {tuple(inverse_regularizations)}')
@@ -148,16 +148,16 @@ def low_label(
       `low_label_<k>` and `low_label_<share>%`, means over draws, each with `…_std` (ddof 1; 0 for one draw).
 
     Raises:
-      UserError: where a class has fewer labels than are asked for.
+      UserError: where a class has fewer labels than are to be drawn.
     """
-    classes = check_both(train, test)
+    names = train.labels
+    train, test, classes = check_both(train, test)
     x, x_test = standardized(train, test)
-    found = len(np.unique(train.labels))
     wanted = {f'low_label_{count}': count for count in label_counts}
-    wanted |= {f'low_label_{100 * share:g}%': max(round(share * len(x) / found), 1) for share in shares}
+    wanted |= {f'low_label_{100 * share:g}%': max(round(share * len(x) / classes), 1) for share in shares}
     results = {}
     for name, count in wanted.items():
-        sets = [draw_per_class(train.labels, count, seed=seed + d) for d in range(draws)]
+        sets = [draw_per_class(names, count, seed=seed + d) for d in range(draws)]
         hits = _draw_accuracies(x, train.labels, sets, x_test, test.labels, inverse_regularization, classes)
         results[name] = float(hits.mean())
         results[f'{name}_std'] = float(hits.std(ddof=1)) if draws > 1 else 0.0
@@ -191,14 +191,14 @@ def label_noise(
       train, test: features and labels; only train's labels are changed.
       rates: shares of wrong labels, each a uniformly random other class.
       draws: random draws for each rate.
-      inverse_regularization: C, fixed and small, since an unregularised probe learns the noise by heart.
+      inverse_regularization: C, fixed and small, since an unregularised probe fits the wrong labels.
       seed: of the first draw.
 
     Returns:
       `label_noise_<rate>`, the mean over draws, and `label_noise_kept`, the accuracy at the highest rate as
       a share of that at the lowest.
     """
-    classes = check_both(train, test)
+    train, test, classes = check_both(train, test)
     if not rates or min(rates) < 0 or max(rates) > 1:
         raise UserError(f'rates of wrong labels must lie in [0, 1], not {tuple(rates)}')
     x, x_test = standardized(train, test)

@@ -75,7 +75,7 @@ def _solve(rotated: _Rotated, targets: Array, weights: Array, c: Array, toleranc
 
 
 class _Search(NamedTuple):
-    """Where L-BFGS stands: the accepted point, the direction tried from it, and the corrections, newest last."""
+    """State of L-BFGS: the accepted point, the direction tried from it, and the corrections, newest last."""
 
     point: Array
     value: Array

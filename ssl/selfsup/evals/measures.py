@@ -13,7 +13,14 @@ ALARM_NUMBERS = {
     'relative_alignment': 'alignment',
     'rank': 'rank',
 }
-MEASURED = (*ALARM_NUMBERS.values(), 'probe_accuracy')  # at every measurement
+MEASURED = (*ALARM_NUMBERS.values(), 'probe_accuracy')  # at every measurement of a run of several views
+
+
+def measured(views: int) -> tuple[str, ...]:
+    """Numbers of every measurement of a run whose method has so many views: with one there are no pairs to align."""
+    return tuple(name for name in MEASURED if views > 1 or name != 'alignment')
+
+
 # config.monitor.measures -> function of what one measurement holds: features and embeddings of the clean
 # images, and `draws`, the embeddings of their views, [images, views, dim].
 MEASURES: dict[str, Callable[[dict[str, Array]], Array]] = {

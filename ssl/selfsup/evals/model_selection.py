@@ -1,4 +1,4 @@
-"""Choosing a run by one number, and what the choice costs where labels can tell."""
+"""Choosing a run by one number, and what the choice costs where there are labels."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Retrieval: do the nearest images of a query show what it shows?"""
+"""Retrieval: whether the images nearest to a query are of its class."""
 
 import functools
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def retrieval(
     chunk: int = 512,
     mesh: Mesh | None = None,
 ) -> dict[str, float]:
-    """Recall@k and mean average precision; each row of test asks, all rows of train are ranked by cosine.
+    """Recall@k and mean average precision; each row of test is a query, and all rows of train are ranked by cosine.
 
     Args:
       train, test: the gallery and the queries. Given the same object as both, no row finds itself.
@@ -46,14 +46,14 @@ def retrieval(
       the mean precision at the ranks of all of their class in the gallery. Queries whose class is not in
       the gallery are left out of both.
     """
-    check_both(train, test, classes=1)
+    train, test, classes = check_both(train, test, classes=1)
     itself = train is test
     most = len(train.features) - itself
     if not ks or min(ks) < 1 or max(ks) > most:
         raise UserError(f'recall@{tuple(ks)} needs depths from 1 to the {most} samples of the gallery')
     depth = min(max(depth, max(ks)) if depth else most, most)
     gallery, queries = unit_rows(train.features), unit_rows(test.features)
-    size = int(max(train.labels.max(), test.labels.max())) + 1
+    size = max(classes, int(test.labels.max()) + 1)
     available = np.bincount(train.labels, minlength=size)[test.labels] - itself
     found = []
     for rows, _, index in search(queries, gallery, k=depth + itself, chunk=chunk, mesh=mesh):

@@ -128,7 +128,7 @@ def linear_sgd(
     Returns:
       `linear_sgd`, the test accuracy, and `chosen_learning_rate`.
     """
-    classes = check_both(train, test)
+    train, test, classes = check_both(train, test)
     rates = _checked_rates(learning_rates)
     mask = held_out(train.labels, share=share, seed=seed)
     x, x_test = standardized(train, test)
@@ -166,7 +166,7 @@ def linear_online(
     train that chooses among them is not learned from.
 
     Args:
-      train, test: *images* `[n, height, width, channels]` in the place of features, and labels.
+      train, test: *images* `[n, height, width, channels]` in the place of features, see :class:`Features`, and labels.
       encode: prepared images -> features `[n, dim]`, frozen.
       augment: `(key, images, positions) -> (views, …)` of one view, as
         :func:`selfsup.augment.make_views` gives; the papers': random resized crop and flip.
@@ -182,10 +182,11 @@ def linear_online(
         Features(extract(clean, train.features), train.labels),
         Features(extract(clean, test.features), test.labels),
     )
-    classes = check_both(*cached)
-    mask = held_out(train.labels, share=share, seed=seed)
+    *cached, classes = check_both(*cached)
+    labels, test_labels = (part.labels for part in cached)
+    mask = held_out(labels, share=share, seed=seed)
     x, x_test = standardized(*cached)
-    seen, seen_labels = train.features[~mask], train.labels[~mask]
+    seen = np.flatnonzero(~mask)
     size = min(batch_size, len(seen))
     steps = len(seen) // size
     mean = cached[0].features.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -206,11 +207,11 @@ def linear_online(
     for epoch in range(epochs):
         order = np.argsort(np.random.Philox(key=[seed, epoch]).random_raw(len(seen)), kind='stable')
         for index in range(steps):
-            rows = np.sort(order[index * size : (index + 1) * size])
-            probes = step(probes, seen[rows], seen_labels[rows], jnp.asarray(epoch * steps + index))
-    inner = _hits(probes.model, x[mask], train.labels[mask])
+            rows = seen[np.sort(order[index * size : (index + 1) * size])]
+            probes = step(probes, train.features[rows], labels[rows], jnp.asarray(epoch * steps + index))
+    inner = _hits(probes.model, x[mask], labels[mask])
     best = first_best(inner)[0]
-    outer = _hits(probes.model, x_test, test.labels)
+    outer = _hits(probes.model, x_test, test_labels)
     return {
         'linear_online': float(outer[best]),
         'chosen_online_learning_rate': float(f'{rates[best]:.6g}'),

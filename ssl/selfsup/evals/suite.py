@@ -8,7 +8,7 @@ import numpy as np
 from .. import diagnostics
 from ..errors import UserError, nearest
 from .clustering import clustering
-from .features import Features, check
+from .features import Features, check, even_draw, labelled
 from .few_shot import few_shot
 from .knn import knn_grid
 from .linear import label_noise, linear_logistic, low_label
@@ -17,12 +17,13 @@ from .sgd import linear_sgd
 
 
 def ranks(train: Features, test: Features, *, samples: int = 25_600) -> dict[str, float]:
-    """RankMe and α-ReQ of the first `samples` rows of train (as they are, α-ReQ centred); labels are not read.
+    """RankMe and α-ReQ of at most `samples` rows of train (as they are, α-ReQ centred).
 
-    α-ReQ is left out where the features are too narrow for its window of ranks.
+    Where train has more, they are drawn evenly from its classes, always the same ones, see :func:`even_draw`;
+    labels are not read for anything else. α-ReQ is left out where the features are too narrow for its window of ranks.
     """
     check(train, 'train')
-    z = np.asarray(train.features[:samples], np.float32)
+    z = np.asarray(train.features[even_draw(train.labels, samples, seed=0)], np.float32)
     found = {'rankme': float(diagnostics.rankme(z))}
     if min(z.shape[0] - 1, z.shape[1]) >= 12:
         found['alpha_req'] = float(diagnostics.alpha_req(z))
@@ -44,21 +45,29 @@ EVALUATIONS: dict[str, Callable[..., dict[str, float]]] = {
 DEFAULT = ('knn', 'logistic', 'clustering', 'ranks')
 
 
+def _known(train: Features, test: Features) -> tuple[Features, Features]:
+    """The labelled rows of both; one object where one is given as both."""
+    ours = labelled(train)
+    return ours, ours if train is test else labelled(test)
+
+
 def evaluate(
     train: Features, test: Features, *, only: Sequence[str] = DEFAULT, settings: Mapping[str, Any] | None = None
 ) -> dict[str, float]:
     """The numbers of several evaluations together.
 
     Args:
-      train, test: features and labels.
+      train, test: features and labels; rows without a label are left out of all but `ranks`.
       only: rows of :data:`EVALUATIONS`.
       settings: name -> keywords of that evaluation.
     """
+    known = _known(train, test)
     results: dict[str, float] = {}
     for name in only:
         if name not in EVALUATIONS:
             raise UserError(f'{name!r} is no evaluation{nearest(name, EVALUATIONS)}')
-        results |= EVALUATIONS[name](train, test, **dict((settings or {}).get(name, {})))
+        sets = (train, test) if name == 'ranks' else known
+        results |= EVALUATIONS[name](*sets, **dict((settings or {}).get(name, {})))
     return results
 
 
@@ -97,7 +106,7 @@ def feet(
     """FEET's row of one encoder: frozen, few-shot and fine-tuned accuracy, and what each gains over frozen.
 
     Args:
-      train, test: features of the frozen encoder.
+      train, test: features of the frozen encoder; rows without a label are left out.
       shots: labels per class of the few-shot columns, means over `draws`; those that a class lacks are left out.
       draws: random draws.
       fine_tuned: accuracy after fine-tuning (:func:`fine_tune`), where it was done.
@@ -109,8 +118,9 @@ def feet(
     References:
       Lee et al. 2024, https://arxiv.org/abs/2411.01322 (FEET).
     """
+    train, test = _known(train, test)
     frozen = linear_logistic(train, test)['linear_logistic']
-    smallest = min(np.bincount(train.labels)[np.unique(train.labels)])
+    smallest = int(np.unique(train.labels, return_counts=True)[1].min())
     possible = [k for k in shots if k <= smallest]
     few = low_label(train, test, label_counts=possible, shares=(), draws=draws)
     columns = {f'shot_{k}': few[f'low_label_{k}'] for k in possible}

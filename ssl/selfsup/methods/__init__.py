@@ -14,6 +14,7 @@ from .contrastive.supcon import supcon
 from .distillation.byol import byol
 from .distillation.dino import dino
 from .distillation.simsiam import simsiam
+from .masked.mae import mae
 from .over_axis import over_axis
 from .redundancy.barlow_twins import barlow_twins
 from .redundancy.lejepa import lejepa
@@ -33,6 +34,7 @@ METHODS = {
     'deepcluster_v2': deepcluster_v2,
     'dino': dino,
     'lejepa': lejepa,
+    'mae': mae,
     'mmcr': mmcr,
     'moco_v1': moco_v1,
     'moco_v2': moco_v2,
@@ -62,6 +64,7 @@ __all__ = [
     'deepcluster_v2',
     'dino',
     'lejepa',
+    'mae',
     'mmcr',
     'moco_v1',
     'moco_v2',

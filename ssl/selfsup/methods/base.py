@@ -276,7 +276,7 @@ def moving_average(target: Any, online: Any, momentum: Any) -> Any:
 
 
 def unit(z: Array) -> Array:
-    """Rows scaled to unit length, in at least float32; one shorter than 1e-12 is divided by that, without a gradient."""
+    """Rows scaled to unit length, in at least float32; a row below 1e-12 is divided by that and gets no gradient."""
     z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
     squared = jnp.sum(z * z, axis=-1, keepdims=True)
     # The derivative at zero would be 1e12 times that of any other row.

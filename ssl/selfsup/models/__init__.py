@@ -1,5 +1,7 @@
 """Encoders and heads, flax.linen modules: `module(images, train, order=None) -> [batch, features]`."""
 
+from functools import partial
+
 from .convnet import ConvNet
 from .decoder import TransformerDecoder
 from .iternorm import IterNorm
@@ -17,6 +19,7 @@ ENCODERS = {
     'vit_ti': vit_ti,
     'vit_s': vit_s,
     'vit_b': vit_b,
+    'mlp': partial(MLP, widths=(256, 256, 256, 256)),  # of vectors
 }
 
 # The kinds of the other networks (projectors, predictors, decoders) -> constructor.

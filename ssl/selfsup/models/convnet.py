@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ..signature import Count, Counts
 from .norm import BatchNorm
 
 conv_init = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
@@ -53,8 +54,8 @@ class ConvNet(nn.Module):
       dtype: compute type; parameters stay float32.
     """
 
-    widths: tuple[int, ...] = (32, 64, 128)
-    first_stride: int = 1
+    widths: Counts = (32, 64, 128)
+    first_stride: Count = 1
     maps: bool = False
     groups: int = 1
     axis_name: str | None = None

@@ -8,11 +8,13 @@ from jaxtyping import Array, Float, Int
 
 from ..signature import Count, Positive, Whole
 from .positions import sincos_positions
-from .vit import EncoderBlock, truncated
+from .vit import EncoderBlock, truncated, xavier
 
 
 class TransformerDecoder(nn.Module):
     """Tokens to width `dim`, mask tokens at the places to predict, fixed sine-cosine positions, blocks, norm, linear.
+
+    Kernels start Xavier-uniform, as MAE's do.
 
     Attributes:
       dim, depth, heads: width (a multiple of 4 and of `heads`), blocks and attention heads.
@@ -60,7 +62,7 @@ class TransformerDecoder(nn.Module):
         self._check(tokens, keep)
         prefix = tokens.shape[1] - keep.shape[1]
         batch, count = tokens.shape[0], grid[0] * grid[1]
-        x = nn.Dense(self.dim, kernel_init=truncated, dtype=self.dtype, name='embed')(tokens)
+        x = nn.Dense(self.dim, kernel_init=xavier, dtype=self.dtype, name='embed')(tokens)
         mask = self.param('mask_token', truncated, (1, 1, self.dim)).astype(x.dtype)
         table = jnp.asarray(sincos_positions(*grid, self.dim), x.dtype)
         given, free = x[:, prefix:], x[:, :prefix]
@@ -72,9 +74,9 @@ class TransformerDecoder(nn.Module):
             x = jnp.concatenate([free, given + table[keep], mask + table[queries]], axis=1)
         asked = count if queries is None else queries.shape[1]
         for index in range(self.depth):
-            x = EncoderBlock(self.heads, self.mlp_ratio, 0.0, self.dtype, name=f'block{index}')(x, train)
+            x = EncoderBlock(self.heads, self.mlp_ratio, 0.0, self.dtype, xavier, name=f'block{index}')(x, train)
         x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name='norm')(x[:, x.shape[1] - asked :])
-        x = nn.Dense(self.out, kernel_init=truncated, dtype=self.dtype, name='head')(x)
+        x = nn.Dense(self.out, kernel_init=xavier, dtype=self.dtype, name='head')(x)
         return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
     def _check(self, tokens: Array, keep: Array) -> None:

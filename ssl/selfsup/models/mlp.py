@@ -1,18 +1,20 @@
 """The multi-layer heads of the papers: projectors and predictors."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..signature import Counts, Domain
 from .iternorm import IterNorm
 from .norm import BatchNorm
 
 # Channels that IterNorm whitens together at the end of a projector, as solo-learn has it at 2048.
 ITERNORM_WIDTH = 32
 LAST_NORMS = ('none', 'plain', 'scale', 'affine', 'iterative')
+ACTIVATIONS = ('relu', 'gelu')
 
 
 def dense(x: Array, width: int, *, bias: bool, name: str, dtype: Any) -> Array:
@@ -42,12 +44,12 @@ class MLP(nn.Module):
       dtype: compute type; parameters stay float32.
     """
 
-    widths: tuple[int, ...]
+    widths: Counts
     hidden_norm: bool = True
-    last_norm: str = 'none'
+    last_norm: Annotated[str, Domain(str, choices=LAST_NORMS)] = 'none'
     hidden_bias: bool = True
     last_bias: bool = True
-    activation: str = 'relu'
+    activation: Annotated[str, Domain(str, choices=ACTIVATIONS)] = 'relu'
     groups: int = 1
     axis_name: str | None = None
     dtype: Any = None

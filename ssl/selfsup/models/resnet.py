@@ -1,12 +1,13 @@
 """ResNet-18, -34 and -50 as torchvision builds them, with ImageNet and CIFAR stems."""
 
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ..signature import Count, Counts, Domain
 from .convnet import conv_init
 from .norm import BatchNorm
 
@@ -79,10 +80,10 @@ class ResNet(nn.Module):
       He et al. 2016, https://arxiv.org/abs/1512.03385; stride on the 3×3 as torchvision.
     """
 
-    stages: tuple[int, ...]
+    stages: Counts
     bottleneck: bool = False
-    width: int = 64
-    stem: str = 'imagenet'
+    width: Count = 64
+    stem: Annotated[str, Domain(str, choices=STEMS)] = 'imagenet'
     zero_init_residual: bool = False
     maps: bool = False
     remat: bool = False

@@ -1,16 +1,28 @@
 """Vision transformers: ViT-Ti, ViT-S and ViT-B as timm and DINO build them."""
 
+import math
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from .positions import interpolation_matrix, sincos_positions
+from ..signature import Count, Domain, Positive, ProperShare, Whole
+from .positions import INTERPOLATIONS, interpolation_matrix, sincos_positions
 
+POSITIONS = ('learned', 'sincos')
+POOLS = ('token', 'mean')
 truncated = nn.initializers.truncated_normal(0.02)
+
+
+def xavier(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Xavier-uniform over the flattened kernel: a convolution's fan-in is all that one output sees, its fan-out one."""
+    return nn.initializers.xavier_uniform()(key, (math.prod(shape[:-1]), shape[-1]), dtype).reshape(shape)
+
+
+INITS = ('truncated', 'xavier')
 
 
 class Attention(nn.Module):
@@ -18,14 +30,16 @@ class Attention(nn.Module):
 
     heads: int
     dtype: Any = None
+    kernel_init: Any = truncated
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         batch, length, dim = x.shape
-        qkv = nn.Dense(3 * dim, kernel_init=truncated, dtype=self.dtype, name='qkv')(x)
+        qkv = nn.Dense(3 * dim, kernel_init=self.kernel_init, dtype=self.dtype, name='qkv')(x)
         query, key, value = jnp.moveaxis(qkv.reshape(batch, length, 3, self.heads, dim // self.heads), 2, 0)
         x = jax.nn.dot_product_attention(query, key, value)
-        return nn.Dense(dim, kernel_init=truncated, dtype=self.dtype, name='proj')(x.reshape(batch, length, dim))
+        x = x.reshape(batch, length, dim)
+        return nn.Dense(dim, kernel_init=self.kernel_init, dtype=self.dtype, name='proj')(x)
 
 
 def drop_examples(x: Array, rate: float, keys: Array | None, stream: int) -> Array:
@@ -46,13 +60,15 @@ class EncoderBlock(nn.Module):
     mlp_ratio: float
     drop_path: float
     dtype: Any = None
+    kernel_init: Any = truncated
 
     @nn.compact
     def __call__(self, x: Array, train: bool, keys: Array | None = None) -> Array:
         norm = partial(nn.LayerNorm, epsilon=1e-6, dtype=self.dtype)
-        linear = partial(nn.Dense, kernel_init=truncated, dtype=self.dtype)
+        linear = partial(nn.Dense, kernel_init=self.kernel_init, dtype=self.dtype)
+        attention = Attention(self.heads, self.dtype, self.kernel_init, name='attn')
         rate = self.drop_path if train else 0.0
-        x = x + drop_examples(Attention(self.heads, self.dtype, name='attn')(norm(name='norm1')(x)), rate, keys, 0)
+        x = x + drop_examples(attention(norm(name='norm1')(x)), rate, keys, 0)
         y = linear(int(x.shape[-1] * self.mlp_ratio), name='fc1')(norm(name='norm2')(x))
         return x + drop_examples(linear(x.shape[-1], name='fc2')(nn.gelu(y, approximate=False)), rate, keys, 1)
 
@@ -72,24 +88,27 @@ class ViT(nn.Module):
       frozen_patches: no gradient into the patch projection (MoCo v3's trick for stability).
       drop_path: stochastic depth of the last block, rising linearly from 0; in training, drawn from `keys`.
       remat: keep only the blocks' inputs for the backward pass and run each block twice.
+      init_kernels: of the blocks: 'truncated' (normal of deviation 0.02: timm, DINO) or 'xavier' (uniform, that of the
+        flattened patch projection too: MAE). At widths far below 192 the first is so small that blocks start idle.
       dtype: compute type; parameters stay float32.
 
     References:
       Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929; Touvron et al. 2021 (Ti, S).
     """
 
-    dim: int
-    depth: int = 12
-    heads: int = 12
-    patch: int = 16
-    mlp_ratio: float = 4.0
-    positions: str = 'learned'
-    interpolation: str = 'timm'
-    grid: int = 0
-    pool: str = 'token'
+    dim: Count
+    depth: Annotated[int, Domain(int, least=1, most=1000)] = 12
+    heads: Count = 12
+    patch: Count = 16
+    mlp_ratio: Positive = 4.0
+    positions: Annotated[str, Domain(str, choices=POSITIONS)] = 'learned'
+    interpolation: Annotated[str, Domain(str, choices=INTERPOLATIONS)] = 'timm'
+    grid: Whole = 0
+    pool: Annotated[str, Domain(str, choices=POOLS)] = 'token'
     frozen_patches: bool = False
-    drop_path: float = 0.0
+    drop_path: ProperShare = 0.0
     remat: bool = False
+    init_kernels: Annotated[str, Domain(str, choices=INITS)] = 'truncated'
     dtype: Any = None
 
     def __call__(
@@ -138,7 +157,9 @@ class ViT(nn.Module):
         """
         self._check(images, keep, hidden, blocks)
         size = (self.patch, self.patch)
-        x = nn.Conv(self.dim, size, strides=size, padding='VALID', dtype=self.dtype, name='patch_embed')(images)
+        kernel_init = xavier if self.init_kernels == 'xavier' else truncated
+        first = {'kernel_init': xavier} if self.init_kernels == 'xavier' else {}
+        x = nn.Conv(self.dim, size, size, padding='VALID', dtype=self.dtype, name='patch_embed', **first)(images)
         if self.frozen_patches:
             x = jax.lax.stop_gradient(x)
         batch, height, width, dim = x.shape
@@ -160,7 +181,7 @@ class ViT(nn.Module):
         for index in range(self.depth):
             drop = self.drop_path * index / max(self.depth - 1, 1)
             own = None if keys is None else jax.vmap(lambda key, index=index: jax.random.fold_in(key, index))(keys)
-            x = block(self.heads, self.mlp_ratio, drop, self.dtype, name=f'block{index}')(x, train, own)
+            x = block(self.heads, self.mlp_ratio, drop, self.dtype, kernel_init, name=f'block{index}')(x, train, own)
             outputs.append(x)
         outputs[-1] = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name='norm')(x)
         last = [x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in outputs[-blocks:]]
@@ -173,6 +194,8 @@ class ViT(nn.Module):
                 f"positions must be 'learned' or 'sincos' and pool 'token' or 'mean', "
                 f'not {self.positions!r} and {self.pool!r}'
             )
+        if self.init_kernels not in INITS:
+            raise ValueError(f'init_kernels must be one of {", ".join(INITS)}, not {self.init_kernels!r}')
         batch, height, width, _ = images.shape
         if height % self.patch or width % self.patch:
             raise ValueError(f'patches of {self.patch} do not tile images of {height}x{width}')

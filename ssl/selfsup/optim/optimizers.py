@@ -1,16 +1,23 @@
 """SGD, AdamW and the LARS flavours of the literature, with parameter groups, as one optax transformation.
 
-Weight decay, trust ratio and learning rate act per leaf, so groups and flavours share one code path.
+An optimiser is a function of its keywords and a row of `OPTIMIZERS`: it gives an optax transformation whose `update`
+is also told, of each array, the numbers of this step (:class:`Now`). Clipping, schedules, parameter groups and freezing
+are those of all optimisers and stand in :func:`optimizer`.
+
+The parts are not chained from optax's: its Adam corrects the bias by 1 - beta**t, which loses four digits in float32,
+its `partition` and `chain` nest the state by group and by part, where checkpoints hold one tree like the parameters.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from ..signature import Domain, NonNegative, Positive, ProperShare, Whole
 from .schedules import Schedule
 
 
@@ -24,15 +31,36 @@ class Group(NamedTuple):
       freeze_steps: for so many steps no update and no decay (SwAV's prototypes).
     """
 
-    scale: Any = 1.0
-    schedule: str = 'base'
-    decay: Any = 1.0
-    freeze_steps: int = 0
+    scale: NonNegative = 1.0
+    schedule: Annotated[str, Domain(str, choices=('base', 'constant'))] = 'base'
+    decay: NonNegative = 1.0
+    freeze_steps: Whole = 0
 
 
 class State(NamedTuple):
+    """Steps done, and what the optimiser keeps: trees like the parameters."""
+
     count: jax.Array
     inner: Any
+
+
+@dataclasses.dataclass(frozen=True)  # no pytree: trees of it map beside trees of arrays
+class Now:
+    """The numbers of one array in one step.
+
+    Attributes:
+      rate: learning rate.
+      decay: weight decay; 0 for arrays that are not decayed.
+      active: False while it is frozen.
+      age: steps since it was last frozen, from 1.
+      matrix: whether it is decayed and, by LARS, rescaled.
+    """
+
+    rate: Any
+    decay: Any
+    active: Any
+    age: Any
+    matrix: bool
 
 
 def _norm(x: jax.Array) -> jax.Array:
@@ -44,32 +72,21 @@ def global_norm(tree: Any) -> jax.Array:
     return jnp.sqrt(sum(_norm(leaf) ** 2 for leaf in jax.tree.leaves(tree)))
 
 
-def _trust_papers(trust: Any) -> Callable:
+def _trust_papers(trust: Any, p: jax.Array, decayed: jax.Array) -> jax.Array:
     """η‖p‖/‖g + wd·p‖, 1 if either norm is 0 (Barlow Twins, VICReg, MoCo v3, BYOL)."""
-
-    def ratio(p: jax.Array, g: jax.Array, decayed: jax.Array, decay: Any, rate: Any) -> jax.Array:
-        p_norm, norm = _norm(p), _norm(decayed)
-        ok = (p_norm > 0) & (norm > 0)
-        return jnp.where(ok, trust * p_norm / jnp.where(ok, norm, 1.0), 1.0)
-
-    return ratio
+    p_norm, norm = _norm(p), _norm(decayed)
+    ok = (p_norm > 0) & (norm > 0)
+    return jnp.where(ok, trust * p_norm / jnp.where(ok, norm, 1.0), 1.0)
 
 
-def _trust_apart(trust: Any, *, clip: bool) -> Callable:
-    """η‖p‖/(‖g‖ + wd‖p‖ + 1e-8), 1 if either norm is 0: apex's LARC (SwAV).
-
-    With `clip`, min(that/lr, 1): solo-learn's LARS with `clip_lr`.
-    """
-
-    def ratio(p: jax.Array, g: jax.Array, decayed: jax.Array, decay: Any, rate: Any) -> jax.Array:
-        p_norm, g_norm = _norm(p), _norm(g)
-        ok = (p_norm > 0) & (g_norm > 0)
-        raw = trust * p_norm / (g_norm + decay * p_norm + 1e-8)
-        if clip:
-            raw = jnp.minimum(raw / jnp.maximum(rate, 1e-12), 1.0)
-        return jnp.where(ok, raw, 1.0)
-
-    return ratio
+def _trust_apart(trust: Any, p: jax.Array, g: jax.Array, now: Now, *, clip: bool) -> jax.Array:
+    """η‖p‖/(‖g‖ + wd‖p‖ + 1e-8), 1 if either norm is 0; with `clip`, min(that/lr, 1)."""
+    p_norm, g_norm = _norm(p), _norm(g)
+    ok = (p_norm > 0) & (g_norm > 0)
+    raw = trust * p_norm / (g_norm + now.decay * p_norm + 1e-8)
+    if clip:
+        raw = jnp.minimum(raw / jnp.maximum(now.rate, 1e-12), 1.0)
+    return jnp.where(ok, raw, 1.0)
 
 
 def _clipped(gradients: Any, limit: float, *, each: bool) -> Any:
@@ -90,54 +107,133 @@ def _correction(beta: Any, count: jax.Array) -> jax.Array:
     return -jnp.expm1(count * log)
 
 
+def _heavy_ball(
+    momentum: Any, direction: Callable[[jax.Array, jax.Array, Now], jax.Array], *, rate_inside: bool = False
+) -> optax.GradientTransformationExtraArgs:
+    """Momentum v ← momentum·v + direction, step −rate·v; with `rate_inside`, which `direction` then holds, step −v."""
+
+    def init(params: Any) -> Any:
+        return jax.tree.map(jnp.zeros_like, params)
+
+    def update(gradients: Any, state: Any, params: Any = None, *, now: Any, **_: Any) -> tuple[Any, Any]:
+        def moved(p: jax.Array, g: jax.Array, now: Now) -> jax.Array:
+            return jnp.where(now.active, direction(p, g, now), 0.0).astype(g.dtype)
+
+        directions = jax.tree.map(moved, params, gradients, now)
+        state = jax.tree.map(lambda v, d: momentum * v + d, state, directions)
+        return jax.tree.map(lambda v, now: -v if rate_inside else -now.rate * v, state, now), state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def sgd(*, momentum: ProperShare = 0.9) -> optax.GradientTransformationExtraArgs:
+    """Heavy-ball SGD as torch has it: weight decay is added to the gradient."""
+    return _heavy_ball(momentum, lambda p, g, now: g + now.decay * p)
+
+
+def adamw(*, momentum: ProperShare = 0.9, beta2: ProperShare = 0.999) -> optax.GradientTransformationExtraArgs:
+    """AdamW, `momentum` is β1; ε = 1e-8 (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101, algorithm 2)."""
+
+    def init(params: Any) -> Any:
+        return {name: jax.tree.map(jnp.zeros_like, params) for name in ('first', 'second')}
+
+    def update(gradients: Any, state: Any, params: Any = None, *, now: Any, **_: Any) -> tuple[Any, Any]:
+        # A frozen array has no gradient, so that its moments and their correction begin when it thaws.
+        seen = jax.tree.map(lambda g, now: jnp.where(now.active, g, 0.0).astype(g.dtype), gradients, now)
+        first = jax.tree.map(lambda m, g: momentum * m + (1.0 - momentum) * g, state['first'], seen)
+        second = jax.tree.map(lambda v, g: beta2 * v + (1.0 - beta2) * g * g, state['second'], seen)
+
+        def step(p: jax.Array, first: jax.Array, second: jax.Array, now: Now) -> jax.Array:
+            scale = jnp.sqrt(second / _correction(beta2, now.age)) + 1e-8
+            return -now.rate * (first / _correction(momentum, now.age) / scale + now.decay * p)
+
+        return jax.tree.map(step, params, first, second, now), {'first': first, 'second': second}
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def lars(*, momentum: ProperShare = 0.9, trust: Positive = 1e-3) -> optax.GradientTransformationExtraArgs:
+    """LARS as the papers' code has it: `trust` is η, the rate stands outside the momentum.
+
+    References:
+      You et al. 2017, https://arxiv.org/abs/1708.03888; Barlow Twins', VICReg's and MoCo v3's code.
+    """
+    return _heavy_ball(momentum, lambda p, g, now: _rescaled(trust, p, g, now))
+
+
+def lars_classic(*, momentum: ProperShare = 0.9, trust: Positive = 1e-3) -> optax.GradientTransformationExtraArgs:
+    """LARS as SimCLR's TensorFlow code has it: rate and trust ratio inside the momentum."""
+    return _heavy_ball(momentum, lambda p, g, now: _rescaled(trust, p, g, now) * now.rate, rate_inside=True)
+
+
+def _rescaled(trust: Any, p: jax.Array, g: jax.Array, now: Now) -> jax.Array:
+    """The decayed gradient g + wd·p, times the papers' trust ratio."""
+    d = g + now.decay * p
+    return d * _trust_papers(trust, p, d) if now.matrix else d
+
+
+def larc(*, momentum: ProperShare = 0.9, trust: Positive = 1e-3) -> optax.GradientTransformationExtraArgs:
+    """The LARC of apex without clipping, as SwAV has it (with `decay_vectors`)."""
+    return _heavy_ball(momentum, lambda p, g, now: _rescaled_apart(trust, p, g, now, clip=False))
+
+
+def lars_clipped(*, momentum: ProperShare = 0.9, trust: Positive = 1e-3) -> optax.GradientTransformationExtraArgs:
+    """solo-learn's LARS with `clip_lr`: the trust ratio over the rate is at most 1."""
+    return _heavy_ball(momentum, lambda p, g, now: _rescaled_apart(trust, p, g, now, clip=True))
+
+
+def _rescaled_apart(trust: Any, p: jax.Array, g: jax.Array, now: Now, *, clip: bool) -> jax.Array:
+    """The decayed gradient g + wd·p, times the trust ratio whose denominator has the two norms apart."""
+    d = g + now.decay * p
+    return d * _trust_apart(trust, p, g, now, clip=clip) if now.matrix else d
+
+
+# config.optimizer.name -> function of its keywords; adding an optimiser is a function and a row.
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformationExtraArgs]] = {
+    'sgd': sgd,
+    'adamw': adamw,
+    'lars': lars,
+    'lars_clipped': lars_clipped,
+    'larc': larc,
+    'lars_classic': lars_classic,
+}
+
+
 def optimizer(
     name: str,
     learning_rate: Schedule,
     *,
     peak: Any,
-    weight_decay: Any | Schedule = 0.0,
-    momentum: Any = 0.9,
-    beta2: Any = 0.999,
-    trust: Any = 1e-3,
+    weight_decay: NonNegative = 0.0,
     decay_vectors: bool = False,
-    vector_scale: Any = 1.0,
-    clip_norm: float = 0.0,
+    vector_scale: NonNegative = 1.0,
+    clip_norm: NonNegative = 0.0,
     clip_each: bool = False,
     groups: dict[str, Group] | None = None,
+    **keywords: Any,
 ) -> optax.GradientTransformation:
     """An optax transformation whose updates already carry the learning rate.
 
     Args:
-      name: 'sgd', 'adamw', 'lars' (the papers': the rate outside the momentum), 'lars_clipped'
-        (solo-learn's), 'larc' (apex's without clipping, as SwAV has it, with `decay_vectors`) or
-        'lars_classic' (SimCLR's TensorFlow code: rate and trust inside the momentum).
+      name: a row of `OPTIMIZERS`.
       learning_rate: function of the step.
       peak: the learning rate of groups whose schedule is 'constant'.
       weight_decay: coefficient, or a function of the step; decoupled for AdamW, added to the gradient else.
-      momentum: of SGD and LARS; AdamW's β1.
-      beta2: AdamW's β2.
-      trust: η of LARS.
       decay_vectors: whether arrays with one axis (biases, norms) are decayed and, by LARS, rescaled.
       vector_scale: factor on the learning rate of arrays with one axis (Barlow Twins' code: 0.024).
       clip_norm: the gradient's global norm is clipped to this; 0 does not clip.
       clip_each: `clip_norm` limits each array's norm instead of the global one (DINO).
       groups: top-level parameter key -> :class:`Group`.
+      keywords: the row's own: momentum, trust, ...
 
-    References:
-      You et al. 2017, https://arxiv.org/abs/1708.03888 (LARS); Loshchilov and Hutter 2019 (AdamW).
+    Raises:
+      KeyError: for an unknown name; TypeError for a keyword that the row does not take.
     """
-    lars = name.startswith('lar')
-    apart = name in ('lars_clipped', 'larc')
-    ratio = _trust_apart(trust, clip=name == 'lars_clipped') if apart else _trust_papers(trust)
+    rule = OPTIMIZERS[name](**keywords)
     known = groups or {}
 
-    def group_of(path: tuple) -> Group:
-        return known.get(getattr(path[0], 'key', ''), Group())
-
     def init(params: Any) -> State:
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        inner = {'first': zeros, 'second': jax.tree.map(jnp.zeros_like, params)} if name == 'adamw' else zeros
-        return State(jnp.zeros((), jnp.int32), inner)
+        return State(jnp.zeros((), jnp.int32), rule.init(params))
 
     def update(gradients: Any, state: Any, params: Any = None, **_: Any) -> tuple[Any, Any]:
         if clip_norm:
@@ -145,49 +241,21 @@ def optimizer(
         rate = learning_rate(state.count)
         decay = weight_decay(state.count) if callable(weight_decay) else weight_decay
 
-        def rates(path: tuple, p: jax.Array) -> tuple[Any, Any, Any, bool]:
-            group = group_of(path)
+        def numbers(path: tuple, p: jax.Array) -> Now:
+            group = known.get(getattr(path[0], 'key', ''), Group())
             own = group.scale * (peak if group.schedule == 'constant' else rate)
-            own = own if p.ndim > 1 else own * vector_scale
             matrix = p.ndim > 1 or decay_vectors
-            return own, decay * group.decay if matrix else 0.0, state.count >= group.freeze_steps, matrix
-
-        def decayed(path: tuple, p: jax.Array, g: jax.Array) -> jax.Array:
-            own, wd, active, matrix = rates(path, p)
-            d = g + wd * p
-            if lars and matrix:
-                d = d * ratio(p, g, d, wd, own)
-            if name == 'lars_classic':
-                d = d * own
-            return jnp.where(active, d, 0.0).astype(g.dtype)
-
-        def adam(path: tuple, first: jax.Array, second: jax.Array) -> jax.Array:
-            count = jnp.maximum(state.count - group_of(path).freeze_steps, 0) + 1
-            scale = jnp.sqrt(second / _correction(beta2, count)) + 1e-8
-            return first / _correction(momentum, count) / scale
-
-        if name == 'adamw':
-            # A frozen array has no gradient, so that its moments and their correction begin when it thaws.
-            seen = jax.tree_util.tree_map_with_path(
-                lambda path, g: jnp.where(state.count >= group_of(path).freeze_steps, g, 0.0).astype(g.dtype), gradients
+            return Now(
+                rate=own if p.ndim > 1 else own * vector_scale,
+                decay=decay * group.decay if matrix else 0.0,
+                active=state.count >= group.freeze_steps,
+                age=jnp.maximum(state.count - group.freeze_steps, 0) + 1,
+                matrix=matrix,
             )
-            first = jax.tree.map(lambda m, g: momentum * m + (1.0 - momentum) * g, state.inner['first'], seen)
-            second = jax.tree.map(lambda v, g: beta2 * v + (1.0 - beta2) * g * g, state.inner['second'], seen)
-            inner = {'first': first, 'second': second}
-            direction = jax.tree_util.tree_map_with_path(adam, first, second)
-        else:
-            direction = jax.tree_util.tree_map_with_path(decayed, params, gradients)
-            inner = jax.tree.map(lambda v, d: momentum * v + d, state.inner, direction)
-            direction = inner
 
-        def step(path: tuple, p: jax.Array, d: jax.Array) -> jax.Array:
-            own, wd, active, _ = rates(path, p)
-            if name == 'adamw':
-                d = d + wd * p
-            moved = -d if name == 'lars_classic' else -own * d
-            return jnp.where(active, moved, 0.0).astype(p.dtype)
-
-        updates = jax.tree_util.tree_map_with_path(step, params, direction)
+        now = jax.tree_util.tree_map_with_path(numbers, params)
+        steps, inner = rule.update(gradients, state.inner, params, now=now)
+        updates = jax.tree.map(lambda p, d, now: jnp.where(now.active, d, 0.0).astype(p.dtype), params, steps, now)
         return updates, State(state.count + 1, inner)
 
     transform: Any = optax.GradientTransformation

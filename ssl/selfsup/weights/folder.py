@@ -12,7 +12,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from ..errors import UserError, nearest
-from ..files import are_numbers, is_whole, read_json
+from ..files import are_numbers, expanded, is_whole, read_json
 from . import reading
 from .card import card
 from .names import NAMINGS
@@ -45,7 +45,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 def is_encoder(path: str | Path) -> bool:
     """Whether :func:`write` made this folder or file."""
-    return 'selfsup' in _config(Path(path)) and _files(Path(path))[0].is_file()
+    return 'selfsup' in _config(expanded(path)) and _files(expanded(path))[0].is_file()
 
 
 def declared(path: Path) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def write(
     """
     if names not in NAMINGS:
         raise UserError(f'names={names!r} is unknown{nearest(names, NAMINGS)}')
-    path = Path(path)
+    path = expanded(path)
     if image_size:
         fit_size(weights, image_size)
         weights = weights._replace(crop=image_size, resize=resize_for(image_size))

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..files import expanded
 from . import folder, reading
 from .names import IMAGENET_MEAN, ORIGINS
 from .recognise import architecture, locate
@@ -36,7 +37,7 @@ def read(
     Raises:
       UserError: when the file is no checkpoint, holds code, or does not fit.
     """
-    path = Path(path)
+    path = expanded(path)
     weights = folder.read(path)
     if weights is None:
         tree = reading.load(path / 'model.safetensors' if (path / 'model.safetensors').is_file() else path)

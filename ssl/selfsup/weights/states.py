@@ -10,8 +10,9 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
 
-from ..config.validate import validate_model
 from ..errors import UserError, nearest
+from ..models import ENCODERS
+from ..models.fields import check_encoder
 from ..models.positions import interpolation_matrix, sincos_positions
 from .names import NAMINGS, rename, transposed
 from .recognise import Found, describe, first
@@ -33,7 +34,7 @@ def from_state(found: Found, path: Path, model: dict[str, Any], channels: int) -
     state, naming = dict(found.state), found.naming
     model = complete(model)
     try:
-        validate_model(model)
+        check_encoder(ENCODERS, model)
     except UserError as error:
         raise UserError(f'{path}: {error}') from error
     table = None

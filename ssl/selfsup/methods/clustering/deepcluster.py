@@ -1,6 +1,6 @@
 """DeepCluster v2 (Caron et al. 2020, https://arxiv.org/abs/2006.09882, appendix)."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ... import losses
+from ...signature import Count, Domain, Positive
 from ..base import (
     Method,
     Refresh,
@@ -29,11 +30,11 @@ def deepcluster_v2(
     projector: nn.Module,
     *,
     data_size: int,
-    prototypes: int = 3000,
-    clusterings: int = 3,
-    iterations: int = 10,
-    temperature: Any = 0.1,
-    assign: int = 2,
+    prototypes: Count = 3000,
+    clusterings: Annotated[int, Domain(int, least=1, most=100)] = 3,
+    iterations: Annotated[int, Domain(int, least=1, most=1000)] = 10,
+    temperature: Positive = 0.1,
+    assign: Count = 2,
     fuse_views: bool = True,
 ) -> Method:
     """DeepCluster v2: every crop predicts its image's cluster in several k-means clusterings of the epoch before.

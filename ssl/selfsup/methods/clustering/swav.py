@@ -1,6 +1,6 @@
 """SwAV (Caron et al. 2020, https://arxiv.org/abs/2006.09882): swapped cluster assignments."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ... import losses
+from ...signature import Count, Domain, Positive, Whole
 from ..base import (
     Method,
     embedding_width,
@@ -27,13 +28,13 @@ def swav(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    prototypes: int = 3000,
-    temperature: Any = 0.1,
-    epsilon: Any = 0.05,
-    iterations: int = 3,
-    assign: int = 2,
-    queue: int = 0,
-    queue_start: int = 0,
+    prototypes: Count = 3000,
+    temperature: Positive = 0.1,
+    epsilon: Positive = 0.05,
+    iterations: Annotated[int, Domain(int, least=0, most=1000)] = 3,
+    assign: Count = 2,
+    queue: Whole = 0,
+    queue_start: Whole = 0,
     fuse_views: bool = True,
 ) -> Method:
     """SwAV: every crop predicts the Sinkhorn assignments of the other global crops.

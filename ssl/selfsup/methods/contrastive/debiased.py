@@ -1,11 +1,11 @@
 """Debiased and hard-negative contrastive learning (Chuang et al. 2020, Robinson et al. 2021)."""
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 
 from ... import losses
+from ...signature import NonNegative, Positive, ProperShare
 from ..base import Method, mean_cosine, over_pairs, pairs
 from ..siamese import of_embeddings, siamese
 
@@ -14,9 +14,9 @@ def debiased(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    temperature: Any = 0.5,
-    positive_prior: Any = 0.1,
-    concentration: Any = 0.0,
+    temperature: Positive = 0.5,
+    positive_prior: ProperShare = 0.1,
+    concentration: NonNegative = 0.0,
     fuse_views: bool = False,
 ) -> Method:
     """SimCLR with negatives corrected for false ones (DCL) and, if `concentration` > 0, weighed by hardness (HCL).

@@ -1,11 +1,11 @@
 """Decoupled contrastive learning (Yeh et al. 2022, https://arxiv.org/abs/2110.06848)."""
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 
 from ... import losses
+from ...signature import OptionalPositive, Positive
 from ..base import Method, mean_cosine, over_pairs, pairs
 from ..siamese import of_embeddings, siamese
 
@@ -14,8 +14,8 @@ def decoupled(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    temperature: Any = 0.1,
-    sigma: Any = None,
+    temperature: Positive = 0.1,
+    sigma: OptionalPositive = None,
     stop_weights: bool = False,
     fuse_views: bool = True,
 ) -> Method:

@@ -1,12 +1,11 @@
 """MoCo v1 and v2 (He et al. 2020, https://arxiv.org/abs/1911.05722): a momentum encoder and a queue."""
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 
 from ... import losses
-from ...signature import ScheduledShare
+from ...signature import Count, Positive, ScheduledShare
 from ..base import Method
 from ..queue import against_queue
 
@@ -15,10 +14,10 @@ def moco_v2(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    temperature: Any = 0.2,
-    queue: int = 65536,
+    temperature: Positive = 0.2,
+    queue: Count = 65536,
     momentum: ScheduledShare = 0.999,
-    groups: int = 8,
+    groups: Count = 8,
     symmetric: bool = False,
 ) -> Method:
     """MoCo v2: a query must pick its key from the momentum encoder out of a queue of earlier keys.
@@ -61,10 +60,10 @@ def moco_v1(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    temperature: Any = 0.07,
-    queue: int = 65536,
+    temperature: Positive = 0.07,
+    queue: Count = 65536,
     momentum: ScheduledShare = 0.999,
-    groups: int = 8,
+    groups: Count = 8,
 ) -> Method:
     """MoCo v1: :func:`moco_v2` in one direction at temperature 0.07; the paper's projector is one linear layer (128,).
 

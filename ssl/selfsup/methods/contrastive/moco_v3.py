@@ -1,13 +1,12 @@
 """MoCo v3 (Chen et al. 2021, https://arxiv.org/abs/2104.02057): a momentum encoder without a queue."""
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 from jaxtyping import Array
 
 from ... import losses
-from ...signature import ScheduledShare
+from ...signature import Positive, ScheduledShare
 from ..base import Method, towards
 from ..target import predicted_target
 
@@ -17,7 +16,7 @@ def moco_v3(
     projector: nn.Module,
     predictor: nn.Module | None,
     *,
-    temperature: Any = 1.0,
+    temperature: Positive = 1.0,
     momentum: ScheduledShare = 0.99,
     fuse_views: bool = False,
 ) -> Method:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ... import losses
+from ...signature import Count, Positive
 from ..base import Method, mean_cosine, pairs, towards, unit
 from ..queue import enqueue, random_queue
 from ..siamese import siamese
@@ -18,8 +19,8 @@ def nnclr(
     projector: nn.Module,
     predictor: nn.Module | None,
     *,
-    temperature: Any = 0.1,
-    queue: int = 98304,
+    temperature: Positive = 0.1,
+    queue: Count = 98304,
     fuse_views: bool = False,
 ) -> Method:
     """NNCLR: the queue's nearest neighbour of one view must pick the other view's prediction out of the batch.

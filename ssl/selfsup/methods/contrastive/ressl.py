@@ -1,12 +1,11 @@
 """ReSSL (Zheng et al. 2021, https://arxiv.org/abs/2107.09282): keep a weak view's relations to a queue."""
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 
 from ... import losses
-from ...signature import ScheduledShare
+from ...signature import Count, Positive, ScheduledShare
 from ..base import Method
 from ..queue import against_queue
 
@@ -15,11 +14,11 @@ def ressl(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    temperature: Any = 0.1,
-    teacher_temperature: Any = 0.04,
-    queue: int = 131072,
+    temperature: Positive = 0.1,
+    teacher_temperature: Positive = 0.04,
+    queue: Count = 131072,
     momentum: ScheduledShare = 0.999,
-    groups: int = 1,
+    groups: Count = 1,
 ) -> Method:
     """ReSSL: the student's similarities to a queue must follow the momentum teacher's, which sees a weak view.
 

@@ -1,11 +1,11 @@
 """SimCLR (Chen et al. 2020, https://arxiv.org/abs/2002.05709)."""
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 
 from ... import losses
+from ...signature import Positive
 from ..base import Method, mean_cosine, over_pairs, pairs
 from ..siamese import of_embeddings, siamese
 
@@ -14,8 +14,8 @@ def simclr(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    temperature: Any = 0.1,
-    scale: Any = 1.0,
+    temperature: Positive = 0.1,
+    scale: Positive = 1.0,
     fuse_views: bool = True,
 ) -> Method:
     """SimCLR: NT-Xent between two views; both run through the network as one batch, as in the paper.

@@ -6,6 +6,7 @@ import flax.linen as nn
 from jaxtyping import Array
 
 from ... import losses
+from ...signature import Positive
 from ..base import Method, mean_cosine, over_pairs, pairs
 from ..siamese import siamese
 
@@ -14,7 +15,7 @@ def supcon(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    temperature: Any = 0.1,
+    temperature: Positive = 0.1,
     sum_inside: bool = False,
     fuse_views: bool = True,
 ) -> Method:

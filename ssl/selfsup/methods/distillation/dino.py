@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from ... import losses
 from ...losses._common import normalize
-from ...signature import ScheduledShare
+from ...signature import Count, Positive, ScheduledShare, Share, Whole
 from ..base import (
     Method,
     embedding_width,
@@ -36,14 +36,14 @@ def dino(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    prototypes: int = 65536,
-    student_temperature: Any = 0.1,
-    teacher_temperature: Any = 0.04,
-    first_temperature: Any = 0.04,
-    warmup_steps: int = 0,
-    warmup_hold: int = 1,
-    centre_momentum: Any = 0.9,
-    teacher_views: int = 2,
+    prototypes: Count = 65536,
+    student_temperature: Positive = 0.1,
+    teacher_temperature: Positive = 0.04,
+    first_temperature: Positive = 0.04,
+    warmup_steps: Whole = 0,
+    warmup_hold: Count = 1,
+    centre_momentum: Share = 0.9,
+    teacher_views: Count = 2,
     learn_gain: bool = False,
     momentum: ScheduledShare = 0.996,
     fuse_views: bool = True,

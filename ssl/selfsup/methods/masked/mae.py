@@ -10,7 +10,7 @@ from jaxtyping import Array
 from ... import losses
 from ...augment import masking
 from ...errors import UserError
-from ...losses.masked import patchify
+from ...losses.masked import patchify, standardize_patches
 from ...signature import ProperShare
 from ..base import Method, encode_with, view_keys
 
@@ -29,8 +29,14 @@ def patch_grid(encoder: nn.Module, images: Array) -> tuple[int, int]:
     return height // encoder.patch, width // encoder.patch
 
 
-def explained_share(loss: Array, baseline: Array) -> Array:
-    """1 − loss / the loss of a prediction of zeros, for metrics: 0 where nothing has been learned. No gradient."""
+def explained_share(loss: Array, targets: Array, hidden: Array, *, normalize: bool) -> Array:
+    """1 − loss / the loss of predicting the batch's mean at each place, for metrics: not positive without learning.
+
+    No gradient.
+    """
+    targets = standardize_patches(targets) if normalize else targets
+    mean = jnp.broadcast_to(jnp.mean(targets, axis=0, keepdims=True), targets.shape)
+    baseline = losses.masked_mse(mean, targets, hidden, normalize=False)
     return jax.lax.stop_gradient(1.0 - loss / jnp.maximum(baseline, 1e-12))
 
 
@@ -47,9 +53,9 @@ def mae(encoder: nn.Module, decoder: nn.Module, *, ratio: ProperShare = 0.75, no
 
     Features are the encoder's pooled output, of kept patches in training and of all in `encode`. No loss sees the class
     token, so k-NN wants `model.pool='mean'`; the paper's linear probe reads the class token. The metric
-    `explained_share` is 1 − loss / the loss of a prediction of zeros. State: none.
+    `explained_share` is 1 − loss / the loss of predicting the batch's mean patch at each place. State: none.
 
-    Departure: weights start as the ViT's (normal with deviation 0.02, truncated); the authors' start Xavier-uniform.
+    The authors' kernels start Xavier-uniform: the decoder's do, the encoder's with `model.init_kernels='xavier'`.
 
     Raises:
       UserError: an encoder without patch tokens, a decoder of another kind, patches that do not tile the view, or a
@@ -97,7 +103,6 @@ def mae(encoder: nn.Module, decoder: nn.Module, *, ratio: ProperShare = 0.75, no
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
         predictions, targets, hidden = (outputs[name] for name in ('predictions', 'targets', 'hidden'))
         loss = losses.masked_mse(predictions, targets, hidden, normalize=normalize)
-        zeros = losses.masked_mse(jnp.zeros_like(predictions), targets, hidden, normalize=normalize)
-        return loss, (extra, {'explained_share': explained_share(loss, zeros)})
+        return loss, (extra, {'explained_share': explained_share(loss, targets, hidden, normalize=normalize)})
 
     return Method(init, embed, criterion, encode_with({'encoder': encoder}), views=1, control='shuffled_targets')

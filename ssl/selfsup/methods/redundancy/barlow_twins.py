@@ -1,10 +1,9 @@
 """Barlow Twins (Zbontar et al. 2021, https://arxiv.org/abs/2103.03230)."""
 
-from typing import Any
-
 import flax.linen as nn
 
 from ... import losses
+from ...signature import NonNegative, Positive
 from ..base import Method, over_pairs, weighted
 from ..siamese import of_embeddings, siamese
 
@@ -13,8 +12,8 @@ def barlow_twins(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    lambd: Any = 5.1e-3,
-    scale: Any = 1.0,
+    lambd: NonNegative = 5.1e-3,
+    scale: Positive = 1.0,
     fuse_views: bool = False,
 ) -> Method:
     """Barlow Twins; see :func:`selfsup.losses.barlow_twins` for `lambd` and `scale`.

@@ -1,11 +1,12 @@
 """LeJEPA (Balestriero and LeCun 2025, https://arxiv.org/abs/2511.08544)."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
 
 from ... import losses
+from ...signature import Count, Domain, Share, Whole
 from ..base import Method, pairs, weighted
 from ..siamese import siamese
 
@@ -14,10 +15,10 @@ def lejepa(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    lambd: Any = 0.05,
-    directions: int = 1024,
-    centres: int = 0,
-    knots: int = 17,
+    lambd: Share = 0.05,
+    directions: Count = 1024,
+    centres: Whole = 0,
+    knots: Annotated[int, Domain(int, least=2, most=10_000)] = 17,
     fuse_views: bool = True,
 ) -> Method:
     """LeJEPA: views agree, and their embeddings are a sample of the standard normal; any number of views.

@@ -1,10 +1,9 @@
 """MMCR (Yerxa et al. 2023, https://arxiv.org/abs/2303.03307)."""
 
-from typing import Any
-
 import flax.linen as nn
 
 from ... import losses
+from ...signature import OptionalNumber
 from ..base import Method, mean_cosine, pairs
 from ..siamese import of_embeddings, siamese
 
@@ -13,7 +12,7 @@ def mmcr(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    lambd: Any = None,
+    lambd: OptionalNumber = None,
     fuse_views: bool = True,
 ) -> Method:
     """MMCR: the centroids of each image's views should span the embedding space; any number of views.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ... import losses
-from ...signature import ScheduledShare
+from ...signature import NonNegative, ScheduledShare, Share
 from ..base import (
     Method,
     embedding_width,
@@ -27,8 +27,8 @@ def tico(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    beta: Any = 0.9,
-    rho: Any = 20.0,
+    beta: Share = 0.9,
+    rho: NonNegative = 20.0,
     momentum: ScheduledShare = 0.99,
 ) -> Method:
     """TiCo: the first view's embedding agrees with the momentum network's of the second, and avoids a covariance.

@@ -1,11 +1,11 @@
 """VIbCReg (Lee and Aune 2021, https://arxiv.org/abs/2109.00783)."""
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 
 from ... import losses
+from ...signature import NonNegative
 from ..base import Method, over_pairs, weighted
 from ..siamese import of_embeddings, siamese
 
@@ -14,9 +14,9 @@ def vibcreg(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    invariance_weight: Any = 25.0,
-    variance_weight: Any = 25.0,
-    covariance_weight: Any = 200.0,
+    invariance_weight: NonNegative = 25.0,
+    variance_weight: NonNegative = 25.0,
+    covariance_weight: NonNegative = 200.0,
     halve_variance: bool = False,
     fuse_views: bool = False,
 ) -> Method:

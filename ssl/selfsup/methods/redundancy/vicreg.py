@@ -1,11 +1,11 @@
 """VICReg (Bardes et al. 2022, https://arxiv.org/abs/2105.04906)."""
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 
 from ... import losses
+from ...signature import NonNegative
 from ..base import Method, over_pairs, weighted
 from ..siamese import of_embeddings, siamese
 
@@ -14,9 +14,9 @@ def vicreg(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    invariance_weight: Any = 25.0,
-    variance_weight: Any = 25.0,
-    covariance_weight: Any = 1.0,
+    invariance_weight: NonNegative = 25.0,
+    variance_weight: NonNegative = 25.0,
+    covariance_weight: NonNegative = 1.0,
     halve_variance: bool = True,
     fuse_views: bool = False,
 ) -> Method:

@@ -9,6 +9,7 @@ from jaxtyping import Array
 
 from ... import losses
 from ...models import MLP
+from ...signature import Counts, NonNegative, Pair, Share
 from ..base import Method, forward, mean_cosine, pairs, through, view_keys
 
 
@@ -32,12 +33,12 @@ def vicregl(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    alpha: Any = 0.75,
-    invariance_weight: Any = 25.0,
-    variance_weight: Any = 25.0,
-    covariance_weight: Any = 1.0,
-    local_widths: tuple[int, ...] = (512, 512, 512),
-    matches: tuple[int, int] = (20, 4),
+    alpha: Share = 0.75,
+    invariance_weight: NonNegative = 25.0,
+    variance_weight: NonNegative = 25.0,
+    covariance_weight: NonNegative = 1.0,
+    local_widths: Counts = (512, 512, 512),
+    matches: Pair = (20, 4),
     fuse_views: bool = False,
 ) -> Method:
     """VICRegL: L = α·global + (1 − α)·local, each an average over pairs (one of the first two views, another view).

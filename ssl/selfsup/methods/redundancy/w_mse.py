@@ -1,12 +1,13 @@
 """W-MSE (Ermolov et al. 2021, https://arxiv.org/abs/2007.06346)."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ... import losses
+from ...signature import Count, Domain, NonNegative
 from ..base import Method, mean_cosine, pairs
 from ..siamese import siamese
 
@@ -15,9 +16,9 @@ def w_mse(
     encoder: nn.Module,
     projector: nn.Module,
     *,
-    block: int = 128,
-    iterations: int = 1,
-    eps: Any = 0.0,
+    block: Count = 128,
+    iterations: Annotated[int, Domain(int, least=1, most=1000)] = 1,
+    eps: NonNegative = 0.0,
     normalized: bool = True,
     fuse_views: bool = False,
 ) -> Method:

@@ -1,0 +1,114 @@
+"""The pictures of a report."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import diagnostics
+from ..evals import Features
+
+FEWEST = 4  # rows of which a t-SNE map is drawn
+
+
+def _series(lines: list[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:
+    found = [(line['step'], line[name]) for line in lines if name in line]
+    return [s for s, _ in found], [v for _, v in found]
+
+
+def plot_training(lines: list[dict[str, Any]], file: Path) -> None:
+    """Loss, RankMe, the alarm's scale-free numbers and probe accuracy over training."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 4, figsize=(16, 3.6), layout='constrained')
+    panels: tuple[tuple[str, dict[str, str]], ...] = (
+        ('loss', {'loss': 'loss'}),
+        ('RankMe (held out)', {'rankme': 'embeddings', 'rankme_features': 'features'}),
+        (
+            'pairs over shuffled pairs (held out)',
+            {'alignment': 'squared distance', 'deviation_normalized': 'deviation of units'},
+        ),
+        ('online probe accuracy', {'probe_accuracy_train': 'training batch', 'probe_accuracy': 'held out'}),
+    )
+    for axis, (title, names) in zip(axes, panels, strict=True):
+        for name, label in names.items():
+            steps, values = _series(lines, name)
+            if steps:
+                axis.plot(steps, values, label=label, linewidth=1.3, marker='.' if len(steps) < 40 else None)
+        axis.set(title=title, xlabel='step')
+        axis.grid(alpha=0.3)
+        if len(names) > 1 and axis.lines:
+            axis.legend()
+    figure.savefig(file, dpi=120)
+    plt.close(figure)
+
+
+def map_of(features: np.ndarray) -> np.ndarray | str:
+    """t-SNE places `[n, 2]` of features `[n, dim]`, or the reason why there are none.
+
+    Features that are all equal, or not finite, would end scikit-learn's process by a segmentation fault: its start
+    is the first two principal components divided by their deviation.
+    """
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    if len(features) < FEWEST:
+        return f'there are {len(features)} of them, and a map needs {FEWEST}'
+    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
+    spread = centred.std(axis=0).max()
+    if not np.isfinite(spread):
+        return 'they are not finite'
+    if spread <= 1e-7 * np.abs(features).max():
+        return 'they are all equal'
+    shown = (centred / spread).astype(np.float32)
+    start = 'pca' if shown.shape[1] > 1 else 'random'
+    with threadpool_limits(1):  # its short parallel loops spin, and on a busy machine take a hundred times as long
+        return TSNE(random_state=0, init=start, perplexity=min(30, max(2, len(shown) // 4))).fit_transform(shown)
+
+
+def plot_features(
+    embeddings: np.ndarray, features: Features, class_names: tuple[str, ...], file: Path, *, most: int = 1000
+) -> str:
+    """Singular spectra of features and embeddings, and a t-SNE map of test features by label.
+
+    Returns '', or a sentence on why there is no map.
+    """
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    places = map_of(features.features[:most])
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout='constrained')
+    for name, z in (('features', features.features), ('embeddings', embeddings)):
+        spectrum = np.asarray(diagnostics.singular_values(z))
+        left.semilogy(np.arange(1, len(spectrum) + 1), np.maximum(spectrum / max(spectrum[0], 1e-30), 1e-8), label=name)
+    left.set(title='singular spectrum (uncentred)', xlabel='index', ylabel='σ / σ₁')
+    left.grid(alpha=0.3)
+    left.legend()
+    if isinstance(places, str):
+        note = f'No map of the test features: {places}.'
+        right.text(0.5, 0.5, note, ha='center', va='center', wrap=True)
+    else:
+        note = ''
+        _scatter(right, places, features.labels[:most], class_names)
+    right.set(title=f't-SNE of {len(features.labels[:most])} test features', xticks=[], yticks=[])
+    figure.savefig(file, dpi=120)
+    plt.close(figure)
+    return note
+
+
+def _scatter(axis: Any, places: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]) -> None:
+    """Points in the colour of their class, with a legend where there are at most 20."""
+    import matplotlib.pyplot as plt
+
+    colours = plt.get_cmap('tab10' if len(class_names) <= 10 else 'tab20')
+    for label in np.unique(labels)[:20]:
+        member = labels == label
+        name = class_names[label] if 0 <= label < len(class_names) else None
+        axis.scatter(*places[member].T, s=9, color=colours(int(max(label, 0)) % colours.N), label=name)
+    if 0 < len(class_names) <= 20:
+        axis.legend(markerscale=2, fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5))
