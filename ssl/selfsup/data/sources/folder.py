@@ -73,7 +73,8 @@ def _splits(
 ) -> tuple[Source, Source]:
     """Train and test of a folder that holds a folder train."""
     train, candidates = read_split(train_root), [read_split(p) for p in tests]
-    left = Counter({f'beside {train_root.name}': len(_files(root, Counter()))})
+    left: Counter[str] = Counter()
+    left[f'beside {train_root.name}'] = len(_files(root, left))
     if not candidates:
         for folder in others:
             if _walk(folder, Counter(), ()):
