@@ -1,6 +1,6 @@
 """Every operation for given parameters, and the distributions of the drawn ones, against recorded references.
 
-`augment_golden/make.py` recorded them from Pillow (crop, resize, blur) and torchvision on float tensors
+`tools/golden/augment/make.py` recorded them from Pillow (crop, resize, blur) and torchvision on float tensors
 (everything else); neither package is needed here.
 """
 

@@ -41,7 +41,7 @@ def test_files_that_torch_wrote(file):
     np.testing.assert_array_equal(tree['numbers'][1].value, np.arange(3))
 
 
-# Golden features: recorded from torchvision and timm by convert_golden/reference.py.
+# Golden features: recorded from torchvision and timm by tools/golden/convert/reference.py.
 
 
 FAST = ('torchvision resnet18 cifar', 'timm vit_ti')

@@ -5,15 +5,51 @@ import re
 from pathlib import Path
 
 import jax
+import pytest
 
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_page_of_losses_is_up_to_date():
+@pytest.fixture(scope='module')
+def generate():
     spec = importlib.util.spec_from_file_location('generate', ROOT / 'docs' / 'generate.py')
-    page = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(page)
-    assert page.FILE.read_text() == page.text(), 'run python docs/generate.py'
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_is_generated_is_up_to_date(generate):
+    """Pages, the README's tables and the results in the docstrings of configs say what is recorded."""
+    pages = generate.pages(generate.scores_recorded())
+    assert [str(path) for path, text in pages.items() if path.read_text() != text] == [], 'run python docs/generate.py'
+
+
+def test_another_score_changes_every_place_that_states_it(generate):
+    recorded = generate.scores_recorded()
+    before = generate.pages(recorded)
+    for scores in recorded['byol']['none'].values():
+        scores['trained'] = {name: value - 0.1 for name, value in scores['trained'].items()}
+    after = generate.pages(recorded)
+    changed = {str(path.relative_to(ROOT)) for path in before if before[path] != after[path]}
+    assert changed == {'README.md', 'docs/digits.md', 'experiments/digits/byol.py'}
+    assert "all but BYOL's over the untrained encoder and BYOL's over the control exceed" in ' '.join(
+        after[ROOT / 'README.md'].split()
+    )
+
+
+def test_a_docstring_without_a_result_is_refused(generate):
+    with pytest.raises(ValueError, match='needs one line that begins with "Result'):
+        generate.docstring('"""BYOL."""', generate.scores_recorded()['byol'])
+
+
+def test_the_readme_shows_the_tree():
+    text = (ROOT / 'README.md').read_text().split('## The house')[1].split('```')[1]
+    shown = text.split('ssl/selfsup/')[1].split('experiments/')[0].splitlines()[1:]
+    words = [line.split() for line in shown]
+    named = {w for line in words for w in line[: 1 if line[0].endswith('/') else None] if w.endswith(('/', '.py'))}
+    package = ROOT / 'ssl' / 'selfsup'
+    there = {f'{p.name}/' for p in package.iterdir() if p.is_dir() and any(p.glob('*.py'))}
+    assert named == there | {p.name for p in package.glob('*.py') if p.name != '__init__.py'}
 
 
 def test_the_readmes_snippets_run():

@@ -1,5 +1,6 @@
 """Every config of experiments/ is valid; those of digits and CIFAR-10 take real steps."""
 
+import json
 import shutil
 import sys
 import types
@@ -11,6 +12,8 @@ import pytest
 from selfsup import config
 from selfsup.engine.run import Run
 from selfsup.errors import UserError
+
+from experiments.tables import table
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted(
@@ -67,6 +70,33 @@ def test_a_folder_of_configs_loads_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, 'common')
     with pytest.raises(UserError, match="cannot be run as a config: ModuleNotFoundError: No module named 'common'"):
         config.load('mine/vicreg.py')
+
+
+def test_a_table_is_written_from_finished_runs(tmp_path):
+    """The means, deviations and leads of two methods whose controls have different names."""
+    scores = {'trained': {'knn': 0.9}, 'untrained': {'knn': 0.7}, 'pixels': {'knn': 0.5}}
+    for method, control in (('byol', 'shuffled_pairs'), ('mae', 'shuffled_targets')):
+        for name, knn in (('none', 0.9), (control, 0.6)):
+            for seed, more in ((1, 0.0), (2, 0.02)):
+                place = tmp_path / method / name / f'seed{seed}'
+                place.mkdir(parents=True)
+                trained = {'trained': {'knn': knn + more}}
+                (place / 'results.json').write_text(json.dumps({'scores': {**scores, **trained, 'logistic': {}}}))
+    recorded = table.collect(tmp_path, ['byol', 'mae', 'dino'])
+    assert json.loads(table.as_json(recorded)) == recorded
+    # Deviations of (90, 92) and (60, 62) are sqrt(2); of each mean, 1: the lead of 30 is known to sqrt(2).
+    assert table.summary(recorded, 'knn').splitlines()[2:] == [
+        f'| {name} | 91.0 ± 1.4 | 70.0 ± 0.0 | 61.0 ± 1.4 | +21.0 ± 1.0 | +30.0 ± 1.4 | +41.0 ± 1.0 | 2 |'
+        for name in ('BYOL', 'MAE')
+    ]
+    assert list(table.rows(recorded)) == [
+        'BYOL', 'BYOL, untrained encoder', 'BYOL, shuffled pairs', 'MAE', 'MAE, untrained encoder',
+        'MAE, shuffled targets', 'raw pixels',
+    ]  # fmt: skip
+
+
+def test_every_config_of_a_table_has_a_name():
+    assert set(table.NAMES) == set(table.configs('digits'))
 
 
 def _steps(file: Path):

@@ -1,6 +1,6 @@
 """Fifty steps of ours against fifty of the authors' own training scripts: losses, rates, parameters and state.
 
-The recordings are `trajectories/*.npz`, made by `trajectories/record.py` from the commits that
+The recordings are `trajectories/*.npz`, made by `tools/golden/trajectories/record.py` from the commits that
 `trajectories/references.json` names; docs/parity.md has the table and the documented differences.
 """
 

@@ -2,8 +2,9 @@
 
     python -m selfsup.train --config=experiments/digits/byol.py --workdir=runs/digits/byol
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 93.6 ± 1.2 %
-(untrained encoder 85.7, shuffled pairs 87.0; mean and deviation of seeds 1 and 2).
+Two CPU cores, one to two minutes.
+Result with ten labels per class: 92.7 ± 1.8 % (untrained encoder 86.1, shuffled pairs 86.6), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

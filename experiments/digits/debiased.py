@@ -2,8 +2,9 @@
 
     python -m selfsup.train --config=experiments/digits/debiased.py --workdir=runs/digits/debiased
 
-Two CPU cores, about a minute. Result with ten labels per class: 96.5 %
-(untrained encoder 87.6, shuffled pairs 86.3; seed 1).
+Two CPU cores, about a minute.
+Result with ten labels per class: 96.1 ± 0.4 % (untrained encoder 86.1, shuffled pairs 85.9), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

@@ -2,8 +2,9 @@
 
     python -m selfsup.train --config=experiments/digits/deepcluster_v2.py --workdir=runs/digits/deepcluster_v2
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 96.2 %
-(untrained encoder 87.4, shuffled pairs 86.7; seed 1).
+Two CPU cores, one to two minutes.
+Result with ten labels per class: 96.0 ± 0.2 % (untrained encoder 86.1, shuffled pairs 86.1), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

@@ -2,8 +2,9 @@
 
     python -m selfsup.train --config=experiments/digits/dino.py --workdir=runs/digits/dino
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 94.9 %
-(untrained encoder 87.4, shuffled pairs 87.3; seed 1).
+Two CPU cores, one to two minutes.
+Result with ten labels per class: 92.3 ± 2.6 % (untrained encoder 86.1, shuffled pairs 84.9), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

@@ -2,8 +2,9 @@
 
     python -m selfsup.train --config=experiments/digits/lejepa.py --workdir=runs/digits/lejepa
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 93.9 %
-(untrained encoder 87.4, shuffled pairs 87.4; seed 1).
+Two CPU cores, one to two minutes.
+Result with ten labels per class: 94.1 ± 0.3 % (untrained encoder 86.1, shuffled pairs 86.7), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

@@ -2,8 +2,9 @@
 
     python -m selfsup.train --config=experiments/digits/mmcr.py --workdir=runs/digits/mmcr
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 95.8 %
-(untrained encoder 87.4, shuffled pairs 87.8; seed 1).
+Two CPU cores, one to two minutes.
+Result with ten labels per class: 95.9 ± 0.4 % (untrained encoder 86.1, shuffled pairs 86.8), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

@@ -2,8 +2,9 @@
 
     python -m selfsup.train --config=experiments/digits/moco_v1.py --workdir=runs/digits/moco_v1
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 96.1 %
-(untrained encoder 87.4, shuffled pairs 86.0; seed 1).
+Two CPU cores, one to two minutes.
+Result with ten labels per class: 95.5 ± 0.6 % (untrained encoder 86.1, shuffled pairs 85.8), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

@@ -2,8 +2,9 @@
 
     python -m selfsup.train --config=experiments/digits/moco_v3.py --workdir=runs/digits/moco_v3
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 95.3 %
-(untrained encoder 87.6, shuffled pairs 87.5; seed 1).
+Two CPU cores, one to two minutes.
+Result with ten labels per class: 94.9 ± 0.4 % (untrained encoder 86.1, shuffled pairs 86.6), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

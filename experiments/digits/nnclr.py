@@ -2,8 +2,9 @@
 
     python -m selfsup.train --config=experiments/digits/nnclr.py --workdir=runs/digits/nnclr
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 95.1 %
-(untrained encoder 87.6, shuffled pairs 86.5; seed 1).
+Two CPU cores, one to two minutes.
+Result with ten labels per class: 95.0 ± 0.1 % (untrained encoder 86.1, shuffled pairs 86.0), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

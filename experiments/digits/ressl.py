@@ -2,8 +2,9 @@
 
     python -m selfsup.train --config=experiments/digits/ressl.py --workdir=runs/digits/ressl
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 97.2 %
-(untrained encoder 87.3, shuffled pairs 87.5; seed 1).
+Two CPU cores, one to two minutes.
+Result with ten labels per class: 96.5 ± 0.6 % (untrained encoder 86.1, shuffled pairs 87.1), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

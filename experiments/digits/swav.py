@@ -2,8 +2,9 @@
 
     python -m selfsup.train --config=experiments/digits/swav.py --workdir=runs/digits/swav
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 96.8 %
-(untrained encoder 87.4, shuffled pairs 84.6; seed 1).
+Two CPU cores, one to two minutes.
+Result with ten labels per class: 96.6 ± 0.2 % (untrained encoder 86.1, shuffled pairs 84.0), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

@@ -2,8 +2,9 @@
 
     python -m selfsup.train --config=experiments/digits/tico.py --workdir=runs/digits/tico
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 94.2 %
-(untrained encoder 87.3, shuffled pairs 84.4; seed 1).
+Two CPU cores, one to two minutes.
+Result with ten labels per class: 94.4 ± 0.5 % (untrained encoder 86.1, shuffled pairs 84.6), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

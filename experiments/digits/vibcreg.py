@@ -2,8 +2,9 @@
 
     python -m selfsup.train --config=experiments/digits/vibcreg.py --workdir=runs/digits/vibcreg
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 96.4 %
-(untrained encoder 87.6, shuffled pairs 85.3; seed 1).
+Two CPU cores, one to two minutes.
+Result with ten labels per class: 96.4 ± 0.8 % (untrained encoder 86.1, shuffled pairs 85.2), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

@@ -2,8 +2,9 @@
 
     python -m selfsup.train --config=experiments/digits/vicregl.py --workdir=runs/digits/vicregl
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 95.0 %
-(untrained encoder 87.4, shuffled pairs 89.1; seed 1).
+Two CPU cores, one to two minutes.
+Result with ten labels per class: 94.6 ± 0.5 % (untrained encoder 86.0, shuffled pairs 88.9), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

@@ -2,8 +2,9 @@
 
     python -m selfsup.train --config=experiments/digits/w_mse.py --workdir=runs/digits/w_mse
 
-Two CPU cores, one to two minutes. Result with ten labels per class: 93.8 %
-(untrained encoder 87.6, shuffled pairs 86.8; seed 1).
+Two CPU cores, one to two minutes.
+Result with ten labels per class: 93.7 ± 0.3 % (untrained encoder 86.1, shuffled pairs 86.2), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

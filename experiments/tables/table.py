@@ -1,4 +1,8 @@
-"""Runs every config of a folder over seeds, with and without the control, and prints the table."""
+"""Runs every config of a folder over seeds, with and without its control, and prints the table.
+
+`Recorded` scores are those of every run: method -> control -> 'seed1' -> representation -> score -> value in [0, 1].
+A table's command writes them to `table.json`; docs/digits.json is such a file.
+"""
 
 import json
 from collections.abc import Callable
@@ -8,41 +12,77 @@ import numpy as np
 from selfsup import cli, errors
 
 EXPERIMENTS = Path(__file__).parent.parent
-CONTROLS = ('none', 'shuffled_pairs')
+REPRESENTATIONS = ('trained', 'untrained', 'pixels')
+Recorded = dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]]
+# Names in tables, by config.
+NAMES = {
+    'barlow_twins': 'Barlow Twins', 'byol': 'BYOL', 'debiased': 'debiased contrastive', 'decoupled': 'DCL',
+    'deepcluster_v2': 'DeepCluster v2', 'dino': 'DINO', 'lejepa': 'LeJEPA', 'mae': 'MAE', 'mmcr': 'MMCR',
+    'moco_v1': 'MoCo v1', 'moco_v2': 'MoCo v2', 'moco_v3': 'MoCo v3', 'nnclr': 'NNCLR', 'ressl': 'ReSSL',
+    'simclr': 'SimCLR', 'simsiam': 'SimSiam', 'supcon': 'SupCon (labels)', 'swav': 'SwAV', 'tico': 'TiCo',
+    'vibcreg': 'VIbCReg', 'vicreg': 'VICReg', 'vicregl': 'VICRegL', 'w_mse': 'W-MSE',
+}  # fmt: skip
+
+
+def configs(folder: str) -> list[str]:
+    """The names of a folder's configs."""
+    return sorted(f.stem for f in (EXPERIMENTS / folder).glob('[!_]*.py') if f.stem != 'common')
+
+
+def named(method: str) -> str:
+    """The name of a config in tables; its file's name where it has none."""
+    return NAMES.get(method, method)
 
 
 def run_all(folder: str, workdir: Path, methods: list[str], seeds: list[int], overrides: list[str]) -> None:
     """Trains what is not there yet; a finished run has results.json."""
     from selfsup import config
-    from selfsup.engine import loop
+    from selfsup.engine import build, loop
 
     for seed in seeds:
         for method in methods:
-            for control in CONTROLS:
+            file = str(EXPERIMENTS / folder / f'{method}.py')
+            for control in ('none', build.build_method(config.load(file), steps=1).control):
                 place = workdir / method / control / f'seed{seed}'
                 if (place / 'results.json').exists():
                     continue
-                file = EXPERIMENTS / folder / f'{method}.py'
-                resolved = config.load(str(file), [*overrides, f'seed={seed}', f'control={control}'])
+                resolved = config.load(file, [*overrides, f'seed={seed}', f'control={control}'])
                 code = loop.train(resolved, str(place))
                 if code:
                     raise SystemExit(code)
 
 
-def collect(workdir: Path, methods: list[str]) -> dict[str, list[dict[str, float]]]:
-    """Row name -> one dict of scores a seed."""
-    rows: dict[str, list[dict[str, float]]] = {}
+def collect(workdir: Path, methods: list[str]) -> Recorded:
+    """The scores of all finished runs."""
+    found: Recorded = {}
     for method in methods:
-        for control in CONTROLS:
-            for file in sorted((workdir / method / control).glob('seed*/results.json')):
-                scores = json.loads(file.read_text())['scores']
-                name = method if control == 'none' else f'{method}, shuffled pairs'
-                rows.setdefault(name, []).append(scores['trained'])
-                if control == 'none':
-                    rows.setdefault(f'{method}, untrained encoder', []).append(scores['untrained'])
-                    rows['raw pixels'] = [scores['pixels']]
-    pixels = rows.pop('raw pixels', None)
-    return {**rows, **({'raw pixels': pixels} if pixels else {})}
+        for file in sorted((workdir / method).glob('*/seed*/results.json')):
+            scores = json.loads(file.read_text())['scores']
+            kept = {k: {name: round(float(v), 5) for name, v in scores[k].items()} for k in REPRESENTATIONS}
+            found.setdefault(method, {}).setdefault(file.parts[-3], {})[file.parts[-2]] = kept
+    return found
+
+
+def rows(recorded: Recorded) -> dict[str, list[dict[str, float]]]:
+    """Name of a row -> one dict of scores a seed."""
+    found: dict[str, list[dict[str, float]]] = {}
+    pixels: list[dict[str, float]] = []
+    for method, controls in recorded.items():
+        runs = list(controls['none'].values())
+        found[named(method)] = [run['trained'] for run in runs]
+        found[f'{named(method)}, untrained encoder'] = [run['untrained'] for run in runs]
+        for control in controls.keys() - {'none'}:
+            found[f'{named(method)}, {control.replace("_", " ")}'] = [
+                run['trained'] for run in controls[control].values()
+            ]
+        pixels = [runs[-1]['pixels']]  # the same in every run
+    return {**found, **({'raw pixels': pixels} if pixels else {})}
+
+
+def as_json(recorded: Recorded) -> str:
+    """One line a method."""
+    lines = [f'{json.dumps(method)}: {json.dumps(controls)}' for method, controls in recorded.items()]
+    return '{\n' + ',\n'.join(lines) + '\n}\n'
 
 
 def markdown(rows: dict[str, list[dict[str, float]]]) -> str:
@@ -70,22 +110,27 @@ def lead(ours: np.ndarray, theirs: np.ndarray) -> str:
     return f'{ours.mean() - theirs.mean():+.1f}' + (f' ± {error:.1f}' if error else '')
 
 
-def summary(rows: dict[str, list[dict[str, float]]], methods: list[str], column: str) -> str:
+def scores(runs: dict[str, dict[str, dict[str, float]]], of: str, column: str) -> np.ndarray:
+    """A score of every run, in per cent; `of` is 'trained', 'untrained' or 'pixels'."""
+    return 100 * np.array([run[of][column] for run in runs.values()])
+
+
+def summary(recorded: Recorded, column: str) -> str:
     """One line a method: its score, those of its controls, and its lead over each with the standard error."""
-    opponents = {'untrained': ', untrained encoder', 'shuffled pairs': ', shuffled pairs'}
-
-    def scores(name: str) -> np.ndarray:
-        return 100 * np.array([run[column] for run in rows.get(name, [])])
-
+    kinds = sorted({c for controls in recorded.values() for c in controls} - {'none'})
+    control_name = ' or '.join(kind.replace('_', ' ') for kind in kinds)
+    opponents = ['untrained', control_name]
     heads = ['method', 'trained', *opponents, *(f'over {name}' for name in (*opponents, 'raw pixels')), 'seeds']
     lines = ['| ' + ' | '.join(heads) + ' |', '| --- ' * len(heads) + '|']
-    for method in methods:
-        controls = [scores(method + suffix) for suffix in opponents.values()]
-        if not rows.get(method) or not all(map(len, controls)):
+    for method, controls in recorded.items():
+        control = next((c for c in controls if c != 'none'), None)
+        if control is None:
             continue
-        ours = scores(method)
-        cells = [cell(x) for x in (ours, *controls)] + [lead(ours, x) for x in (*controls, scores('raw pixels'))]
-        lines.append(f'| {method} | ' + ' | '.join(cells) + f' | {len(ours)} |')
+        runs = controls['none']
+        ours, pixels = scores(runs, 'trained', column), scores(runs, 'pixels', column)[-1:]
+        against = [scores(runs, 'untrained', column), scores(controls[control], 'trained', column)]
+        cells = [cell(x) for x in (ours, *against)] + [lead(ours, x) for x in (*against, pixels)]
+        lines.append(f'| {named(method)} | ' + ' | '.join(cells) + f' | {len(ours)} |')
     return '\n'.join(lines)
 
 
@@ -94,7 +139,7 @@ def command(folder: str) -> Callable[[], None]:
 
     def main(arguments: list[str]) -> int:
         usage = f'usage: python -m experiments.tables.{folder} --workdir=FOLDER [--methods=a,b] [--seeds=1,2,3]'
-        known = sorted(f.stem for f in (EXPERIMENTS / folder).glob('[!_]*.py') if f.stem != 'common')
+        known = configs(folder)
         options = {'workdir': None, 'methods': ','.join(known), 'seeds': '1,2,3'}
         values, overrides = cli.parse(arguments, options, usage)
         methods = values['methods'].split(',')
@@ -105,9 +150,11 @@ def command(folder: str) -> Callable[[], None]:
         cli.prepare()
         workdir = Path(values['workdir'])
         run_all(folder, workdir, methods, seeds, overrides)
-        rows = collect(workdir, methods)
-        column = next((c for c in ('linear_10', 'linear') if c in next(iter(rows.values()))[0]), 'knn')
-        text = f'{summary(rows, methods, column)}\n\n{markdown(rows)}\n'
+        recorded = collect(workdir, methods)
+        table = rows(recorded)
+        column = next((c for c in ('linear_10', 'linear') if c in next(iter(table.values()))[0]), 'knn')
+        text = f'{summary(recorded, column)}\n\n{markdown(table)}\n'
+        (workdir / 'table.json').write_text(as_json(recorded))
         (workdir / 'table.md').write_text(text)
         print(text)
         return 0

@@ -3,6 +3,7 @@
     python -m selfsup.train --config=experiments/vectors/simclr.py --workdir=runs/vectors/simclr
 
 One view is the row itself; in the other a random 60 % of the features are drawn from their marginal distributions.
+Hardware, time, result: none recorded.
 """
 
 from selfsup.config import defaults

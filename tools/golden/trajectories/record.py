@@ -5,7 +5,7 @@ the tests need none of them. The reference's own script runs from its entry poin
 loss, optimiser, schedules and order of a step are its code. What this file supplies at run time are the
 data, a small backbone, a CPU in the GPU's place, and a note of each loss.
 
-    OMP_WAIT_POLICY=passive python tests/trajectories/record.py --root CHECKOUTS [--case NAME ...]
+    OMP_WAIT_POLICY=passive python tools/golden/trajectories/record.py --root CHECKOUTS [--case NAME ...]
 """
 
 import argparse
@@ -20,11 +20,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import problem
-import references
 import torch
 
-HERE = Path(__file__).parent
+DATA = Path(__file__).parents[3] / 'tests' / 'trajectories'  # the problems, and what is recorded of them
+sys.path.insert(0, str(DATA))
+import problem  # noqa: E402
+import references  # noqa: E402
+
 # Ways of running the same reference again, which differ in rounding alone: (threads, type).
 VARIANTS = {'threads': (2, torch.float32), 'float64': (1, torch.float64)}
 # The reference patches modules as it runs, so each run has a process of its own.
@@ -68,14 +70,14 @@ def commit(root: Path, repository: str) -> str:
 
 
 def record_all(root: Path, cases: list[str]) -> None:
-    """Every case, each run in a process of its own, into `<case>.npz` and `references.json` beside this file."""
+    """Every case, each run in a process of its own, into `<case>.npz` and `references.json` in tests/trajectories."""
     for case in cases:
         main = recorded(case, root)
         runs = {name: recorded(case, root, *how) for name, how in VARIANTS.items()}
         double = runs['float64']['loss']
-        np.savez_compressed(HERE / f'{case}.npz', **problem.packed(main), loss_float64=double)
+        np.savez_compressed(DATA / f'{case}.npz', **problem.packed(main), loss_float64=double)
         repositories = references.REPOSITORIES[case]
-        notes_file = HERE / 'references.json'
+        notes_file = DATA / 'references.json'
         notes = json.loads(notes_file.read_text()) if notes_file.exists() else {}
         notes['versions'] = {
             'python': platform.python_version(),

@@ -62,7 +62,8 @@ def barlow_twins(c: dict, root: Path, folder: Path, case: str = 'barlow_twins') 
     started(main.BarlowTwins, lambda m: {'encoder': m.backbone, 'projector': m.projector}, around=narrow)
     rate = c['optimizer.learning_rate'] * 256 / problem.BATCH
     main.main_worker(torch.distributed.get_rank(), arguments(
-        main.parser, data=folder, rank=0, world_size=problem.devices(case), dist_url='', epochs=c['train.epochs'], batch_size=problem.BATCH,
+        main.parser, data=folder, rank=0, world_size=problem.devices(case), dist_url='', epochs=c['train.epochs'],
+        batch_size=problem.BATCH,
         learning_rate_weights=rate, learning_rate_biases=rate * c['optimizer.vector_scale'],
         weight_decay=c['optimizer.weight_decay'], lambd=c['method.lambd'], projector=dashed(c['projector.widths']),
         checkpoint_dir=folder,
@@ -105,7 +106,7 @@ def moco_v2(c: dict, root: Path, folder: Path, case: str = 'moco_v2') -> None:
     main = imported(root / 'moco', 'main_moco')
     environment.on_cpu(case)
     if problem.devices(case) > 1:
-        with np.load(Path(__file__).parent / 'places.npz') as stored:
+        with np.load(problem.HERE / 'places.npz') as stored:
             shuffles = iter(torch.from_numpy(np.argsort(stored['places'], axis=1)))
         torch.randperm = lambda *_: next(shuffles)
         noted['kinds'] = ('params',)  # each device has batch statistics of its own

@@ -1,6 +1,6 @@
-"""Makes `arrays.npz`, the reference values of tests/test_augment_golden.py.
+"""Makes tests/augment_golden/arrays.npz, the reference values of tests/test_augment_golden.py.
 
-    python tests/augment_golden/make.py      # in an environment with torch, torchvision and pillow 11
+    python tools/golden/augment/make.py      # in an environment with torch, torchvision and pillow 11
 
 It imports nothing of ours, and the tests import neither torch nor torchvision. Pillow is the reference
 of crop, resize and blur, torchvision's functions on float tensors of everything else. A case's name
@@ -22,6 +22,7 @@ from PIL import Image, ImageFilter
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
+FILE = Path(__file__).parents[3] / 'tests' / 'augment_golden' / 'arrays.npz'
 DRAWS = 20_000
 BOXES = [(3, 5, 20, 15), (0, 0, 32, 28), (10, 2, 7, 9), (1, 1, 1, 1), (0, 13, 32, 15)]
 AFFINES = [
@@ -166,14 +167,14 @@ def moments(image: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    """Writes the arrays beside this file."""
+    """Writes the arrays."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     small, large = picture(32, 28), picture(64, 52)
     arrays = {'small': small, 'large': large, **given(small, large), **samplers(), **moments(large)}
     versions = f'torch {torch.__version__}, torchvision {torchvision.__version__}, pillow {PIL.__version__}'
     assert all(math.isfinite(float(np.sum(a, dtype=np.float64))) for a in arrays.values())
-    np.savez_compressed(Path(__file__).with_name('arrays.npz'), versions=np.array(versions), **arrays)
+    np.savez_compressed(FILE, versions=np.array(versions), **arrays)
     print(f'{len(arrays)} arrays, {versions}')
 
 

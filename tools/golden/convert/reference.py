@@ -20,11 +20,13 @@ import numpy as np
 import timm
 import torch
 import torchvision
-from formula import array, images, uniform
 from safetensors.torch import load_file, save_file
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-HERE = Path(__file__).parent
+DATA = Path(__file__).parents[3] / 'tests' / 'convert_golden'  # the formula, and what is recorded by it
+sys.path.insert(0, str(DATA))
+from formula import array, images, uniform  # noqa: E402
+
 VITS = {'vit_ti': ('tiny', 192, 3), 'vit_s': ('small', 384, 6), 'vit_b': ('base', 768, 12)}
 
 
@@ -107,7 +109,7 @@ def heads(*names):
 
 
 def packings(authors):
-    """name -> (model, file name, its content, whether in torch's older format, sides of the images)."""
+    """Name -> (model, file name, its content, whether in torch's older format, sides of the images)."""
     rows = {}
     for arch in ('resnet18', 'resnet34', 'resnet50'):
         for stem, sides in (('imagenet', (224, 160)), ('cifar', (32,)), ('cifar_pad2', (32,))):
@@ -275,7 +277,7 @@ def names_digest(state):
 
 
 def record():
-    """`golden.json`: digests of names, and a few features of each model; and two tiny checkpoints of every kind of entry."""
+    """`golden.json`: digests of names and a few features of each model; two small checkpoints of every kind of entry."""
     torch.set_num_threads(1)
     golden = {'versions': versions(), 'names': {}, 'features': {}}
     models = {f'torchvision {n}': torchvision_resnet(n, head=False) for n in ('resnet18', 'resnet34', 'resnet50')}
@@ -294,7 +296,7 @@ def record():
         out = features(model, x).double().numpy()
         golden['features'][name] = [[round(float(v), 7) for v in row[:: out.shape[1] // 16]] for row in out]
     golden['positions'] = positions()
-    (HERE / 'golden.json').write_text(json.dumps(golden, indent=1) + '\n')
+    (DATA / 'golden.json').write_text(json.dumps(golden, indent=1) + '\n')
     tiny()
 
 
@@ -328,8 +330,8 @@ def tiny():
         'epoch': 3,
     }  # fmt: skip
     tree['state_dict']._metadata = {'': {'version': 1}}
-    torch.save(tree, HERE / 'zip.pth')
-    torch.save(tree, HERE / 'legacy.pth', _use_new_zipfile_serialization=False)
+    torch.save(tree, DATA / 'zip.pth')
+    torch.save(tree, DATA / 'legacy.pth', _use_new_zipfile_serialization=False)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 """Forward parity with torchvision, timm and the authors' code, both ways; prints the tables of docs/parity.md.
 
-  python tests/convert_golden/parity.py --reference=/path/to/python-with-torch --folder=/tmp/parity [--authors=DIR]
+  python tools/golden/convert/parity.py --reference=/path/to/python-with-torch --folder=/tmp/parity [--authors=DIR]
 
 Checkpoints are made by `reference.py` under the other interpreter, read here, and the features compared; then
 encoders of ours are written, loaded there with `strict=True`, and compared again.
@@ -10,17 +10,19 @@ import argparse
 import gc
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from formula import array, images
 from selfsup import weights as foreign
 from selfsup.weights.names import NAMINGS, rename, transposed
 from selfsup.weights.values import complete, shapes
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[2] / 'tests' / 'convert_golden'))
+from formula import array, images  # noqa: E402
 
 
 def encode(weights, x):
@@ -68,7 +70,7 @@ def ours(model, names):
 
 
 def exports():
-    """name -> (model, names, side of the images)."""
+    """Name -> (model, names, side of the images)."""
     rows = {}
     for names in NAMINGS:
         for arch in ('resnet18', 'resnet34', 'resnet50'):
