@@ -277,7 +277,7 @@ def names_digest(state):
 
 
 def record():
-    """`golden.json`: digests of names and a few features of each model; two small checkpoints of every kind."""
+    """`golden.json`: digests of names, a few features of each model; two small checkpoints of every kind of entry."""
     torch.set_num_threads(1)
     golden = {'versions': versions(), 'names': {}, 'features': {}}
     models = {f'torchvision {n}': torchvision_resnet(n, head=False) for n in ('resnet18', 'resnet34', 'resnet50')}
