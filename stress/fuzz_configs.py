@@ -89,35 +89,34 @@ BAD_PATHS = (
 
 CHEAP = (
     'data.batch_size=16', 'train.epochs=2', 'optimizer.warmup_epochs=1', 'evaluate.label_draws=1', 'data.workers=0',
-    'data.per_class=0', 'projector.widths=(16, 8)', 'train.steps_per_call=1', 'data.holdout=0.3',
+    'data.per_class=0', 'train.steps_per_call=1', 'data.holdout=0.3',
 )  # fmt: skip
 # Keywords of methods that a batch of 16 images needs.
 SMALLER = {'queue': 32, 'groups': 4, 'block': 16, 'prototypes': 8, 'local_widths': (8, 8), 'matches': (2, 2)}
+
+
+# Sizes of encoders and of the other networks.
+SMALL_MODEL = {'widths': (4, 8), 'width': 4, 'stages': (1, 1), 'dim': 16, 'depth': 1, 'heads': 2}
+SMALL_NETWORK = {'widths': (16, 8), 'dim': 16, 'depth': 1, 'heads': 2}
+SOURCES = {'digits': 'npz:{}/grey.npz', 'vectors': 'vectors:digits'}  # family -> data; others have small colour images
 
 
 @functools.cache
 def small(file: Path, material: Path) -> tuple[str, ...]:
     """Overrides that make a config cheap and keep its recipe."""
     family, resolved = file.parts[1], config.load(str(ROOT / file))
-    fields = list(CHEAP)
-    if family == 'digits':
-        fields += [f'data.source=npz:{material}/grey.npz', 'model.widths=(4, 8)']
-    else:
-        fields.append(f'data.source=npz:{material}/tiny.npz')
-        fields += (
-            ['model.widths=(4, 8)'] if resolved.model.name == 'convnet' else ['model.width=4', 'model.stages=(1, 1)']
-        )
+    fields = [*CHEAP, f'data.source={SOURCES.get(family, "npz:{}/tiny.npz").format(material)}']
+    fields += [f'model.{name}={value}' for name, value in SMALL_MODEL.items() if name in resolved.model]
+    fields += [f'model.patch={min(resolved.model.patch, 4)}'] if 'patch' in resolved.model else []
+    for section in signature.networks(METHODS[resolved.method.name]):
+        known = resolved[section] if section != 'encoder' else {}
+        fields += [f'{section}.{name}={value}' for name, value in SMALL_NETWORK.items() if name in known]
     if resolved.data.image_size:
         fields += ['data.image_size=16', 'augment.size=16', 'augment.evaluation_crop=16']
         fields += ['augment.evaluation_resize=16'] if resolved.augment.evaluation_resize else []
-    if resolved.predictor.widths:
-        fields.append('predictor.widths=(16, 8)')
-    for name, value in SMALLER.items():
-        if resolved.method.get(name):
-            fields.append(f'method.{name}={value}')
-    fields += [
-        f'optimizer.groups.{g}.freeze_steps=0' for g, v in resolved.optimizer.groups.items() if 'freeze_steps' in v
-    ]
+    fields += [f'method.{name}={value}' for name, value in SMALLER.items() if resolved.method.get(name)]
+    groups = resolved.optimizer.groups.items()
+    fields += [f'optimizer.groups.{group}.freeze_steps=0' for group, values in groups if 'freeze_steps' in values]
     return tuple(fields)
 
 
