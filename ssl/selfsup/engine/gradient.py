@@ -190,7 +190,8 @@ def check_microbatches(config: ConfigDict, extra: Any, devices: int) -> None:
     coupled = sorted({path[path.index('batch_stats') + 1] for path in paths})
     if not coupled:
         return
-    iterative = 'iterative' in (config.projector.last_norm, config.predictor.last_norm)
+    own_networks = [n for n in networks(METHODS[config.method.name]) if n in config]
+    iterative = any(config[n].get('last_norm') == 'iterative' for n in own_networks)
     own = set(coupled) - set(networks(METHODS[config.method.name]))
     why = ''
     if 'groups' in config.method and 'encoder' in coupled:
