@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -91,8 +90,3 @@ def constrain_batch(tree: Any, mesh: Mesh | None) -> Any:
     if mesh is None or mesh.size == 1:
         return tree
     return jax.lax.with_sharding_constraint(tree, sharded(mesh))
-
-
-def as_host(tree: Any) -> Any:
-    """Arrays of a metrics tree as Python floats (this waits for the device)."""
-    return jax.tree.map(lambda x: float(jnp.asarray(x)), jax.device_get(tree))
