@@ -124,4 +124,4 @@ def test_the_folder_can_be_copied_out():
             if isinstance(node, ast.ImportFrom):
                 assert node.level == 1 or node.module.split('.')[0] in ('jax', 'jaxtyping', 'typing', 'collections')
             elif isinstance(node, ast.Import):
-                assert all(a.name.split('.')[0] in ('jax', 'numpy', 'math') for a in node.names), path
+                assert all(a.name.split('.')[0] in ('jax', 'numpy', 'math', 'functools') for a in node.names), path
