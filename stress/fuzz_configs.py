@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from fuzz_outcome import ROOT, Outcome, attempt, building_only
-from selfsup import config
+from selfsup import config, signature
 from selfsup.augment.recipes import RECIPES
+from selfsup.config.domains import field_domains
 from selfsup.config.fields import flatten
 from selfsup.errors import UserError
 from selfsup.methods import METHODS
-from selfsup.models import ENCODERS
+from selfsup.models import ENCODERS, NETWORKS
+from selfsup.optim import OPTIMIZERS
+from selfsup.signature import Domain
 
 FILES = sorted(
     f.relative_to(ROOT)
@@ -86,42 +89,34 @@ BAD_PATHS = (
 
 CHEAP = (
     'data.batch_size=16', 'train.epochs=2', 'optimizer.warmup_epochs=1', 'evaluate.label_draws=1', 'data.workers=0',
-    'data.per_class=0', 'projector.widths=(16, 8)', 'train.steps_per_call=1', 'data.holdout=0.3',
+    'data.per_class=0', 'train.steps_per_call=1', 'data.holdout=0.3',
 )  # fmt: skip
 # Keywords of methods that a batch of 16 images needs.
 SMALLER = {'queue': 32, 'groups': 4, 'block': 16, 'prototypes': 8, 'local_widths': (8, 8), 'matches': (2, 2)}
+
+
+# Sizes of encoders and of the other networks.
+SMALL_MODEL = {'widths': (4, 8), 'width': 4, 'stages': (1, 1), 'dim': 16, 'depth': 1, 'heads': 2}
+SMALL_NETWORK = {'widths': (16, 8), 'dim': 16, 'depth': 1, 'heads': 2}
+SOURCES = {'digits': 'npz:{}/grey.npz', 'vectors': 'vectors:digits'}  # family -> data; others have small colour images
 
 
 @functools.cache
 def small(file: Path, material: Path) -> tuple[str, ...]:
     """Overrides that make a config cheap and keep its recipe."""
     family, resolved = file.parts[1], config.load(str(ROOT / file))
-    fields = list(CHEAP)
-    if family == 'digits':
-        fields += [f'data.source=npz:{material}/grey.npz', 'model.widths=(4, 8)']
-    else:
-        fields.append(f'data.source=npz:{material}/tiny.npz')
-        fields += (
-            ['model.widths=(4, 8)'] if resolved.model.name == 'convnet' else ['model.width=4', 'model.stages=(1, 1)']
-        )
+    fields = [*CHEAP, f'data.source={SOURCES.get(family, "npz:{}/tiny.npz").format(material)}']
+    fields += [f'model.{name}={value}' for name, value in SMALL_MODEL.items() if name in resolved.model]
+    fields += [f'model.patch={min(resolved.model.patch, 4)}'] if 'patch' in resolved.model else []
+    for section in signature.networks(METHODS[resolved.method.name]):
+        known = resolved[section] if section != 'encoder' else {}
+        fields += [f'{section}.{name}={value}' for name, value in SMALL_NETWORK.items() if name in known]
     if resolved.data.image_size:
         fields += ['data.image_size=16', 'augment.size=16', 'augment.evaluation_crop=16']
         fields += ['augment.evaluation_resize=16'] if resolved.augment.evaluation_resize else []
-    if resolved.predictor.widths:
-        fields.append('predictor.widths=(16, 8)')
-    for name, value in {
-        'queue': 32,
-        'groups': 4,
-        'block': 16,
-        'prototypes': 8,
-        'local_widths': (8, 8),
-        'matches': (2, 2),
-    }.items():
-        if resolved.method.get(name):
-            fields.append(f'method.{name}={value}')
-    fields += [
-        f'optimizer.groups.{g}.freeze_steps=0' for g, v in resolved.optimizer.groups.items() if 'freeze_steps' in v
-    ]
+    fields += [f'method.{name}={value}' for name, value in SMALLER.items() if resolved.method.get(name)]
+    groups = resolved.optimizer.groups.items()
+    fields += [f'optimizer.groups.{group}.freeze_steps=0' for group, values in groups if 'freeze_steps' in values]
     return tuple(fields)
 
 
@@ -150,6 +145,61 @@ def wrong_type(fields: dict[str, Any], r: random.Random) -> list[str]:
     return [f'--config.{r.choice(list(fields))}={r.choice(WRONG)}']
 
 
+def domains_of(fields: dict[str, Any]) -> dict[str, Domain]:
+    """The domain of each field of a config that has one."""
+    found = field_domains()
+    tables = {'method.name': METHODS, 'model.name': ENCODERS, **{f: NETWORKS for f in fields if f.endswith('.kind')}}
+    for field, table in tables.items():
+        section = field.partition('.')[0]
+        found |= {f'{section}.{name}': d for name, d in signature.domains(table[fields[field]]).items()}
+    return {f: found.get(f) or found[f.removesuffix('_final')] for f in fields if f.removesuffix('_final') in found}
+
+
+def inside(domain: Domain, r: random.Random) -> Any:
+    """A value of a domain, often at its border; unbounded numbers stay small enough to build."""
+    if domain.choices:
+        return r.choice(domain.choices)
+    if domain.several:
+        one = domain._replace(several=False, optional=False)
+        return tuple(inside(one, r) for _ in range(domain.length or r.randint(0 if domain.optional else 1, 3)))
+    if domain.optional and r.random() < 0.2:
+        return None
+    low, high = max(domain.least, domain.above), min(domain.most, domain.below)
+    low, high = (-8 if low < -8 else low), (low + 64 if high > 256 else high)
+    if domain.kind is int:
+        return r.choice((low, low + 1, r.randint(low, high), high))
+    drawn = r.choice((low, low + (high - low) * 2.0**-20, r.uniform(low, high), high))
+    return drawn if domain.holds(drawn) else (low + high) / 2
+
+
+def outside(domain: Domain, r: random.Random) -> Any:
+    """A value of the right kind beyond a border of a domain; None where it has no border."""
+    if domain.choices:
+        word = isinstance(domain.choices[0], str)
+        return _misspelt(r.choice(domain.choices), r) if word else max(domain.choices) + 1
+    if domain.several:
+        wrong = outside(domain._replace(several=False, optional=False), r)
+        return None if wrong is None else (*inside(domain._replace(optional=False), r)[1:], wrong)
+    step = 1 if domain.kind is int else 0.5
+    beyond = (domain.least - step, domain.above, domain.most + step, domain.below)
+    known = [v for v in beyond if abs(v) < 2**31 and not domain.holds(v)]
+    return r.choice(known) if known else None
+
+
+def in_a_domain(fields: dict[str, Any], r: random.Random) -> list[str]:
+    """A value of the field's domain."""
+    known = domains_of(fields)
+    field = r.choice(list(known))
+    return [f'--config.{field}={inside(known[field], r)}']
+
+
+def out_of_a_domain(fields: dict[str, Any], r: random.Random) -> list[str]:
+    """A value beyond the field's domain: refused whatever the rest is."""
+    known = [(field, outside(domain, r)) for field, domain in domains_of(fields).items()]
+    field, value = r.choice([(field, value) for field, value in known if value is not None])
+    return [f'--config.{field}={value}']
+
+
 def extreme(fields: dict[str, Any], r: random.Random) -> list[str]:
     """A number at the edge, or nothing."""
     known = [f for f, v in fields.items() if not isinstance(v, (str, bool))]
@@ -173,38 +223,42 @@ def swapped(fields: dict[str, Any], r: random.Random) -> list[str]:
     return [f'--config.{one}={fields[other]}', f'--config.{other}={fields[one]}']
 
 
+# Names of tables, and sizes that a small config can have; other fields are drawn from their domains.
 CHOICES: dict[str, tuple[Any, ...]] = {
     'method.name': tuple(METHODS), 'model.name': tuple(ENCODERS), 'augment.recipe': (*RECIPES, ''),
-    'optimizer.name': ('sgd', 'adamw', 'lars', 'lars_clipped', 'lars_classic', 'larc'),
-    'data.crop': ('device', 'reading', 'canvas'), 'data.feed': ('auto', 'resident', 'streaming'),
-    'data.channels': (0, 1, 3),
+    'optimizer.name': tuple(OPTIMIZERS),
     'data.image_size': (0, 1, 8, 16, 33), 'data.pad': (0, 1, 20), 'augment.size': (1, 2, 8, 16, 32),
     'augment.mean': ('(0.5,)', '(0.1, 0.2)', '(0.5, 0.5, 0.5)', '()'),
     'augment.std': ('(0.5,)', '(0.0,)', '(0.1, 0.1, 0.1)', '(-1.0,)'),
     'augment.evaluation_crop': (0, 4, 16, 100), 'augment.evaluation_resize': (0, 1, 24),
     'projector.widths': ('(8,)', '(1,)', '(16, 16, 16)', '(33,)'),
     'predictor.widths': ('()', '(8,)', '(1,)', '(16, 16, 16)'),
-    'projector.last_norm': ('none', 'plain', 'scale', 'affine', 'iterative'), 'control': ('none', 'shuffled_pairs'),
     'checkpoint.best': ('alignment', 'rank', 'probe_accuracy', 'lidar'), 'data.batch_size': (2, 3, 8, 17, 30),
     'monitor.measures': ("('lidar',)", "('alpha_req', 'nesum')", '()', "('two_nn', 'lid_mle')", "('rankme', 'rankme')"),
-    'data.test_fraction': (0.01, 0.99), 'data.holdout': (0.01, 0.99), 'data.per_class': (1, 2, 4), 'data.workers': (1,),
-    'train.precision': ('float32', 'bfloat16'), 'train.steps_per_call': (2, 3, 500), 'train.epochs': (1, 1000),
-    'optimizer.schedule': ('cosine', 'constant'), 'optimizer.weight_decay_final': (0.0, 0.4, 'None'),
-    'evaluate.label_counts': ('()', '(1, 10, 100)'), 'method.queue': (0, 16, 64), 'method.groups': (1, 2, 8),
-    'model.patch': (1, 2, 4, 16), 'model.stages': ('(1,)', '(1, 1, 1, 1)', '()'), 'method.fuse_views': (True, False),
+    'data.per_class': (1, 2, 4), 'data.workers': (1,), 'train.epochs': (1, 1000),
+    'method.queue': (0, 16, 64), 'method.groups': (1, 2, 8), 'model.patch': (1, 2, 4, 16),
+    'model.stages': ('(1,)', '(1, 1, 1, 1)', '()'), 'method.fuse_views': (True, False),
+    'schedules.temperature': (0.5, 0, 'None'),
 }  # fmt: skip
 
 
 def combination(fields: dict[str, Any], r: random.Random) -> list[str]:
     """Two to five choices that each make sense."""
-    known = [f for f in CHOICES if f in fields or (f.startswith(('model.', 'method.')) and r.random() < 0.2)]
-    return [f'--config.{f}={r.choice(CHOICES[f])}' for f in r.sample(known, r.randint(2, 5))]
+    domains = {f: d for f, d in domains_of(fields).items() if f not in CHOICES}
+    open_groups = ('model.', 'method.', 'schedules.')
+    known = [f for f in CHOICES if f in fields or (f.startswith(open_groups) and r.random() < 0.2)]
+    known += [f for f, domain in domains.items() if domain.choices or r.random() < 0.1]
+    drawn = r.sample(known, r.randint(2, 5))
+    return [f'--config.{f}={r.choice(CHOICES[f]) if f in CHOICES else inside(domains[f], r)}' for f in drawn]
 
 
+OUTSIDE = 'value outside the domain'
 MUTATIONS: dict[str, Callable[[dict[str, Any], random.Random], list[str]]] = {
     'field misspelt': typo,
     'wrong type': wrong_type,
     'extreme value': extreme,
+    'value of the domain': in_a_domain,
+    OUTSIDE: out_of_a_domain,
     'scaled value': scaled,
     'values swapped': swapped,
     'combination of choices': combination,
@@ -324,6 +378,8 @@ def trial(seed: int, number: int, material: Path, folder: Path, *, cheap: bool =
     else:
         with building_only():
             verdict, sentence = attempt(command, line)
+    if kind == OUTSIDE and verdict == 'ran':
+        verdict, sentence = 'unclear', 'a value outside its domain was taken'
     return Outcome(kind, verdict, sentence, reproduce)
 
 

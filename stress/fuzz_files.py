@@ -79,7 +79,7 @@ def make_encoders(folder: Path) -> None:
 
     import jax
     from selfsup import weights as foreign
-    from selfsup.weights import weights
+    from selfsup.weights import values as weights
 
     sys.path.append(str(ROOT / 'tests'))
     import torch_like
@@ -95,7 +95,7 @@ def make_encoders(folder: Path) -> None:
         )
         name = 'encoder' if model['name'] == 'resnet18' else 'vit'
         foreign.write(ours, folder / name)
-        arrays = weights.state_dict(ours, names='timm')
+        arrays = foreign.state_dict(ours, names='timm')
         state = {k: torch_like.Tensor(v) for k, v in arrays.items()}
         torch_like.save({'state_dict': state, 'epoch': 3}, folder / f'{name}.pth')
         torch_like.save(state, folder / f'{name}_legacy.pth', legacy=True)

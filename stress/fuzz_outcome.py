@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from selfsup import convert as converting
 from selfsup import embed, errors, evaluate, pack, select, train
 from selfsup.engine import dry_run, loop
 from selfsup.engine.run import Run
-from selfsup.weights import __main__ as converting
 
 ROOT = Path(__file__).parent.parent
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

@@ -2,7 +2,7 @@
 
 import pytest
 import small
-from selfsup import config, methods
+from selfsup import config, methods, signature
 
 from experiments.tables import collapse
 
@@ -13,12 +13,13 @@ def measured(name, fault):
 
 
 def test_every_method_states_how_it_collapses():
-    assert set(collapse.FAULTS) == set(methods.METHODS)
+    # One view has no pairs whose embeddings could collapse onto one another.
+    assert set(collapse.FAULTS) == {n for n, m in methods.METHODS.items() if signature.takes(m, 'projector')}
     assert all(fault.overrides or fault.change for fault in collapse.FAULTS.values())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', sorted(methods.METHODS))
+@pytest.mark.parametrize('name', sorted(collapse.FAULTS))
 def test_the_alarm_sees_every_fault_at_the_size_of_the_digits_configs(name):
     """What the table of collapses prints: after 20 of 100 epochs some methods are still on their way to alignment."""
     base = ['train.epochs=20', 'optimizer.warmup_epochs=5']

@@ -4,13 +4,20 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import small
 from ml_collections import ConfigDict
-from selfsup import cli, config
+from selfsup import cli, config, signature
 from selfsup.config import fields
+from selfsup.config.domains import field_domains
+from selfsup.engine import build
 from selfsup.errors import UserError, command, nearest
+from selfsup.methods import METHODS
+from selfsup.models import ENCODERS, NETWORKS
+from selfsup.optim import OPTIMIZERS, Group, optimizer
+from selfsup.signature import Count, ProperShare
 
 FILE = 'experiments/digits/simclr.py'
 
@@ -63,6 +70,104 @@ def test_a_saved_config_comes_back():
     assert again.projector.widths == c.projector.widths
 
 
+def test_a_config_of_before_there_were_kinds_loads_and_keeps_its_identity():
+    c = config.load('experiments/digits/byol.py')
+    saved = json.loads(config.to_json(c))
+    assert saved['projector'].pop('kind') == saved['predictor'].pop('kind') == 'mlp'
+    assert config.identity(config.from_dict(saved)) == config.identity(c)
+
+
+def test_the_warm_up_fits_a_short_run_unless_it_is_set():
+    plain = config.defaults()
+    assert [config.with_overrides(plain, [f'train.epochs={n}']).optimizer.warmup_epochs for n in (3, 50)] == [3.0, 10.0]
+    again = config.with_overrides(config.with_overrides(plain, []), [])
+    assert again.optimizer.warmup_epochs == 10.0
+    with pytest.raises(UserError, match='optimizer.warmup_epochs=4.0 must be at most train.epochs=3'):
+        config.with_overrides(plain, ['train.epochs=3', 'optimizer.warmup_epochs=4'])
+
+
+def test_a_schedule_moves_a_number_of_the_method():
+    c = config.load(FILE, ['schedules.temperature=1'])
+    assert c.schedules.temperature == 1.0 and isinstance(c.schedules.temperature, float)
+    assert config.identity(c) != config.identity(config.load(FILE))
+    assert config.identity(config.from_dict(json.loads(config.to_json(c)))) == config.identity(c)
+    c = config.load(FILE, ['method.name=moco_v2'])
+    c.schedules.momentum = 1.0
+    with pytest.raises(UserError, match='unknown field schedules.momentum; set method.momentum_final'):
+        config.with_overrides(c, [])
+
+
+def _masked(encoder, decoder, *, ratio: ProperShare = 0.75, normalize: bool = True, axis_name=None):
+    return encoder, decoder, ratio
+
+
+class _Decoder(NamedTuple):
+    dim: Count
+    depth: Count = 4
+    dtype: object = None
+
+
+def test_a_method_has_the_networks_of_its_signature(monkeypatch):
+    monkeypatch.setitem(METHODS, 'masked', _masked)
+    monkeypatch.setitem(NETWORKS, 'tokens', _Decoder)
+    names = ['method.name=masked', 'model.name=convnet', 'decoder.kind=tokens']
+    c = config.load('experiments/digits/byol.py', [*names, 'decoder.dim=8'])
+    assert c.decoder.to_dict() == {'kind': 'tokens', 'dim': 8, 'depth': 4} and c.predictor.widths == ()
+    assert build.build_method(c, steps=1)[1:] == (_Decoder(8), 0.75)
+    saved = config.from_dict(json.loads(config.to_json(c)))
+    assert config.identity(saved) == config.identity(c)
+    for overrides, message in (
+        ([*names], 'decoder.dim is missing; it must be an integer from 1'),
+        ([*names, 'decoder.dim=0'], 'decoder.dim must be an integer from 1, not 0'),
+        ([*names, 'decoder.dim=8', 'decoder.widths=(8,)'], 'unknown field decoder.widths'),
+        ([*names, 'decoder.dim=8', 'projector.widths=(8,)'], 'is set, but masked has no projector; leave it at'),
+        (
+            ['method.name=masked', 'decoder.kind=mlp', 'decoder.widths=(8,)', 'decoder.activation=tanh'],
+            "activation='tanh' is unknown",
+        ),
+    ):
+        with pytest.raises(UserError, match=message):
+            config.load(FILE, overrides)
+
+
+def _constructors():
+    tables = {'methods': METHODS, 'encoders': ENCODERS, 'networks': NETWORKS, 'optimizers': OPTIMIZERS}
+    rows = {f'{table}.{name}': row for table, rows in tables.items() for name, row in rows.items()}
+    return {**rows, 'optimizer': optimizer, 'group': Group}
+
+
+@pytest.mark.parametrize('constructor', _constructors().values(), ids=_constructors().keys())
+def test_every_number_of_a_signature_has_a_domain_that_holds_its_default(constructor):
+    domains = signature.domains(constructor)
+    for name, default in signature.keywords(constructor).items():
+        domain = domains.get(name) or domains.get(name.removesuffix('_final'))
+        if domain is None:
+            # A plain switch, or the groups of an optimiser, which have a signature of their own.
+            assert isinstance(default, bool) or name == 'groups', f'{name}={default!r} has no domain'
+        else:
+            assert domain.holds(default), f'{name}={default!r} must be {domain.describe()}'
+
+
+def test_every_number_of_the_defaults_has_a_domain_that_holds_it():
+    flat, domains = fields.flatten(config.with_overrides(config.defaults(), [])), field_domains()
+    others = ('method.', 'model.', 'projector.', 'predictor.', 'decoder.', 'augment.views.')
+    words = {
+        'init_from',
+        'data.source',
+        'data.dir',
+        'data.probe_source',
+        'augment.recipe',
+        'optimizer.name',
+        'checkpoint.best',
+    }
+    for field, value in flat.items():
+        if field.startswith(others) or field in words or isinstance(value, bool) or field == 'monitor.measures':
+            continue
+        assert domains[field].holds(value), f'{field}={value!r} must be {domains[field].describe()}'
+    assert domains.keys() <= flat.keys()
+    assert all(flat[f'optimizer.{n}'] == v for row in OPTIMIZERS.values() for n, v in signature.keywords(row).items())
+
+
 def test_every_field_is_documented():
     lines = (
         (Path(config.__file__).parent / 'defaults.py')
@@ -82,7 +187,7 @@ BAD = {
     'field without group': (['learning_rate=1.0'], 'did you mean .*optimizer.learning_rate'),
     'method field': (['method.temprature=0.1'], 'unknown field method.temprature; did you mean method.temperature'),
     'group': (['data=3'], 'data is a group of fields'),
-    'no value': (['seed'], "'seed' is no override"),
+    'no value': (['seed'], "'seed' has no value"),
     'type': (['data.batch_size=many'], "data.batch_size must be an int, as 256 is, not 'many'"),
     'float for int': (['train.epochs=1.5'], 'train.epochs must be an int'),
     'tuple of words': (['projector.widths=(8, "x")'], 'projector.widths'),
@@ -91,32 +196,41 @@ BAD = {
     'recipe': (['augment.recipe=digit'], "augment.recipe='digit' is unknown; did you mean digits"),
     'optimizer': (['optimizer.name=adam'], "optimizer.name='adam' is unknown; did you mean adamw"),
     'control': (['control=shuffled'], "control='shuffled' is unknown; did you mean shuffled_pairs"),
-    'negative': (['optimizer.weight_decay=-1'], 'optimizer.weight_decay must not be negative'),
-    'zero': (['optimizer.learning_rate=0'], 'optimizer.learning_rate must be positive'),
-    'share': (['data.holdout=1.5'], 'data.holdout is a share between 0 and 1'),
-    'temperature': (['method.temperature=0'], 'method.temperature must be a number above 0'),
+    'negative': (['optimizer.weight_decay=-1'], 'optimizer.weight_decay must be a number from 0, not -1.0'),
+    'zero': (['optimizer.learning_rate=0'], 'optimizer.learning_rate must be a number above 0, not 0.0'),
+    'share': (['data.holdout=1.5'], 'data.holdout must be a number above 0 and below 1, not 1.5'),
+    'temperature': (['method.temperature=0'], 'method.temperature must be a number above 0, not 0.0'),
     'queue': (['method.name=moco_v2', 'method.queue=1000'], 'method.queue=1000 must be a multiple of data.batch_size=256; 768 is'),
-    'groups': (['method.name=moco_v2', 'method.groups=7'], 'data.batch_size=256 cannot be cut into method.groups=7'),
-    'warmup': (['train.epochs=5'], 'optimizer.warmup_epochs=10.0 is longer than train.epochs=5'),
+    'groups': (['method.name=moco_v2', 'method.groups=7'], 'method.groups=7 must cut data.batch_size=256 into equal groups'),
+    'warmup': (['train.epochs=5', 'optimizer.warmup_epochs=6'], 'optimizer.warmup_epochs=6.0 must be at most train.epochs=5'),
     'probability': (['augment.recipe=simclr', 'augment.views.both.flip=2'], r'flip is a probability.*\[0, 1\], not 2'),
-    'seed': (['seed=-1'], 'seed must not be negative'),
-    'no predictor': (['method.name=byol'], 'predictor.widths is empty, and byol needs a predictor; widths must end in 128'),
-    'predictor': (['predictor.widths=(8,)'], r'predictor.widths=\(8,\) is set, and simclr has no predictor'),
+    'seed': (['seed=-1'], 'seed must be an integer from 0, not -1'),
+    'no predictor': (['method.name=byol'], r'predictor.widths=\(\) must be the widths of the predictor of byol; its last must be 128'),
+    'predictor': (['predictor.widths=(8,)'], r'predictor.widths=\(8,\) is set, but simclr has no predictor; leave it at \(\)'),
     'predictor type': (['method.name=byol', 'predictor.widths=(8, "x")'], 'predictor.widths must be a tuple of at least one integer from 1'),
     'predictor width': (['method.name=byol', 'predictor.widths=(8, 4)'], r'predictor.widths=\(8, 4\) must end in 128'),
-    'prior': (['method.name=debiased', 'method.positive_prior=1.0'], r'method.positive_prior must be a number from 0 below 1, not 1.0'),
+    'prior': (['method.name=debiased', 'method.positive_prior=1.0'], 'method.positive_prior must be a number from 0 and below 1, not 1.0'),
     'infinite': (['optimizer.learning_rate=1e999'], 'optimizer.learning_rate must be a finite 32-bit number, not inf'),
     'beyond a float': ([f'optimizer.learning_rate=1{"0" * 400}'], 'optimizer.learning_rate is too large for a float'),
     'beyond an int': (['train.log_every=2147483648'], r'train.log_every must be below 2\*\*31'),
-    'processes': (['data.workers=100000'], 'data.workers must be at most 256'),
-    'deviation': (['augment.std=(0.0,)'], 'augment.std must be positive'),
-    'entries': (['augment.mean=(0.1, 0.2)'], 'augment.mean and augment.std must have one entry'),
-    'counts': (['evaluate.label_counts=(0,)'], 'evaluate.label_counts must hold positive integers'),
+    'processes': (['data.workers=100000'], 'data.workers must be an integer from 0 to 256, not 100000'),
+    'deviation': (['augment.std=(0.0,)'], 'augment.std must be a tuple of at least one number above 0'),
+    'entries': (['augment.mean=(0.1, 0.2)'], r'augment.mean=\(0.1, 0.2\) and augment.std=\(0.5,\) must have one entry'),
+    'counts': (['evaluate.label_counts=(0,)'], 'evaluate.label_counts must be a tuple of integers from 1, or'),
     'model type': (['model.widths=(8, -1)'], 'model.widths must be a tuple of at least one integer from 1'),
     'heads': (['model.name=vit_ti', 'model.heads=5'], 'model.heads=5 must divide model.dim=192'),
     'range': (['augment.views.both.affine.scale=(2, 1)'], r'scale must be a range \(low, high\)'),
     'shear': (['augment.views.both.affine.shear=90'], r'shear must lie in \[0, 90\)'),
     'sigma': (['method.name=decoupled', 'method.sigma=0.0'], 'method.sigma must be a number above 0 or None, not 0.0'),
+    'word': (['model.name=resnet18', 'model.stem=mnist'], "model.stem='mnist' is unknown; known are cifar"),
+    'pair': (['method.name=vicregl', 'method.matches=(3,)'], 'method.matches must be a tuple of 2 integers from 1'),
+    'blocks': (['model.name=resnet18', 'model.stages=(900, 900)'], 'must be at most 1000 blocks, not 1800'),
+    'kind': (['projector.kind=mpl'], "projector.kind='mpl' is unknown; did you mean mlp"),
+    'parameter group': (['optimizer.groups.projector.scale=1'], 'unknown field optimizer.groups.projector.scale'),
+    'schedule': (['schedules.temprature=1'], 'unknown field schedules.temprature; did you mean .*temperature'),
+    'scheduled switch': (['schedules.fuse_views=1'], 'unknown field schedules.fuse_views'),
+    'schedule out of domain': (['schedules.temperature=0'], 'schedules.temperature must be a number above 0, not 0.0'),
+    'schedule of None': (['method.name=decoupled', 'schedules.sigma=1'], 'method.sigma must be a number above 0 where schedules.sigma is set, not None'),
 }  # fmt: skip
 
 
@@ -151,6 +265,24 @@ def test_bad_files(text, message, tmp_path):
         file.write_text(text)
     with pytest.raises(UserError, match=message):
         config.load(str(file))
+
+
+def test_a_config_may_import_its_neighbours(tmp_path):
+    for folder, widths in (('one', (8,)), ('two', (16,))):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'shared_parts.py').write_text(f'WIDTHS = {widths}')
+        text = 'import shared_parts\nfrom selfsup.config import defaults\ndef get_config():\n    c = defaults()\n    c.projector.widths = shared_parts.WIDTHS\n    return c'
+        (tmp_path / folder / 'c.py').write_text(text)
+    path = list(sys.path)
+    assert config.load(str(tmp_path / 'one/c.py')).projector.widths == (8,)
+    assert config.load(str(tmp_path / 'two/c.py')).projector.widths == (16,)
+    assert sys.path == path and 'shared_parts' not in sys.modules
+
+
+def test_a_config_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'c.py').write_text('from selfsup.config import defaults\ndef get_config():\n    return defaults()')
+    assert config.load('~/c.py').model.name == 'resnet18'
 
 
 def test_command_line():

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import small
 import tolerances
-from selfsup import config as configuration
-from selfsup import methods, models
+from selfsup import methods, models, signature
 from selfsup.engine.gradient import make_gradient
 from selfsup.engine.run import Run
 from selfsup.errors import UserError
@@ -51,10 +50,10 @@ def rows(size=small.BATCH):
     }
 
 
-def both_ways(cut, whole, parts=PARTS, sources=(None, None)):
+def both_ways(cut, whole, parts=PARTS, sources=(None, None), views=noisy):
     """What a method gives by microbatches, and in one piece."""
     batch, key = rows(), jax.random.key(3)
-    seen, sampled = noisy(key, batch['input'], batch['index'], sources)
+    seen, sampled = views(key, batch['input'], batch['index'], sources)
     first = {
         'views': seen,
         'index': batch['index'],
@@ -66,14 +65,15 @@ def both_ways(cut, whole, parts=PARTS, sources=(None, None)):
     state = jax.tree.map(lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
     found = []
     for method, count in ((cut, parts), (whole, 1)):
-        gradient = jax.jit(make_gradient(method, noisy, microbatches=count))
+        gradient = jax.jit(make_gradient(method, views, microbatches=count))
         found.append(gradient(*state, batch, key, list(sources)))
     return found
 
 
 def uncoupled(name):
     constructor = methods.METHODS[name]
-    networks = [ENCODER, HEAD, HEAD] if configuration.takes(constructor, 'predictor') else [ENCODER, HEAD]
+    given = {'encoder': ENCODER, 'projector': HEAD, 'predictor': HEAD, **small.OWN_NETWORKS.get(name, {})}
+    networks = [given[network] for network in signature.networks(constructor)]
     return constructor(*networks, **small.KEYWORDS[name])
 
 
@@ -84,7 +84,27 @@ def uncoupled(name):
 def test_microbatches_are_exact_for_every_method(name, x64):
     found, wanted = both_ways(uncoupled(name), uncoupled(name))
     close(found, wanted)
-    assert all(np.abs(x).max() > 0 for x in jax.tree.leaves(wanted[1]['projector']))
+    head = wanted[1]['decoder' if name == 'mae' else 'projector']
+    assert all(np.abs(x).max() > 0 for x in jax.tree.leaves(head))
+
+
+def multicrop(key, images, positions, sources):
+    """`noisy`, and two crops of a quarter of the image."""
+    whole, _ = noisy(key, images, positions, sources)
+    return (*whole, *(view[:, 2:6, 2:6] for view in whole)), ({},) * 4
+
+
+@pytest.mark.parametrize('name', ['mae', 'simclr'])
+@pytest.mark.parametrize('parts', [2, 8])
+def test_masks_stochastic_depth_and_crops_do_not_depend_on_microbatches(name, parts, x64):
+    """What is drawn for an example follows its own key, whatever the piece of the batch it stands in."""
+    if name == 'mae':
+        networks = small.OWN_NETWORKS['mae']
+        method = methods.mae(networks['encoder'].clone(drop_path=0.5, depth=2), networks['decoder'], ratio=0.5)
+    else:
+        method = methods.simclr(ENCODER.clone(drop_path=0.5, depth=2), HEAD, temperature=0.2)
+    found, wanted = both_ways(method, method, parts=parts, views=noisy if name == 'mae' else multicrop)
+    close(found, wanted)
 
 
 @pytest.mark.parametrize('name, groups', [('barlow_twins', 4), ('simclr', 4)])

@@ -29,12 +29,16 @@ def one_and_many(name, how, devices, *, double):
     reference = small.loss_and_gradient(single, params, extra, rows, key)
     mesh = parallel.data_mesh(devices)
     if how == 'jit':
-        spread = jax.device_put(rows, parallel.sharded(mesh))
+        step = rows.pop('step')
+        spread = {**jax.device_put(rows, parallel.sharded(mesh)), 'step': step}
         params, extra = jax.device_put((params, extra), parallel.replicated(mesh))
         return reference, small.loss_and_gradient(many, params, extra, spread, key)
 
+    step = rows.pop('step')
+
     def body(rows):
-        (value, (new, metrics)), gradients = small.loss_and_gradient(many, params, extra, rows, key)
+        batch = {**rows, 'step': step}
+        (value, (new, metrics)), gradients = small.loss_and_gradient(many, params, extra, batch, key)
         return (value, (new, metrics)), jax.lax.pmean(gradients, 'data')
 
     if how == 'pmap':

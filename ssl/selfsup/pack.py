@@ -14,16 +14,19 @@ from .files import expanded, read_text
 
 USAGE = """usage: python -m selfsup.pack --data=SOURCE --out=FOLDER [--short-side=256] [--quality=90] ...
 
-  --data=SOURCE     folder:<path>, tfds:<name> or npz:<file>
+  --data=SOURCE     folder:<path>, list:<file>, tfds:<name> or npz:<file>
   --out=FOLDER      gets the shards; it must be empty or not exist
   --data-dir=DIR    where TFDS keeps its data sets; by default TFDS's own
   --classes=FILE    keep only the classes named in this file, one a line (e.g. the 100 of ImageNet-100)
   --short-side=N    images with a longer shorter side are reduced to N pixels; 0 leaves all as they are
   --quality=Q       of the JPEGs, 1 to 95; images that need no change and are JPEGs already are copied
-  --on-corrupt=...  an image that cannot be decoded: stop, or skip
+  --on-corrupt=...  an image that cannot be decoded or is too long for a JPEG: stop, or skip
+  --background=...  alpha is dropped (none), or blended with white or black
+  --orientation=... pixels as they are stored, or turned as the exif orientation says
 
 Read the result with --config.data.source=shards:FOLDER."""
 
+LONGEST = 65500  # pixels of a side of a JPEG, the limit of libjpeg
 SHARD_IMAGES = 4096  # about 120 MB of 256-pixel JPEGs
 
 
@@ -32,11 +35,14 @@ def encode(picture: Any, name: str, *, short_side: int, quality: int) -> bytes:
 
     A JPEG that is small enough already is passed on as it is, byte by byte, after a look at whether it
     can be decoded. Reduction is bicubic with antialiasing; a large JPEG is decoded at a reduced scale
-    of at least twice what is needed.
+    of at least twice what is needed. An EXIF orientation stays, as the pixels do.
+
+    Raises:
+      CorruptImage: if it cannot be decoded, or is too long for a JPEG.
     """
     from PIL import Image
 
-    from .data.pictures import decoded
+    from .data.pictures import ORIENTATION, CorruptImage, decoded
 
     width, height = picture.size
     shrink = short_side / min(width, height) if short_side else 1.0
@@ -50,9 +56,15 @@ def encode(picture: Any, name: str, *, short_side: int, quality: int) -> bytes:
         picture.draft(None, (round(2 * width * shrink), round(2 * height * shrink)))
     small = decoded(picture, name)
     if shrink < 1:
-        small = small.resize((round(width * shrink), round(height * shrink)), Image.Resampling.BICUBIC)
+        small = small.resize((max(1, round(width * shrink)), max(1, round(height * shrink))), Image.Resampling.BICUBIC)
     out = io.BytesIO()
-    small.save(out, 'JPEG', quality=quality)
+    if max(small.size) > LONGEST:
+        raise CorruptImage(f'{name} is {small.size[0]} x {small.size[1]} pixels, and JPEG holds {LONGEST:,} a side')
+    turned = picture.getexif().get(ORIENTATION, 1)
+    exif = Image.Exif()
+    if turned != 1:  # as a copied JPEG keeps it
+        exif[ORIENTATION] = turned
+    small.save(out, 'JPEG', quality=quality, **({'exif': exif} if turned != 1 else {}))
     return out.getvalue()
 
 
@@ -66,7 +78,7 @@ def pack(source: Any, part: str, out: Path, *, short_side: int, quality: int, on
     def one(index: int) -> tuple[int, bytes | CorruptImage]:
         try:
             with source.reader.picture(index) as picture:
-                name = str(getattr(picture, 'filename', '') or f'{source.name} number {index}')
+                name = source.reader.name(index) or f'{source.name} number {index}'
                 return index, encode(picture, name, short_side=short_side, quality=quality)
         except CorruptImage as error:
             return index, error
@@ -112,20 +124,18 @@ def keep_classes(source: Any, names: list[str], where: str) -> Any:
     """The images of the named classes, labels renumbered in the order of the names."""
     import numpy as np
 
-    from .data.sources import Source
-
     missing = [n for n in names if n not in source.class_names]
     if missing:
         raise UserError(f'{where} names {missing[0]}, and {source.name} has no such class ({len(missing)} are missing)')
     number = {source.class_names.index(name): new for new, name in enumerate(names)}
     kept = source.select(np.flatnonzero(np.isin(source.labels, list(number))), f'{len(names)} classes')
     labels = np.array([number[int(label)] for label in kept.labels])
-    return Source(kept.name, kept.reader, labels, names, kept.fingerprint)
+    return kept.replace(labels=labels, class_names=names)
 
 
 def main(arguments: list[str]) -> int:
     defaults = {'data': None, 'out': None, 'data-dir': '', 'classes': '', 'short-side': '256', 'quality': '90',
-                'on-corrupt': 'stop'}  # fmt: skip
+                'on-corrupt': 'stop', 'background': 'none', 'orientation': 'stored'}  # fmt: skip
     values, overrides = cli.parse(arguments, defaults, USAGE)
     if overrides:
         raise UserError('pack has no config; --config fields have no effect here')
@@ -136,21 +146,37 @@ def main(arguments: list[str]) -> int:
         raise UserError(f'--short-side={short_side} must not be negative; 0 leaves every image as it is')
     if values['on-corrupt'] not in ('stop', 'skip'):
         raise UserError(f'--on-corrupt={values["on-corrupt"]} must be stop or skip')
+    for option, choices in (('background', ('none', 'white', 'black')), ('orientation', ('stored', 'exif'))):
+        if values[option] not in choices:
+            raise UserError(f'--{option}={values[option]} must be {", ".join(choices[:-1])} or {choices[-1]}')
     from .data import shards, sources
 
     out = expanded(values['out'])
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f'--out={out} is not empty; name another folder or empty it')
-    parts = sources.open_source(values['data'], data_dir=values['data-dir'])
+    treatment = sources.Treatment(values['background'], values['orientation'])
+    parts = tuple(
+        sources.treated(part, treatment) for part in sources.open_source(values['data'], data_dir=values['data-dir'])
+    )
+    for line in dict.fromkeys(line for part in parts for line in part.notes):
+        print(line)
     if values['classes']:
         listing = Path(values['classes'])
         if not listing.is_file():
             raise UserError(f'--classes={listing}: there is no such file')
         names = read_text(listing).split()
         parts = tuple(keep_classes(part, names, str(listing)) for part in parts)
+    for part in parts:
+        if not part.heeding(values['on-corrupt']).spec.is_image:
+            raise UserError(f'{part.name} holds rows {list(part.spec.shape)} {part.spec.dtype}; pack takes images')
     out.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {'short_side': short_side, 'quality': quality, 'on_corrupt': values['on-corrupt']}
-    entries = {name: pack(part, name, out, **options) for name, part in zip(('train', 'test'), parts, strict=True)}
+    try:
+        entries = {name: pack(part, name, out, **options) for name, part in zip(('train', 'test'), parts, strict=True)}
+    except UserError:
+        for file in [*out.glob('*.array_record'), *out.glob('*-labels.npy')]:  # the folder was empty before
+            file.unlink()
+        raise
     meta = {'source': values['data'], 'short_side': short_side, 'quality': quality, 'parts': entries,
             'class_names': list(parts[0].class_names)}  # fmt: skip
     # Written last: a folder without it was not finished.

@@ -8,7 +8,7 @@ validation checks, fuzzing leaves, and the docs print; a value may still be an a
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 from .errors import UserError, nearest
@@ -23,8 +23,8 @@ class Domain(NamedTuple):
     Attributes:
       kind: `int`, `float` (integers stand for floats) or `str`.
       least, most: closed bounds; `above`, `below` are open ones.
-      optional: None is a value too.
-      several: a non-empty tuple of such values.
+      several: a tuple of at least one such value.
+      optional: None is a value too; of a tuple, () is.
       scheduled: the constructor also takes a function of the step; the config then has a field `<name>_final`, the
         value at the end of a cosine over the run.
       length: how many values a tuple has; 0 for any number from 1.
@@ -50,7 +50,10 @@ class Domain(NamedTuple):
         low = f' above {self.above:g}' if self.above > -math.inf else low
         high = f' to {self.most:g}' if self.most < math.inf else ''
         high = f' below {self.below:g}' if self.below < math.inf else high
+        high = f' and{high}' if low and self.below < math.inf else high
         noun = 'integer' if self.kind is int else 'number'
+        if self.several and self.optional:
+            return f'a tuple of {noun}s{low}{high}, or ()'
         if self.several:
             return f'a tuple of {self.length or "at least one"} {noun}{"s" if self.length else ""}{low}{high}'
         article = 'an' if self.kind is int else 'a'
@@ -59,8 +62,10 @@ class Domain(NamedTuple):
     def holds(self, value: Any) -> bool:
         """Whether a concrete value lies in the domain."""
         if self.several:
-            one = self._replace(several=False)
-            good = isinstance(value, tuple) and len(value) > 0 and len(value) == (self.length or len(value))
+            one = self._replace(several=False, optional=False)
+            if not isinstance(value, tuple) or not (value or self.optional):
+                return False
+            good = len(value) == (self.length or len(value))
             return good and all(one.holds(entry) for entry in value)
         if self.choices:
             return any(type(value) is type(choice) and value == choice for choice in self.choices)
@@ -89,11 +94,16 @@ NonNegative = Annotated[Any, Domain(least=0)]
 Share = Annotated[Any, Domain(least=0, most=1)]
 ProperShare = Annotated[Any, Domain(least=0, below=1)]
 ScheduledShare = Annotated[Any, Domain(least=0, most=1, scheduled=True)]
+OpenShare = Annotated[Any, Domain(above=0, below=1)]
 OptionalNumber = Annotated[Any, Domain(optional=True)]
 OptionalPositive = Annotated[Any, Domain(above=0, optional=True)]
+OptionalNonNegative = Annotated[Any, Domain(least=0, optional=True)]
 Count = Annotated[int, Domain(int, least=1)]
 Whole = Annotated[int, Domain(int, least=0)]
 Counts = Annotated[tuple[int, ...], Domain(int, least=1, several=True)]
+OptionalCounts = Annotated[tuple[int, ...], Domain(int, least=1, several=True, optional=True)]
+Numbers = Annotated[tuple[float, ...], Domain(several=True)]
+Positives = Annotated[tuple[float, ...], Domain(above=0, several=True)]
 Pair = Annotated[tuple[int, int], Domain(int, least=1, several=True, length=2)]
 
 
@@ -107,6 +117,16 @@ def at_least(annotation: Any, least: float) -> Any:
     """The annotation with another lower bound."""
     kind, domain = get_args(annotation)[:2]
     return Annotated[kind, domain._replace(least=least)]
+
+
+def one_of(*choices: Any) -> Any:
+    """The annotation of a value that is one of a few words or numbers."""
+    return Annotated[Any, Domain(type(choices[0]), choices=choices)]
+
+
+def domain_of(annotation: Any) -> Domain:
+    """The domain of an annotation such as `Positive`."""
+    return next(d for d in get_args(annotation)[1:] if isinstance(d, Domain))
 
 
 def networks(constructor: Callable) -> tuple[str, ...]:
@@ -125,27 +145,47 @@ def domains(constructor: Any) -> dict[str, Domain]:
     found = {}
     for name, parameter in inspect.signature(constructor).parameters.items():
         if get_origin(parameter.annotation) is Annotated:
-            found[name] = next((d for d in get_args(parameter.annotation)[1:] if isinstance(d, Domain)), Domain())
+            found[name] = domain_of(parameter.annotation)
     return found
+
+
+def _settable(constructor: Any) -> dict[str, inspect.Parameter]:
+    """The parameters that a config sets: the keywords of a function, the fields of a module."""
+    function = inspect.isfunction(constructor)
+    reserved = RESERVED if function else (*RESERVED, 'groups', 'maps')
+    return {
+        name: parameter
+        for name, parameter in inspect.signature(constructor).parameters.items()
+        if name not in reserved and (not function or parameter.kind is inspect.Parameter.KEYWORD_ONLY)
+    }
 
 
 def keywords(constructor: Any) -> dict[str, Any]:
-    """The configurable keywords of a method or model and their defaults."""
+    """The configurable keywords of a method, network or optimiser and their defaults."""
     found: dict[str, Any] = {}
-    is_model = not inspect.isfunction(constructor)
     known = domains(constructor)
-    for name, parameter in inspect.signature(constructor).parameters.items():
-        if name in RESERVED or (is_model and name in ('groups', 'maps')):
-            continue
-        if parameter.default is inspect.Parameter.empty:
-            continue
-        found[name] = parameter.default
-        if name in known and known[name].scheduled:
-            found[f'{name}_final'] = parameter.default
+    for name, parameter in _settable(constructor).items():
+        if parameter.default is not inspect.Parameter.empty:
+            found[name] = parameter.default
+            if name in known and known[name].scheduled:
+                found[f'{name}_final'] = parameter.default
     return found
 
 
-def check(section: str, constructor: Any, values: dict[str, Any]) -> None:
+def required(constructor: Any) -> dict[str, Domain]:
+    """The configurable keywords that have no default, such as the widths of an MLP, and their domains."""
+    known = domains(constructor)
+    empty = inspect.Parameter.empty
+    return {name: known[name] for name, p in _settable(constructor).items() if p.default is empty and name in known}
+
+
+def schedulable(constructor: Any) -> dict[str, Domain]:
+    """The numbers that a cosine over the run may move: keywords whose domain is one float, without a `_final` field."""
+    numbers = {n: d for n, d in domains(constructor).items() if d.kind is float and not (d.several or d.scheduled)}
+    return {name: domain._replace(optional=False) for name, domain in numbers.items() if name in keywords(constructor)}
+
+
+def check(section: str, constructor: Any, values: Mapping[str, Any]) -> None:
     """Refuses keywords that a constructor does not take, and values outside their domains.
 
     Args:
@@ -156,11 +196,16 @@ def check(section: str, constructor: Any, values: dict[str, Any]) -> None:
     Raises:
       UserError: naming the field, with the nearest known name or the domain.
     """
+    known, needed = keywords(constructor), required(constructor)
     found = domains(constructor)
-    known = {**dict.fromkeys(found), **keywords(constructor)}
+    for name, domain in needed.items():
+        if name not in values:
+            raise UserError(f'{section}.{name} is missing; it must be {domain.describe()}')
     for name, value in values.items():
-        if name not in known:
-            raise UserError(f'unknown field {section}.{name}{nearest(name, known)}')
+        if name not in known and name not in needed:
+            raise UserError(f'unknown field {section}.{name}{nearest(name, [*known, *needed])}')
         domain = found.get(name) or found.get(name.removesuffix('_final'))
         if domain is not None:
             domain.check(f'{section}.{name}', value)
+        elif type(value) is not type(known[name]):
+            raise UserError(f'{section}.{name} must be of type {type(known[name]).__name__}, not {value!r}')

@@ -6,12 +6,13 @@ This module imports nothing heavy and no jax, so that config files stay plain.
 from ml_collections import ConfigDict
 
 CONTROLS = ('none', 'shuffled_pairs', 'shuffled_targets')
+KIND = 'mlp'  # of a network whose section names none
 
 
 def _head(widths: tuple[int, ...]) -> ConfigDict:
     """The fields of a projector or predictor: those of :class:`selfsup.models.MLP`."""
     c = ConfigDict()
-    c.kind = 'mlp'  # a row of selfsup.models.NETWORKS; the other fields are its keywords
+    c.kind = KIND  # a row of selfsup.models.NETWORKS; the other fields are its keywords
     c.widths = widths  # output width of each layer
     c.hidden_norm = True  # batch-norm after all layers but the last
     c.last_norm = 'none'  # after the last: 'none', 'plain', 'scale', 'affine', 'iterative'
@@ -34,12 +35,15 @@ def defaults() -> ConfigDict:
     c.model = ConfigDict()
     c.model.name = 'resnet18'  # a row of selfsup.models.ENCODERS; its other fields are its keywords
 
+    # Networks of the method besides the encoder; a method with others has a section under the name of each.
     c.projector = _head((2048, 2048, 2048))
     c.predictor = _head(())  # after the projector, of the methods that have one (BYOL, SimSiam, ...); () for none
 
     # Of the methods that have one (MAE): fields are the kind's keywords, filled in from its defaults.
     c.decoder = ConfigDict()
     c.decoder.kind = 'transformer'  # a row of selfsup.models.NETWORKS
+
+    c.schedules = ConfigDict()  # number of the method -> its value at the end of a cosine from method.<name>
 
     c.data = ConfigDict()
     c.data.source = 'digits'  # digits, tfds:<name>, npz:<file>, folder:<path>, ...: selfsup.data.sources.KINDS
@@ -74,7 +78,8 @@ def defaults() -> ConfigDict:
     c.augment.evaluation_crop = 0  # their centre crop; 0 keeps everything
 
     c.optimizer = ConfigDict()
-    # sgd, adamw, lars (papers), lars_clipped (solo-learn), larc (SwAV), lars_classic (SimCLR)
+    # A row of selfsup.optim.OPTIMIZERS: sgd, adamw, lars (papers), lars_clipped (solo-learn), larc (SwAV), lars_classic
+    # (SimCLR). Fields that it does not take are of other optimisers.
     c.optimizer.name = 'adamw'
     c.optimizer.learning_rate = 1e-3  # peak, for this batch size: configs write the scaling out
     c.optimizer.weight_decay = 1e-4  # added to the gradient; decoupled for adamw
@@ -84,7 +89,7 @@ def defaults() -> ConfigDict:
     c.optimizer.trust = 1e-3  # lars: η (solo-learn: 0.02)
     c.optimizer.decay_vectors = False  # whether biases and norms (arrays of one axis) are decayed
     c.optimizer.vector_scale = 1.0  # factor on their learning rate (Barlow Twins' code: 0.024)
-    c.optimizer.warmup_epochs = 10.0  # linear warm-up
+    c.optimizer.warmup_epochs = None  # linear warm-up; None is 10, or all epochs of a shorter run
     c.optimizer.warmup_start = 0.0  # learning rate at its start
     c.optimizer.warmup_inclusive = False  # its last step has the peak (SwAV, DINO, solo-learn), or the next one
     c.optimizer.final_share = 0.0  # the cosine ends at this share of the peak

@@ -1,6 +1,7 @@
 """Fields of a config by their dotted names: looked up, set from text, and held to their types."""
 
 import ast
+from collections.abc import Container
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -28,29 +29,32 @@ def flatten(config: Any, prefix: str = '') -> dict[str, Any]:
     return flat
 
 
-def override(config: ConfigDict, text: str) -> None:
-    """Applies one `field=value`, converting the value to the field's type."""
+def override(config: ConfigDict, text: str, absent: Container[str] = ()) -> None:
+    """Applies one `field=value`, converting the value to the field's type.
+
+    Args:
+      config: changed in place.
+      text: the override.
+      absent: fields that may be set although the config does not have them yet.
+
+    Raises:
+      UserError: for an unknown field, a group of fields, or a value of another type.
+    """
     field, equals, value = text.partition('=')
     if not equals:
-        raise UserError(f'{text!r} is no override; write --config.field=value')
+        raise UserError(f'{text!r} has no value; write --config.field=value')
     flat = flatten(config)
     *path, leaf = field.split('.')
     node: Any = config
     for part in path:
         node = node[part] if isinstance(node, ConfigDict) and part in node else None
-    if not isinstance(node, ConfigDict) or (leaf not in node and field not in _open_fields(config)):
+    if not isinstance(node, ConfigDict) or (leaf not in node and field not in absent):
         raise UserError(f'unknown field {field}{nearest(field, flat)}')
     if leaf in node and isinstance(node[leaf], ConfigDict):
         raise UserError(f'{field} is a group of fields; set one of {", ".join(f"{field}.{k}" for k in node[leaf])}')
     old = node.get(leaf, None)
     with node.unlocked(), node.ignore_type():
         node[leaf] = _parse(field, value, old)
-
-
-def _open_fields(config: ConfigDict) -> set[str]:
-    """Fields that a file may leave out and a command line may still set."""
-    known = ('scale', 'schedule', 'decay', 'freeze_steps')
-    return {f'optimizer.groups.{group}.{name}' for group in config.optimizer.groups for name in known}
 
 
 def _parse(field: str, text: str, old: Any) -> Any:
@@ -75,11 +79,16 @@ def typed(field: str, value: Any, old: Any) -> Any:
             raise UserError(f'{field} is too large for a float') from error
     if isinstance(old, tuple) and isinstance(value, (list, tuple)):
         if old and any(not isinstance(v, type(old[0])) and not _number_for(v, old[0]) for v in value):
-            raise UserError(f'{field} holds {type(old[0]).__name__} values, not {value!r}')
+            raise UserError(f'{field} must be a tuple of {type(old[0]).__name__} values, not {value!r}')
         return tuple(value)
     if type(value) is not type(old):
         raise UserError(f'{field} must be {_article(type(old).__name__)}, as {old!r} is, not {value!r}')
     return value
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are equal and of one type: True is not 1."""
+    return type(one) is type(other) and one == other
 
 
 def conform(config: ConfigDict, field: str, old: Any) -> None:

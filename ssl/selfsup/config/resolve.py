@@ -16,10 +16,10 @@ from ml_collections import ConfigDict
 from ..errors import UserError, nearest
 from ..files import expanded
 from ..methods import METHODS
-from ..signature import takes
+from ..signature import networks
 from . import fields
-from .complete import fill, network_sections
-from .defaults import _head, defaults
+from .complete import fill, network_sections, open_fields, reference, settle
+from .defaults import KIND, defaults
 from .neighbours import importable
 from .validate import validate
 
@@ -72,10 +72,6 @@ def _run(file: Path, path: str) -> Any:
         raise UserError(f'get_config() of {path} failed: {type(error).__name__}: {error}') from error
 
 
-def _kinds(config: ConfigDict) -> list[str]:
-    return [f'{section}.kind=' for section in network_sections(config)]
-
-
 def _siblings(file: Path) -> list[Path]:
     return list(file.parent.glob('*.py')) if file.parent.is_dir() else []
 
@@ -86,28 +82,45 @@ def with_overrides(config: ConfigDict, overrides: list[str] | tuple[str, ...]) -
     Overrides of names (method, model, recipe) come first, since they decide which other fields exist.
     """
     config = config.copy_and_resolve_references()
-    naming = ('method.name=', 'model.name=', 'augment.recipe=', 'augment.size=', *_kinds(config))
-    ordered = sorted(overrides, key=lambda o: not o.startswith(naming))
-    names = [o for o in ordered if o.startswith(naming)]
-    for override in names:
-        field, _, value = override.partition('=')
-        if field in ('method.name', 'model.name') and fields.value_at(config, field) != value:
-            # Another method or model takes other keywords: the file's are dropped, its defaults used; and
-            # so is the file's predictor where the other method has none.
-            setattr(config, field.split('.')[0], ConfigDict({'name': value}))
-            if field == 'method.name' and not takes(METHODS.get(value), 'predictor'):
-                config.predictor = _head(())
-        elif field.endswith('.kind') and fields.value_at(config, field) != value:
-            setattr(config, field.split('.')[0], ConfigDict({'kind': value}))
-        else:
-            fields.override(config, override)
-        if field == 'augment.recipe':
-            config.augment.views = ConfigDict()
+    names = [o for o in overrides if o.startswith(_naming())]
+    for override in sorted(names, key=lambda o: not o.startswith('method.name=')):
+        _rename(config, override)
     fill(config)
-    for override in ordered[len(names) :]:
-        fields.override(config, override)
+    for override in overrides:
+        if override not in names:
+            fields.override(config, override, open_fields(config))
+    fill(config)
+    settle(config)
     validate(config)
     return config
+
+
+def _naming() -> tuple[str, ...]:
+    """Overrides that decide which other fields exist, or what they are."""
+    kinds = (f'{section}.kind=' for section in sorted(network_sections()))
+    return ('method.name=', 'model.name=', 'optimizer.name=', 'augment.recipe=', 'augment.size=', *kinds)
+
+
+def _rename(config: ConfigDict, override: str) -> None:
+    """Applies an override of a name. The fields of what had another name are dropped, and defaults take their place."""
+    field, _, value = override.partition('=')
+    section, _, label = field.partition('.')
+    known = section in config and isinstance(config[section], ConfigDict)
+    if label == 'kind' and (not known or config[section].get('kind', KIND) != value):
+        given = reference(section)
+        config[section] = given if given.get('kind', KIND) == value else ConfigDict({'kind': value})
+    elif field in ('method.name', 'model.name') and known and config[section].get('name', '') != value:
+        config[section] = ConfigDict({'name': value})
+        taken = networks(METHODS[value]) if field == 'method.name' and value in METHODS else network_sections()
+        for name in network_sections() - {*taken}:  # what the file sets of networks that the method does not have
+            if name in config:
+                del config[name]
+            if name in defaults():
+                config[name] = defaults()[name]
+    else:
+        fields.override(config, override)
+    if field == 'augment.recipe':
+        config.augment.views = ConfigDict()
 
 
 def to_json(config: ConfigDict) -> str:
@@ -131,8 +144,10 @@ def differences(old: ConfigDict, config: ConfigDict) -> list[str]:
     ]
 
 
-def _add_missing(config: ConfigDict, reference: ConfigDict) -> None:
-    for name, value in reference.items():
+def _add_missing(config: ConfigDict, given: ConfigDict) -> None:
+    if config.get('kind', None) not in (None, given.get('kind', None)):
+        return  # the defaults are of another kind
+    for name, value in given.items():
         if name not in config:
             config[name] = value
         elif isinstance(value, ConfigDict) and isinstance(config[name], ConfigDict):
@@ -153,5 +168,6 @@ def from_dict(saved: dict[str, Any]) -> ConfigDict:
     config = ConfigDict(restore(saved))
     _add_missing(config, defaults())
     fill(config)
+    settle(config)
     validate(config)
     return config

@@ -17,7 +17,7 @@ warnings.filterwarnings('ignore', module=r'PIL\.')
 ImageFile.MAXBLOCK = 2**20  # type: ignore[assignment]
 _GREY_MODES = ('1', 'L', 'LA')
 _ALPHA_MODES = ('RGBA', 'LA', 'PA', 'La', 'RGBa')
-_ORIENTATION = 0x0112  # the EXIF tag
+ORIENTATION = 0x0112  # the EXIF tag
 BACKGROUNDS = {'none': None, 'white': 255, 'black': 0}
 
 
@@ -39,13 +39,16 @@ class Treatment:
 
     def __call__(self, picture: Image.Image, name: str) -> Image.Image:
         try:
-            return self._blend(self._turn(picture))
+            treated = self._blend(self._turn(picture))
+            if treated is not picture:
+                picture.close()
+            return treated
         except Exception as error:  # as for the decoder below
             raise _corrupt(name, error) from error
 
     def _turn(self, picture: Image.Image) -> Image.Image:
         # Turning decodes the image whole, so that only those that need it lose decoding at a reduced scale.
-        if self.orientation != 'exif' or picture.getexif().get(_ORIENTATION, 1) == 1:
+        if self.orientation != 'exif' or picture.getexif().get(ORIENTATION, 1) == 1:
             return picture
         return ImageOps.exif_transpose(picture)
 

@@ -149,6 +149,8 @@ def build_method(config: ConfigDict, *, steps: int, data_size: int = 0, **values
         first, final = fields['momentum'], fields.pop('momentum_final')
         same = isinstance(first, float) and first == final
         fields['momentum'] = first if same else optim.momentum_cosine(first, final, steps=steps)
+    for name, final in config.schedules.items():
+        fields[name] = optim.momentum_cosine(fields[name], final, steps=steps)
     built = [build_encoder(config) if n == 'encoder' else build_network(n, config) for n in networks(constructor)]
     if takes(constructor, 'data_size'):
         fields['data_size'] = data_size

@@ -78,6 +78,17 @@ def _whole(method: Method, views: Callable, mesh: Any, control: str) -> Gradient
     return gradient
 
 
+def _floats(outputs: Any) -> list[Array]:
+    """The leaves that have a gradient: masks and numbers of patches have none."""
+    return [leaf for leaf in jax.tree.leaves(outputs) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+
+
+def _with_floats(outputs: Any, floats: list[Array]) -> Any:
+    """`outputs` with the leaves of :func:`_floats` replaced."""
+    rest = iter(floats)
+    return jax.tree.map(lambda leaf: next(rest) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, outputs)
+
+
 def _cached(method: Method, views: Callable, microbatches: int, mesh: Any, control: str) -> Gradient:
     spread = None if mesh is None or mesh.size == 1 else NamedSharding(mesh, PartitionSpec(None, DATA_AXIS))
 
@@ -113,21 +124,22 @@ def _cached(method: Method, views: Callable, microbatches: int, mesh: Any, contr
         moved = _with_statistics(extra, [jnp.mean(s, axis=0) for s in statistics])
         batch = _criterion_batch(rows) | {'view_params': join(sampled), 'keys': _example_keys(key, positions)}
 
-        def loss(params: Any, outputs: Any) -> tuple[Array, tuple]:
-            outputs = controlled(control, outputs)
-            return method.criterion(params, outputs, moved, batch, jax.random.fold_in(key, CRITERION))
-
         whole = join(outputs)
-        (value, (new, metrics)), (direct, ascent) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
-            params, whole
+
+        def loss(params: Any, floats: list[Array]) -> tuple[Array, tuple]:
+            known = controlled(control, _with_floats(whole, floats))
+            return method.criterion(params, known, moved, batch, jax.random.fold_in(key, CRITERION))
+
+        (value, (new, metrics)), (direct, cotangents) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
+            params, _floats(whole)
         )
 
         def add(total: Any, piece: tuple[dict, Any]) -> tuple[Any, None]:
             chunk, cotangent = piece
-            _, backpropagate = jax.vjp(lambda p: embed(p, chunk)[0], params)
+            _, backpropagate = jax.vjp(lambda p: _floats(embed(p, chunk)[0]), params)
             return jax.tree.map(jnp.add, total, backpropagate(cotangent)[0]), None
 
-        gradients, _ = jax.lax.scan(add, direct, (chunks, cut(ascent)))
+        gradients, _ = jax.lax.scan(add, direct, (chunks, cut(cotangents)))
         return (value, (new, metrics, jax.lax.stop_gradient(whole['features'][0]))), gradients
 
     return gradient
@@ -178,7 +190,8 @@ def check_microbatches(config: ConfigDict, extra: Any, devices: int) -> None:
     coupled = sorted({path[path.index('batch_stats') + 1] for path in paths})
     if not coupled:
         return
-    iterative = 'iterative' in (config.projector.last_norm, config.predictor.last_norm)
+    own_networks = [n for n in networks(METHODS[config.method.name]) if n in config]
+    iterative = any(config[n].get('last_norm') == 'iterative' for n in own_networks)
     own = set(coupled) - set(networks(METHODS[config.method.name]))
     why = ''
     if 'groups' in config.method and 'encoder' in coupled:

@@ -189,6 +189,7 @@ def _opened(config: ConfigDict, spec: str) -> tuple[sources.Source, sources.Sour
 
 def _fitted(config: ConfigDict, source: sources.Source) -> sources.Source:
     c = config.data
+    source = sources.treated(source, sources.Treatment(c.background, c.orientation))
     return sources.fitted(source, image_size=c.image_size, channels=c.channels, pad=c.pad).heeding(c.on_corrupt)
 
 

@@ -8,6 +8,7 @@ from .iternorm import IterNorm
 from .mlp import MLP
 from .norm import BatchNorm
 from .resnet import ResNet, resnet18, resnet34, resnet50
+from .sizes import check_sizes
 from .vit import ViT, vit_b, vit_s, vit_ti
 
 # config.model.name -> constructor; config.model's other fields are its keywords.
@@ -35,6 +36,7 @@ __all__ = [
     'ResNet',
     'TransformerDecoder',
     'ViT',
+    'check_sizes',
     'resnet18',
     'resnet34',
     'resnet50',

@@ -25,6 +25,15 @@ def xavier(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Arra
 INITS = ('truncated', 'xavier')
 
 
+def attend(query: Array, key: Array, value: Array) -> Array:
+    """softmax(q·k/√d)·v over `[batch, length, heads, d]`, in the type of the arrays."""
+    if query.dtype != jnp.float64:
+        return jax.nn.dot_product_attention(query, key, value)
+    # jax's function takes the softmax in float32, whatever the arrays are.
+    logits = jnp.einsum('bqhd,bkhd->bhqk', query, key, precision='highest') / query.shape[-1] ** 0.5
+    return jnp.einsum('bhqk,bkhd->bqhd', jax.nn.softmax(logits), value, precision='highest')
+
+
 class Attention(nn.Module):
     """Multi-head self-attention with one projection for queries, keys and values."""
 
@@ -37,7 +46,7 @@ class Attention(nn.Module):
         batch, length, dim = x.shape
         qkv = nn.Dense(3 * dim, kernel_init=self.kernel_init, dtype=self.dtype, name='qkv')(x)
         query, key, value = jnp.moveaxis(qkv.reshape(batch, length, 3, self.heads, dim // self.heads), 2, 0)
-        x = jax.nn.dot_product_attention(query, key, value)
+        x = attend(query, key, value)
         x = x.reshape(batch, length, dim)
         return nn.Dense(dim, kernel_init=self.kernel_init, dtype=self.dtype, name='proj')(x)
 

@@ -123,7 +123,8 @@ def _heavy_ball(
         state = jax.tree.map(lambda v, d: momentum * v + d, state, directions)
         return jax.tree.map(lambda v, now: -v if rate_inside else -now.rate * v, state, now), state
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    transform: Any = optax.GradientTransformationExtraArgs
+    return transform(init, update)
 
 
 def sgd(*, momentum: ProperShare = 0.9) -> optax.GradientTransformationExtraArgs:
@@ -149,7 +150,8 @@ def adamw(*, momentum: ProperShare = 0.9, beta2: ProperShare = 0.999) -> optax.G
 
         return jax.tree.map(step, params, first, second, now), {'first': first, 'second': second}
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    transform: Any = optax.GradientTransformationExtraArgs
+    return transform(init, update)
 
 
 def lars(*, momentum: ProperShare = 0.9, trust: Positive = 1e-3) -> optax.GradientTransformationExtraArgs:

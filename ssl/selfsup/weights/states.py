@@ -11,9 +11,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
 
 from ..errors import UserError, nearest
-from ..models import ENCODERS
-from ..models.fields import check_encoder
+from ..models import ENCODERS, check_sizes
 from ..models.positions import interpolation_matrix, sincos_positions
+from ..signature import check
 from .names import NAMINGS, rename, transposed
 from .recognise import Found, describe, first
 from .values import Weights, complete, shapes
@@ -34,7 +34,9 @@ def from_state(found: Found, path: Path, model: dict[str, Any], channels: int) -
     state, naming = dict(found.state), found.naming
     model = complete(model)
     try:
-        check_encoder(ENCODERS, model)
+        fields = {name: value for name, value in model.items() if name != 'name'}
+        check('model', ENCODERS[model['name']], fields)
+        check_sizes('model', fields)
     except UserError as error:
         raise UserError(f'{path}: {error}') from error
     table = None

@@ -73,7 +73,8 @@ def _splits(
 ) -> tuple[Source, Source]:
     """Train and test of a folder that holds a folder train."""
     train, candidates = read_split(train_root), [read_split(p) for p in tests]
-    left = Counter({f'beside {train_root.name}': len(_files(root, Counter()))})
+    left: Counter[str] = Counter()
+    left[f'beside {train_root.name}'] = len(_files(root, left))
     if not candidates:
         for folder in others:
             if _walk(folder, Counter(), ()):
@@ -117,7 +118,7 @@ def read_split(root: Path) -> Reading:
         found = _walk(folder, skipped, (os.path.realpath(root),))
         if found:
             classes[folder.name] = found
-        elif not (skipped and set(skipped) <= {_RUN}):
+        elif set(+skipped) != {_RUN}:  # a folder with nothing but runs is no class
             empty.append((folder, skipped))
         left += skipped
     if not classes and not flat:
@@ -133,12 +134,12 @@ def read_split(root: Path) -> Reading:
             f'{root} holds {len(flat)} images, {flat[0].path.name} for one, and {len(images)} in folders '
             f'({", ".join(list(classes)[:3])}); it is not clear which are meant: move one of them away'
         )
-    left['images beside the class folders'] = len(flat)
+    left[f'beside the class folders ({flat[0].path.name})' if flat else ''] = len(flat)
     labels = [label for label, found in enumerate(classes.values()) for _ in found]
     return Reading(root, images, labels, list(classes), left)
 
 
-_HIDDEN, _RUN, _BROKEN, _CIRCLE = 'hidden', 'folders of runs', 'broken links', 'links to a folder around them'
+_HIDDEN, _RUN, _BROKEN, _CIRCLE = 'hidden', 'folder of a run', 'broken link', 'link to a folder around it'
 
 
 def _entries(folder: Path, left: Counter[str]) -> list[os.DirEntry]:
