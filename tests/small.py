@@ -129,7 +129,7 @@ def loss_and_gradient(method, params, extra, rows, key):
 
 def tree_distance(a, b):
     """‖a − b‖ / ‖b‖ over whole trees; ‖a‖ where b is zero."""
-    flat = lambda t: np.concatenate([np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(t)])  # noqa: E731
+    flat = lambda t: np.concatenate([np.zeros(0), *(np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(t))])  # noqa: E731
     a, b = flat(a), flat(b)
     return np.linalg.norm(a - b) / (np.linalg.norm(b) or 1.0)
 

@@ -89,7 +89,7 @@ BAD = {
         lambda w: train.main(
             ['--config=experiments/digits/vicreg.py', f'--workdir={w}/b', '--config.data.batch_size=4096']
         ),
-        'data.batch_size=4096 is larger than the 1295 images',
+        'data.batch_size=4096 is larger than the 1295 examples',
     ),
     'views': (
         lambda w: train.main(
