@@ -1,4 +1,4 @@
-"""Files of weights that do not fit, are damaged or would run something end in one sentence."""
+"""Files of weights that do not fit, are damaged or would run something are refused with a one-line error."""
 
 import argparse
 import os
@@ -43,7 +43,7 @@ def test_nothing_in_a_file_is_run(name, legacy, tmp_path):
     path = tmp_path / 'evil.pth'
     call = HOSTILE[name](mark)
     torch_like.save({'state_dict': {'conv1.weight': Evil(*call)}}, path, legacy=legacy)
-    with pytest.raises(UserError, match=rf'asks to load \w+\.{name}, which is no plain data.*nothing of it was run'):
+    with pytest.raises(UserError, match=rf'names \w+\.{name}, which is not plain data.*nothing was run'):
         foreign.read(path)
     assert not mark.exists()
 
@@ -100,18 +100,18 @@ def _resnet101(path):
 F = np.float32
 BAD = {
     'absent': (lambda p: None, {}, 'there is no file'),
-    'empty': (lambda p: p.write_bytes(b''), {}, 'is no checkpoint: it is empty'),
+    'empty': (lambda p: p.write_bytes(b''), {}, 'is not a checkpoint: it is empty'),
     'page': (lambda p: p.write_text('\n<!DOCTYPE html>'), {}, 'seems to be a web page, so the download failed'),
     'pointer': (lambda p: p.write_text('version https://git-lfs.github.com/spec/v1'), {}, 'a Git LFS pointer'),
     'text': (lambda p: p.write_text('hello'), {}, 'neither a zip archive, a pickle nor a safetensors file'),
     'npz': (lambda p: _zip(p, {'a.npy': 'x'}), {}, 'seems to be a NumPy archive'),
     'torchscript': (lambda p: _zip(p, {'m/data.pkl': '', 'm/code/a': 'x'}), {}, 'a TorchScript program'),
-    'cut': (lambda p: p.write_bytes((HERE / 'zip.pth').read_bytes()[:2000]), {}, 'no checkpoint that can be read, or it is damaged'),
+    'cut': (lambda p: p.write_bytes((HERE / 'zip.pth').read_bytes()[:2000]), {}, 'not a readable checkpoint, or it is damaged'),
     'cut, older': (lambda p: p.write_bytes((HERE / 'legacy.pth').read_bytes()[:-40]), {}, 'storage .* is missing|does not lie within the file'),
     'plain pickle': (lambda p: p.write_bytes(pickle.dumps({'a': 1}, 2)), {}, 'a pickle that torch did not write'),
     'cut safetensors': (lambda p: p.write_bytes(b'\x40' + b'\0' * 7 + b'{"a":'), {}, 'damaged safetensors file'),
     'no tensors': (lambda p: torch_like.save({'epoch': 1}, p), {}, 'a dictionary of epoch, without tensors'),
-    'whole module': (lambda p: torch_like.save({'m': Evil(argparse.ArgumentParser)}, p), {}, 'asks to load argparse.ArgumentParser'),
+    'whole module': (lambda p: torch_like.save({'m': Evil(argparse.ArgumentParser)}, p), {}, 'names argparse.ArgumentParser'),
     'deeper': (_resnet101, {}, 'another architecture: a ResNet-101 with a 7×7 stem of 4 channels.*first keys are conv1.weight, layer1.0'),
     'clip': (lambda p: _named(p, 'visual.conv1.weight'), {}, 'holds no encoder: it seems to be a CLIP model'),
     'convnext': (lambda p: _named(p, 'downsample_layers.0.0.weight'), {}, 'seems to be a ConvNeXt'),
@@ -131,7 +131,7 @@ BAD = {
     'wrong origin': (lambda p: _named(p, 'a'), {'origin': 'dino'}, 'holds no encoder as dino packs it'),
     'no origin': (_state, {'origin': 'moco2'}, "origin='moco2' is unknown; did you mean moco_v2"),
     'patches': (lambda p: save_file(state_of(VIT), p), {'image_size': 40}, 'patches of 16 do not tile images of 40×40; 32 or 48 would'),
-    'not square': (lambda p: save_file(state_of(VIT) | {'pos_embed': np.ones((1, 6, 192), F)}, p), {}, 'no class token and square grid'),
+    'not square': (lambda p: save_file(state_of(VIT) | {'pos_embed': np.ones((1, 6, 192), F)}, p), {}, 'not a class token and a square grid'),
     'vit stem': (lambda p: save_file(state_of(VIT), p), {'stem': 'cifar'}, 'is for residual networks'),
 }  # fmt: skip
 

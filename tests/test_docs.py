@@ -43,7 +43,7 @@ def test_a_docstring_without_a_result_is_refused(generate):
 
 
 def test_the_readme_shows_the_tree():
-    text = (ROOT / 'README.md').read_text().split('## The house')[1].split('```')[1]
+    text = (ROOT / 'README.md').read_text().split('## Layout')[1].split('```')[1]
     shown = text.split('ssl/selfsup/')[1].split('experiments/')[0].splitlines()[1:]
     words = [line.split() for line in shown]
     named = {w for line in words for w in line[: 1 if line[0].endswith('/') else None] if w.endswith(('/', '.py'))}

@@ -1,4 +1,4 @@
-"""DeepCluster v2 on CIFAR-10, solo-learn's recipe (its scripts/pretrain/cifar, 2026-04), to stand side by side.
+"""DeepCluster v2 on CIFAR-10, solo-learn's recipe (its scripts/pretrain/cifar, 2026-04), for comparison.
 
     python -m selfsup.train --config=experiments/cifar10/deepcluster_v2.py --workdir=runs/cifar10/deepcluster_v2
 

@@ -1,4 +1,4 @@
-"""DINO on CIFAR-10, solo-learn's recipe (its scripts/pretrain/cifar, 2026-04), to stand side by side.
+"""DINO on CIFAR-10, solo-learn's recipe (its scripts/pretrain/cifar, 2026-04), for comparison.
 
     python -m selfsup.train --config=experiments/cifar10/dino.py --workdir=runs/cifar10/dino
 

@@ -1,4 +1,4 @@
-"""MoCo v2+ on CIFAR-10, solo-learn's recipe (its scripts/pretrain/cifar, 2026-04), to stand side by side.
+"""MoCo v2+ on CIFAR-10, solo-learn's recipe (its scripts/pretrain/cifar, 2026-04), for comparison.
 
     python -m selfsup.train --config=experiments/cifar10/moco_v2.py --workdir=runs/cifar10/moco_v2
 

@@ -1,4 +1,4 @@
-"""SupCon on CIFAR-10, solo-learn's recipe (its scripts/pretrain/cifar, 2026-04), to stand side by side.
+"""SupCon on CIFAR-10, solo-learn's recipe (its scripts/pretrain/cifar, 2026-04), for comparison.
 
     python -m selfsup.train --config=experiments/cifar10/supcon.py --workdir=runs/cifar10/supcon
 
@@ -12,7 +12,7 @@ from common import SGD, solo_learn
 def get_config():
     c = solo_learn('supcon')
     c.method.temperature = 0.2
-    c.method.sum_inside = True  # its sum over positives stands inside the logarithm
+    c.method.sum_inside = True  # its sum over positives is inside the logarithm
     c.method.fuse_views = False  # solo-learn runs the views one after the other
     c.projector.widths = (2048, 256)
     c.projector.hidden_norm = False

@@ -1,4 +1,4 @@
-"""TiCo on CIFAR-10, lightly's recipe for its small benchmarks (SGD, 2026-08), to stand side by side.
+"""TiCo on CIFAR-10, lightly's recipe for its small benchmarks (SGD, 2026-08), for comparison.
 
     python -m selfsup.train --config=experiments/cifar10/tico.py --workdir=runs/cifar10/tico
 

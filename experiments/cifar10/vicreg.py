@@ -1,4 +1,4 @@
-"""VICReg on CIFAR-10, solo-learn's recipe (its scripts/pretrain/cifar, 2026-04), to stand side by side.
+"""VICReg on CIFAR-10, solo-learn's recipe (its scripts/pretrain/cifar, 2026-04), for comparison.
 
     python -m selfsup.train --config=experiments/cifar10/vicreg.py --workdir=runs/cifar10/vicreg
 

@@ -2,7 +2,7 @@
 
     python -m selfsup.train --config=experiments/imagenette/simclr.py --workdir=runs/imagenette/simclr
 
-The setting of lightly's Imagenette benchmark (docs/source/getting_started/benchmarks), to stand side by side: images
+The setting of lightly's Imagenette benchmark (docs/source/getting_started/benchmarks), for comparison: images
 of 160 pixels cropped to 128, batch 256, SGD, 800 epochs. It publishes a k-NN accuracy of .889 (k = 20, greatest over
 the epochs, one run). The jitter is SimCLR's at half strength.
 Hardware, time, result: not run yet.

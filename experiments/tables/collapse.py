@@ -1,10 +1,10 @@
-"""Every method, trained as it should be and broken on purpose, and what the collapse alarm says of both.
+"""Every method, as configured and with a stated fault, and which flags the collapse alarm raises for both.
 
     python -m experiments.tables.collapse [--methods=vicreg,byol] [--out=collapse.md]
 
 Each method's digits config is trained for `--epochs` (20) with and without the stated fault; the held-out
-images are then measured as during training. RankMe stands beside it: it never decides, being blind to
-scale and to alignment. Two CPU cores: about half a minute a method.
+images are then measured as during training. RankMe is listed too; the alarm does not use it, since it ignores
+scale and alignment. Two CPU cores: about half a minute a method.
 """
 
 from collections.abc import Callable
@@ -125,7 +125,7 @@ def row(name: str, says: str, seen: dict[str, float]) -> str:
 
 
 HEAD = (
-    '| method | | deviation | normalised | pairs / strangers | rank | RankMe | alarm |\n'
+    '| method | | deviation | normalised | pairs / different images | rank | RankMe | alarm |\n'
     '| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |'
 )
 

@@ -180,7 +180,7 @@ def listing(runs: list[Candidate]) -> str:
 
 
 def page(runs: list[Candidate], results: dict[str, Any]) -> str:
-    """The whole answer in Markdown, as it stands in docs/."""
+    """The page in Markdown, as in docs/."""
     minutes = sum(result['cpu_seconds'] for result in results.values()) / 60
     devices = ', '.join(sorted({result['device'] for result in results.values()}))
     broken = [r for r in runs if any(fault in r.name for fault in FAULTS)]

@@ -18,6 +18,8 @@ USAGE = f"""usage: python -m selfsup.convert --from=PLACE --to=PLACE [options]
                     or a file that ends in .safetensors, with a .json beside it
   --names=NAMES     of the parameters written: {' or '.join(NAMINGS)}; by default timm
   --origin=NAME     whose packing the file has: {', '.join(ORIGINS)}; by default recognised
+  --prefix=PREFIX   of the encoder's names in the file: backbone., or state_dict_ema/backbone. with the dictionary's
+                    key, / for the top of the file; by default found where there is one encoder
   --stem=NAME       of a residual network: imagenet, cifar or cifar_pad2; by default by the kernel's size
   --heads=N         attention heads of a vision transformer; by default the origin's
   --image-size=N    side of the images; positions are brought to it
@@ -38,8 +40,8 @@ def _numbers(name: str, text: str) -> tuple[float, ...]:
 
 def main(arguments: list[str]) -> int:
     options = {
-        'from': None, 'to': None, 'names': 'timm', 'origin': 'auto', 'stem': 'auto', 'heads': '0', 'image-size': '0',
-        'mean': '', 'std': '', 'step': 'newest',
+        'from': None, 'to': None, 'names': 'timm', 'origin': 'auto', 'prefix': '', 'stem': 'auto', 'heads': '0',
+        'image-size': '0', 'mean': '', 'std': '', 'step': 'newest',
     }  # fmt: skip
     values, overrides = cli.parse(arguments, options, USAGE)
     if overrides:
@@ -59,6 +61,7 @@ def main(arguments: list[str]) -> int:
         raise UserError(f'--stem={values["stem"]} is unknown; imagenet, cifar and cifar_pad2 are known')
     reading = {
         'origin': values['origin'],
+        'prefix': values['prefix'],
         'stem': values['stem'],
         'heads': cli.integer('heads', values['heads']),
         'mean': _numbers('mean', values['mean']),
@@ -77,6 +80,9 @@ def main(arguments: list[str]) -> int:
         f'{values["to"]}: {weights.model["name"]} ({fields}) of {weights.origin or "selfsup"}, {len(arrays)} arrays of '
         f'{count:,} numbers as {values["names"]} names them; images {sides}, mean {weights.mean}, std {weights.std}'
     )
+    for field, what in (('taken_from', 'taken from'), ('left_out', 'left out')):
+        if field in weights.about:
+            print(f'{what}: {weights.about[field]}')
     return 0
 
 

@@ -157,18 +157,18 @@ ORIGINS = {
     ),
     'torchvision': Origin(
         NAMINGS['torchvision'],
-        (BARE, ('', 'module.'), ('state_dict', ''), ('state_dict', 'module.'), ('model', ''), ('model', 'module.')),
+        (BARE,),
         interpolation='torchvision',
         url='https://github.com/pytorch/vision',
     ),
     'timm': Origin(
         NAMINGS['timm'],
-        (BARE, ('', 'module.'), ('state_dict', ''), ('state_dict', 'module.'), ('model', ''), ('model', 'module.')),
+        (BARE,),
         url='https://github.com/huggingface/pytorch-image-models',
     ),
 }
 ARCHITECTURES = ('resnet18', 'resnet34', 'resnet50', 'vit_ti', 'vit_s', 'vit_b')
-PLAIN = ('torchvision', 'timm')  # recognised where they lie bare
+PLAIN = ('torchvision', 'timm')  # recognised by their names, wherever they lie
 
 
 def rename(path: str, naming: Naming) -> str:

@@ -62,12 +62,12 @@ def load(path: Path) -> Any:
         except SafetensorError as error:
             raise UserError(f'{path} is a damaged safetensors file: {error}') from error
     if head[257:262] == b'ustar':
-        raise UserError(f'{path} is no checkpoint that can be read: it seems to be a tar archive; unpack it')
+        raise UserError(f'{path} is not a readable checkpoint: it seems to be a tar archive; unpack it')
     for start, what in OTHERS:
         if head.lstrip().startswith(start):
-            raise UserError(f'{path} is no checkpoint: it seems to be {what}')
+            raise UserError(f'{path} is not a checkpoint: it seems to be {what}')
     # A legacy checkpoint begins as a pickle of protocol 2 does.
     if head[:2] not in (b'PK', b'\x80\x02'):
         what = 'empty' if not head else 'neither a zip archive, a pickle nor a safetensors file'
-        raise UserError(f'{path} is no checkpoint: it is {what}')
+        raise UserError(f'{path} is not a checkpoint: it is {what}')
     return torch_file.load(path)

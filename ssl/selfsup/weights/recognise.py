@@ -2,11 +2,12 @@
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import UserError, nearest
-from .names import BARE, NAMINGS, OLDER, ORIGINS, PLAIN, Naming
+from ..errors import UserError
+from .names import NAMINGS, ORIGINS, Naming
 
 SHOWN = 3  # keys that a message names
 RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
@@ -21,8 +22,8 @@ DEEPER: dict[tuple[tuple[int, ...], bool], str] = {
 VITS = {192: 'vit_ti', 384: 'vit_s', 768: 'vit_b'}
 LARGER = {1024: 'a ViT-L', 1280: 'a ViT-H', 1408: 'a ViT-g'}
 READS = 'ResNet-18, -34, -50 and ViT-Ti, -S, -B are read'
-# Names by which families that are not ours are told, the most telling first.
-STRANGERS = (
+# Names by which families that are not read are recognised, the most specific first.
+FAMILIES = (
     (r'(^|\.)(visual\.|text_model\.|vision_model\.)|resblocks', 'a CLIP model'),
     (r'(^|\.)decoder_blocks|mask_token.*decoder', 'a masked autoencoder with its decoder'),
     (r'relative_position_bias_table', 'a Swin transformer or BEiT'),
@@ -46,14 +47,18 @@ class Found(NamedTuple):
       family: 'resnet' or 'vit'.
       naming: its names.
       state: name without the prefix -> tensor; heads and what lies beside are gone.
-      strangers: names that belong neither to it nor to what is known to lie beside.
+      unexpected: names that belong neither to it nor to what is known to lie beside.
+      place: where it lies: the dictionary's key, a slash, and the prefix of its names.
+      left_out: heads, other networks and what else lies beside it.
     """
 
     origin: str
     family: str
     naming: Naming
     state: dict[str, Any]
-    strangers: list[str]
+    unexpected: list[str]
+    place: str = '/'
+    left_out: tuple[str, ...] = ()
 
 
 def tensors(node: Any) -> dict[str, Any]:
@@ -63,48 +68,10 @@ def tensors(node: Any) -> dict[str, Any]:
     return {k: v for k, v in node.items() if isinstance(k, str) and hasattr(v, 'shape') and hasattr(v, 'array')}
 
 
-def first(names: list[str]) -> str:
+def first(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
     rest = len(names) - SHOWN
     return ', '.join(names[:SHOWN]) + (f' and {rest} more' if rest > 0 else '')
-
-
-def locate(tree: Any, path: Path, origin: str = 'auto') -> Found:
-    """The encoder of a file: by the table of origins, or by that of the origin named.
-
-    Raises:
-      UserError: without any; the message says what the file seems to be.
-    """
-    if origin != 'auto' and origin not in ORIGINS:
-        raise UserError(f'origin={origin!r} is unknown{nearest(origin, ["auto", *ORIGINS])}')
-    for name in ORIGINS if origin == 'auto' else [origin]:
-        row = ORIGINS[name]
-        for container, prefix in row.places:
-            table = tensors(tree.get(container) if container and isinstance(tree, dict) else tree)
-            if origin == 'auto':
-                marked = any(k.startswith(m) for k in table for m in row.marks)
-                if (row.marks and not marked) or ((container, prefix) == BARE and not marked and name not in PLAIN):
-                    continue
-            for family, naming in row.namings.items():
-                if prefix + naming.anchor in table:
-                    return _separate(name, family, naming, table, prefix)
-    known = '' if origin == 'auto' else f' as {origin} packs it'
-    raise UserError(f'{path} holds no encoder{known}: it seems to be {describe(tree)}; {READS}')
-
-
-def _separate(origin: str, family: str, naming: Naming, table: dict[str, Any], prefix: str) -> Found:
-    state, strangers = {}, []
-    for name, tensor in table.items():
-        inner = name.removeprefix(prefix)
-        if name.startswith(ORIGINS[origin].beside) or (name.startswith(prefix) and inner.startswith(naming.heads)):
-            continue
-        if not name.startswith(prefix):
-            strangers.append(name)
-            continue
-        for old, new in OLDER:
-            inner = re.sub(old, new, inner)
-        state[inner] = tensor
-    return Found(origin, family, naming, state, strangers)
 
 
 def architecture(found: Found, path: Path, *, stem: str = 'auto', heads: int = 0) -> tuple[dict[str, Any], int, int]:
@@ -159,7 +126,8 @@ def _vit(found: Found, path: Path, heads: int) -> tuple[dict[str, Any], int, int
     side = math.isqrt(table[1] - 1) if len(table) == 3 else 0
     if len(table) != 3 or side * side != table[1] - 1 or not side:
         raise UserError(
-            f'{path} has {naming.positions} of shape {list(table)}, which is no class token and square grid of patches'
+            f'{path} has {naming.positions} of shape {list(table)}, which is not a class token and a square grid of '
+            'patches'
         )
     hidden = next(
         (t.shape[0] for n, t in state.items() if re.search(r'\.0\.mlp\.(fc1|0)\.weight$|_0\.mlp\.0\.weight$', n)),
@@ -181,7 +149,7 @@ def describe(tree: Any) -> str:
             else type(tree).__name__
         )
         return f'{kind}, without tensors'
-    for pattern, what in STRANGERS:
+    for pattern, what in FAMILIES:
         if any(re.search(pattern, name) for name in state):
             return what
     for naming in (n for family in NAMINGS.values() for n in family.values()):
@@ -189,14 +157,14 @@ def describe(tree: Any) -> str:
             if name.endswith(naming.anchor):
                 prefix = name.removesuffix(naming.anchor)
                 inner = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
-                text = _known(inner, naming)
+                text = known(inner, naming)
                 if text:
                     where = f' under {place + "/" if place else ""}{prefix}' if place or prefix else ''
                     return text + where
     return f'{len(state)} tensors{" under " + place if place else ""} that begin with {first(list(state))}'
 
 
-def _known(state: dict[str, Any], naming: Naming) -> str:
+def known(state: dict[str, Any], naming: Naming) -> str:
     """The name of a ResNet or ViT of any size, or ''."""
     shape, stages = tuple(state[naming.anchor].shape), _stages(state)
     if naming.anchor == 'conv1.weight':

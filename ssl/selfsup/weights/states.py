@@ -64,7 +64,7 @@ def from_state(found: Found, path: Path, model: dict[str, Any], channels: int) -
                 if not np.isfinite(array).all():
                     raise UserError(f'{path} is damaged: {theirs} holds values that are not finite')
                 arrays[kind][name] = np.ascontiguousarray(transposed(array, back=True) if kernel else array)
-    unexpected = [n for n in state if not n.endswith('num_batches_tracked')] + found.strangers
+    unexpected = [n for n in state if not n.endswith('num_batches_tracked')] + found.unexpected
     faults = [
         f'{what} {first(names)}'
         for what, names in (('missing', missing), ('of another shape', misshapen), ('unexpected', unexpected))

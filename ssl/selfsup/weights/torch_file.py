@@ -1,4 +1,4 @@
-"""Reads what `torch.save` wrote, without torch and without running anything that a file asks for.
+"""Reads what `torch.save` wrote, without torch and without running anything that a file names.
 
 A checkpoint is a pickle beside raw arrays: a zip archive since torch 1.6, one stream of pickles before. A
 pickle names functions and asks for them to be called. Here a name is looked up in the table `HARMLESS`,
@@ -32,7 +32,7 @@ DTYPES = (
 
 
 class CodeError(UserError):
-    """The file asks for something that is no plain data."""
+    """The file names something that is not plain data."""
 
 
 def widened(raw: np.ndarray) -> np.ndarray:
@@ -97,7 +97,7 @@ class Tensor:
 
 
 class Mapping(dict):
-    """Stands for `OrderedDict` and its like; attributes that a file sets on it are dropped."""
+    """In place of `OrderedDict` and its like; attributes that a file sets on it are dropped."""
 
     __slots__ = ()
 
@@ -106,7 +106,7 @@ class Mapping(dict):
 
 
 class Record:
-    """Stands for an object that only holds values, such as `argparse.Namespace`."""
+    """In place of an object that only holds values, such as `argparse.Namespace`."""
 
     def __init__(self, *values: Any):
         self.values: Any = values
@@ -116,7 +116,7 @@ class Record:
 
 
 class NumpyType:
-    """Stands for `numpy.dtype`: plain numbers, and bytes for scalars of text, nothing else."""
+    """In place of `numpy.dtype` of numbers, or of bytes for scalars of text."""
 
     def __init__(self, code: Any, *flags: Any):
         self.code = str(code)
@@ -132,7 +132,7 @@ class NumpyType:
 
 
 class NumpyArray:
-    """Stands for an array that is being rebuilt."""
+    """In place of an array that is being rebuilt."""
 
     def __init__(self, *values: Any):
         self.value: Any = None
@@ -200,7 +200,7 @@ HARMLESS = _harmless()
 
 
 class _Reader(pickle.Unpickler):
-    """An unpickler that finds nothing but `HARMLESS`, and gathers the storages that it meets."""
+    """An unpickler that resolves the names of `HARMLESS` alone, and collects the storages."""
 
     def __init__(self, file: Any, path: Path):
         super().__init__(file, encoding='latin1')
@@ -211,8 +211,8 @@ class _Reader(pickle.Unpickler):
         found = HARMLESS.get(f'{module}.{name}')
         if found is None:
             raise CodeError(
-                f'{self._path} asks to load {module}.{name}, which is no plain data: it holds code or objects '
-                f'besides its tensors, and nothing of it was run; save its state_dict alone'
+                f'{self._path} names {module}.{name}, which is not plain data: it holds code or objects '
+                f'besides its tensors, and nothing was run; save its state_dict alone'
             )
         return found
 
@@ -239,7 +239,7 @@ def _load_zip(path: Path) -> Any:
         )
     if not pickles:
         seen = 'a NumPy archive' if any(n.endswith('.npy') for n in names) else f'a zip archive of {len(names)} files'
-        raise UserError(f'{path} is no checkpoint: it seems to be {seen}')
+        raise UserError(f'{path} is not a checkpoint: it seems to be {seen}')
     prefix = pickles[0].removesuffix('data.pkl')
     with zipfile.ZipFile(path) as archive:
         with archive.open(pickles[0]) as file:
@@ -293,7 +293,7 @@ def load(path: Path) -> Any:
     """The tree of a `.pth` file: dictionaries and lists whose tensors are :class:`Tensor`.
 
     Raises:
-      UserError: if the file is damaged, is no checkpoint, or asks for anything but plain data.
+      UserError: if the file is damaged, is not a checkpoint, or names anything but plain data.
     """
     try:
         return _load_zip(path) if zipfile.is_zipfile(path) else _load_legacy(path)
@@ -302,5 +302,5 @@ def load(path: Path) -> Any:
     # What a broken or hostile pickle can raise is open-ended, and all of it means the same to the user.
     except Exception as error:
         raise UserError(
-            f'{path} is no checkpoint that can be read, or it is damaged: {type(error).__name__}: {str(error)[:120]}'
+            f'{path} is not a readable checkpoint, or it is damaged: {type(error).__name__}: {str(error)[:120]}'
         ) from error
