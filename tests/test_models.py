@@ -113,23 +113,6 @@ def test_indivisible_groups_are_refused():
         run(models.BatchNorm(groups=3), jnp.asarray(batch(dtype=np.float32)))
 
 
-def test_patch_convolution_equals_xla():
-    x = jax.random.normal(jax.random.key(0), (2, 7, 8, 3))
-    from selfsup.models.convnet import PatchConv
-
-    for stride in (1, 2):
-        module = PatchConv(5, stride)
-        variables = module.init(jax.random.key(1), x)
-        expected = jax.lax.conv_general_dilated(
-            x,
-            variables['params']['kernel'],
-            (stride, stride),
-            ((1, 1), (1, 1)),
-            dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-        )
-        np.testing.assert_allclose(module.apply(variables, x), expected, atol=FLOAT32)
-
-
 @pytest.mark.parametrize(
     'last, keys', [('none', set()), ('plain', set()), ('scale', {'scale'}), ('affine', {'scale', 'bias'})]
 )

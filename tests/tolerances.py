@@ -36,3 +36,8 @@ PROCESSES = 1e-3
 # Losses and gradients of the last steps of runs that an older version saved, resumed by a program that rounds in
 # another order (1e-6 between one and eight host devices).
 SAVED = 1e-5
+# Sums over a batch's pixels in another order, in float64: of gradients of a convolution, and of batch-norm's.
+CONVOLUTION_FLOAT64 = 1e-12
+BATCH_NORM_FLOAT64 = 1e-12
+# Variance in float32 of values 100 deviations away from 0, against float64: their own rounding is 100 · 6e-8 each.
+BATCH_NORM_LARGE_MEAN = 1e-5

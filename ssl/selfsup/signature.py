@@ -152,7 +152,7 @@ def domains(constructor: Any) -> dict[str, Domain]:
 def _settable(constructor: Any) -> dict[str, inspect.Parameter]:
     """The parameters that a config sets: the keywords of a function, the fields of a module."""
     function = inspect.isfunction(constructor)
-    reserved = RESERVED if function else (*RESERVED, 'groups', 'maps')
+    reserved = RESERVED if function else (*RESERVED, 'groups', 'maps', 'views')
     return {
         name: parameter
         for name, parameter in inspect.signature(constructor).parameters.items()

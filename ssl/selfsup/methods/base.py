@@ -135,8 +135,8 @@ def forward(
 def through(apply: Callable[[Any, Any], tuple[Array, Any]], views: tuple, state: Any, *, fuse: bool) -> tuple:
     """`apply(x, state) -> (y, state)` over views; with `fuse`, neighbours of one shape run as one batch.
 
-    A view is an array `[batch, …]` or a tuple of them. Whether views run together decides which examples share
-    batch-norm statistics, so it is a property of the method and no mere optimisation.
+    A view is an array `[batch, …]` or a tuple of them. With `fuse`, `apply` gets the examples' views side by side:
+    whether they share batch-norm statistics is decided there.
     """
 
     def shapes(view: Any) -> Any:
@@ -171,7 +171,9 @@ def network_outputs(
 ) -> tuple[dict, dict]:
     """Each view through those of `encoder`, `projector`, `predictor` that `modules` has.
 
-    Returns what each gives under `features`, `embeddings`, `predictions`, and the batch statistics.
+    Returns what each gives under `features`, `embeddings`, `predictions`, and the batch statistics. `fuse` says
+    whether views of one shape share batch-norm statistics, which is a property of the method. Where they do not, a
+    module with a field `views` still runs them as one batch, with statistics of each view; others run one by one.
     `keys` gives each view's keys (:func:`view_keys`). `order` goes to the encoder: the examples' places in a shuffled
     batch (:class:`BatchNorm`).
     """
@@ -183,10 +185,15 @@ def network_outputs(
             continue
         extra = {'order': order} if name == 'encoder' and order is not None else {}
 
-        def apply(v: Any, s: Any, name: str = name, extra: dict = extra) -> tuple[Array, Any]:
-            return forward(modules[name], params[name], s, v[0], train=train, keys=v[1], **extra)
+        apart = not fuse and hasattr(modules[name], 'views')
 
-        outputs[label], stats[name] = through(apply, tuple(zip(x, drawn, strict=True)), stats[name], fuse=fuse)
+        def apply(v: Any, s: Any, name: str = name, extra: dict = extra, apart: bool = apart) -> tuple[Array, Any]:
+            together = v[0].shape[0] // views[0].shape[0]
+            module = modules[name].clone(views=together) if apart and together > 1 else modules[name]
+            return forward(module, params[name], s, v[0], train=train, keys=v[1], **extra)
+
+        seen = tuple(zip(x, drawn, strict=True))
+        outputs[label], stats[name] = through(apply, seen, stats[name], fuse=fuse or apart)
         x = outputs[label]
     return outputs, stats
 

@@ -1,5 +1,6 @@
 """The multi-layer heads of the papers: projectors and predictors."""
 
+from functools import partial
 from typing import Annotated, Any
 
 import flax.linen as nn
@@ -40,7 +41,7 @@ class MLP(nn.Module):
         or 'iterative', :class:`IterNorm` in groups of at most 32 channels (VIbCReg).
       hidden_bias, last_bias: whether those linear layers have a bias.
       activation: 'relu' or 'gelu' (exact), after every layer but the last.
-      groups, axis_name: as in :class:`BatchNorm`; the iterative one knows no groups.
+      groups, views, axis_name: as in :class:`BatchNorm`; the iterative one knows no groups.
       dtype: compute type; parameters stay float32.
     """
 
@@ -51,6 +52,7 @@ class MLP(nn.Module):
     last_bias: bool = True
     activation: Annotated[str, Domain(str, choices=ACTIVATIONS)] = 'relu'
     groups: int = 1
+    views: int = 1
     axis_name: str | None = None
     dtype: Any = None
 
@@ -61,22 +63,18 @@ class MLP(nn.Module):
         if self.activation not in ('relu', 'gelu'):
             raise ValueError(f"activation must be 'relu' or 'gelu', not {self.activation!r}")
         activate = nn.relu if self.activation == 'relu' else lambda v: nn.gelu(v, approximate=False)
+        norm = partial(BatchNorm, groups=self.groups, views=self.views, axis_name=self.axis_name)
         for index, width in enumerate(self.widths[:-1]):
             x = dense(x, width, bias=self.hidden_bias, name=f'linear{index}', dtype=self.dtype)
             if self.hidden_norm:
-                x = BatchNorm(groups=self.groups, axis_name=self.axis_name, name=f'norm{index}')(x, train)
+                x = norm(name=f'norm{index}')(x, train)
             x = activate(x)
         last = len(self.widths) - 1
         x = dense(x, self.widths[-1], bias=self.last_bias, name=f'linear{last}', dtype=self.dtype)
         if self.last_norm == 'iterative':
             groups = max(self.widths[-1] // ITERNORM_WIDTH, 1)
-            x = IterNorm(groups=groups, axis_name=self.axis_name, name=f'norm{last}')(x, train)
+            x = IterNorm(groups=groups, views=self.views, axis_name=self.axis_name, name=f'norm{last}')(x, train)
         elif self.last_norm != 'none':
-            x = BatchNorm(
-                use_scale=self.last_norm != 'plain',
-                use_bias=self.last_norm == 'affine',
-                groups=self.groups,
-                axis_name=self.axis_name,
-                name=f'norm{last}',
-            )(x, train)
+            affine = {'use_scale': self.last_norm != 'plain', 'use_bias': self.last_norm == 'affine'}
+            x = norm(**affine, name=f'norm{last}')(x, train)
         return x

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..signature import Count, Counts, Domain
-from .convnet import conv_init
+from .convolution import Conv, conv_init
 from .norm import BatchNorm
 
 
@@ -43,10 +43,10 @@ class Block(nn.Module):
         return nn.relu(x + y)
 
 
-def _conv(width: int, kernel: int, stride: int, *, name: str, dtype: Any, padding: int | None = None) -> nn.Conv:
+def _conv(width: int, kernel: int, stride: int, *, name: str, dtype: Any, padding: int | None = None) -> Conv:
     """A convolution padded as torch pads it, symmetrically (flax's SAME is lopsided at stride 2)."""
     pad = kernel // 2 if padding is None else padding
-    return nn.Conv(
+    return Conv(
         width,
         (kernel, kernel),
         strides=(stride, stride),
@@ -73,7 +73,7 @@ class ResNet(nn.Module):
       zero_init_residual: γ of each block's last norm starts at 0.
       maps: give the last feature map `[batch, rows, columns, features]` instead of its mean.
       remat: keep only the blocks' inputs for the backward pass and run each block twice.
-      groups, axis_name: of the batch-norms, see :class:`BatchNorm`.
+      groups, views, axis_name: of the batch-norms, see :class:`BatchNorm`.
       dtype: compute type; parameters and batch-norm statistics stay float32.
 
     References:
@@ -88,6 +88,7 @@ class ResNet(nn.Module):
     maps: bool = False
     remat: bool = False
     groups: int = 1
+    views: int = 1
     axis_name: str | None = None
     dtype: Any = None
 
@@ -100,7 +101,7 @@ class ResNet(nn.Module):
     ) -> Float[Array, 'batch features'] | Float[Array, 'batch rows columns features']:
         if self.stem not in STEMS:
             raise ValueError(f'stem must be one of {", ".join(STEMS)}, not {self.stem!r}')
-        norm = partial(BatchNorm, groups=self.groups, axis_name=self.axis_name, dtype=self.dtype)
+        norm = partial(BatchNorm, groups=self.groups, views=self.views, axis_name=self.axis_name, dtype=self.dtype)
         conv = partial(_conv, dtype=self.dtype)
         if self.stem == 'imagenet':
             x = conv(self.width, 7, 2, name='conv1')(images)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from ..signature import Count, Domain, Positive, ProperShare, Whole
+from .convolution import Conv
 from .positions import INTERPOLATIONS, interpolation_matrix, sincos_positions
 
 POSITIONS = ('learned', 'sincos')
@@ -99,6 +100,7 @@ class ViT(nn.Module):
       remat: keep only the blocks' inputs for the backward pass and run each block twice.
       init_kernels: of the blocks: 'truncated' (normal of deviation 0.02: timm, DINO) or 'xavier' (uniform, that of the
         flattened patch projection too: MAE). At widths far below 192 the first is so small that blocks start idle.
+      views: accepted as in :class:`BatchNorm`, and without effect, since no example sees another.
       dtype: compute type; parameters stay float32.
 
     References:
@@ -118,6 +120,7 @@ class ViT(nn.Module):
     drop_path: ProperShare = 0.0
     remat: bool = False
     init_kernels: Annotated[str, Domain(str, choices=INITS)] = 'truncated'
+    views: int = 1
     dtype: Any = None
 
     def __call__(
@@ -168,7 +171,7 @@ class ViT(nn.Module):
         size = (self.patch, self.patch)
         kernel_init = xavier if self.init_kernels == 'xavier' else truncated
         first = {'kernel_init': xavier} if self.init_kernels == 'xavier' else {}
-        x = nn.Conv(self.dim, size, size, padding='VALID', dtype=self.dtype, name='patch_embed', **first)(images)
+        x = Conv(self.dim, size, size, dtype=self.dtype, name='patch_embed', **first)(images)
         if self.frozen_patches:
             x = jax.lax.stop_gradient(x)
         batch, height, width, dim = x.shape
