@@ -195,8 +195,9 @@ class BatchNorm(nn.Module):
         if started:
             for view in range(views):
                 part = slice(view * groups, (view + 1) * groups)
-                moments = (jnp.mean(v[part], axis=0) for v in (mean, variance))
-                self._update(running_mean, running_var, *moments, x.size // channels // groups // views)
+                average, average_var = jnp.mean(mean[part], axis=0), jnp.mean(variance[part], axis=0)
+                count = x.size // channels // groups // views
+                self._update(running_mean, running_var, average, average_var, count)
         return y
 
     def _by_running_averages(self, x: Array, mean: Array, variance: Array, scale: Any, bias: Any) -> Array:
