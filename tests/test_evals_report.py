@@ -12,12 +12,14 @@ from selfsup.engine import images, plots, report
 from selfsup.engine.build import Data
 from selfsup.errors import UserError
 from selfsup.evals import Features
+from selfsup.methods import Method
 
 
 class Plain:
     """In the place of an encoder: statistics of each image, whatever its size."""
 
     step = 7
+    method = Method(None, None, None, None)
 
     def __init__(self, config, change=lambda z: z):
         self.config, self._change = config, change
@@ -145,6 +147,7 @@ def test_a_picture_that_fails_is_left_out_after_the_numbers(config, tmp_path, mo
     text = (tmp_path / 'report.md').read_text()
     assert 'features.png is left out: MemoryError: no room\n' in text and '](features.png)' not in text
     assert '](training.png)' in text and not (tmp_path / 'features.png').exists()
+    assert 'reconstructions' not in text
     assert 'features.png is left out' in capsys.readouterr().out
 
 

@@ -182,7 +182,7 @@ def relative_alignment(z1: Float[ArrayLike, 'samples dim'], z2: Float[ArrayLike,
 
     Returns:
       A scalar ≥ 0: 0 for aligned pairs in a spread cloud, about 1 when pairs are no closer than
-      strangers; 1 (the limit) when there is no spread at all.
+      different images; 1 (the limit) when there is no spread at all.
 
     References:
       The ratio of the two expectations in Wang and Isola 2020, https://arxiv.org/abs/2005.10242,

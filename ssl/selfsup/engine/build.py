@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..methods import METHODS, Method
 from ..methods.base import scheduled
 from ..models import ENCODERS, NETWORKS
-from ..signature import keywords, networks, takes
+from ..signature import domains, keywords, networks, takes
 
 # Training sets below this are no use: the held-out part and the batch statistics need examples.
 SMALLEST_SET = 8
@@ -145,10 +145,10 @@ def build_method(config: ConfigDict, *, steps: int, data_size: int = 0, **values
     """
     constructor = METHODS[config.method.name]
     fields = {k: v for k, v in config.method.items() if k in keywords(constructor)} | values
-    if 'momentum_final' in fields:
-        first, final = fields['momentum'], fields.pop('momentum_final')
+    for name in (name for name, domain in domains(constructor).items() if domain.scheduled):
+        first, final = fields[name], fields.pop(f'{name}_final')
         same = isinstance(first, float) and first == final
-        fields['momentum'] = first if same else optim.momentum_cosine(first, final, steps=steps)
+        fields[name] = first if same else optim.momentum_cosine(first, final, steps=steps)
     for name, final in config.schedules.items():
         fields[name] = optim.momentum_cosine(fields[name], final, steps=steps)
     built = [build_encoder(config) if n == 'encoder' else build_network(n, config) for n in networks(constructor)]

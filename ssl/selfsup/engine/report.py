@@ -21,24 +21,14 @@ from . import images
 from .alarm import measurements, verdict
 from .build import Data
 from .encoder import Encoder
+from .pictures import plot_reconstructions
 from .plots import plot_features, plot_training
 
 REPRESENTATIONS = {'trained': 'trained encoder', 'untrained': 'untrained encoder', 'pixels': 'raw pixels'}
 # Raw pixels have a row where train and test together have no more values than this, 1 GiB as float32.
 MOST_PIXELS = 2**28
 
-# File -> its caption, and the function (lines, embeddings, test features, class names, file) that draws it and returns
-# '' or a sentence on a part that is left out.
-PICTURES = {
-    'training.png': (
-        'loss, RankMe and probe over training',
-        lambda lines, embeddings, test, names, file: plot_training(lines, file),
-    ),
-    'features.png': (
-        'spectrum and projection',
-        lambda lines, embeddings, test, names, file: plot_features(embeddings, test, names, file),
-    ),
-}
+RECONSTRUCTED = 8  # test images in the picture of reconstructions
 
 
 class Encoded(NamedTuple):
@@ -55,6 +45,38 @@ class Encoded(NamedTuple):
     test: Features
     embeddings: np.ndarray
     notes: list[str]
+
+
+class Drawn(NamedTuple):
+    """What the pictures of a report are drawn from: the run's data and encoder, what it encoded, its metrics."""
+
+    data: Data
+    encoder: Encoder
+    encoded: Encoded
+    lines: list[dict[str, Any]]
+
+
+def _training(drawn: Drawn, file: Path) -> str:
+    plot_training(drawn.lines, file)
+    return ''
+
+
+def _reconstructions(drawn: Drawn, file: Path) -> str | None:
+    test = drawn.data.test
+    shown = test.select(np.arange(min(RECONSTRUCTED, len(test))), 'pictured').arrays()[0]
+    return '' if plot_reconstructions(drawn.encoder, shown, file) else None
+
+
+# File -> its caption, and the function (drawn, file) that draws it: '', a sentence on a part that is left out, or None
+# where the picture is not one of this method.
+PICTURES: dict[str, tuple[str, Callable[[Drawn, Path], str | None]]] = {
+    'training.png': ('loss, RankMe and probe over training', _training),
+    'features.png': (
+        'spectrum and projection',
+        lambda d, file: plot_features(d.encoded.embeddings, d.encoded.test, d.data.test.class_names, file),
+    ),
+    'reconstructions.png': ('hidden patches, their reconstruction, the images', _reconstructions),
+}
 
 
 def label_note(data: Data) -> str:
@@ -231,14 +253,15 @@ def _text(encoder: Encoder, encoded: Encoded, numbers: dict[str, Any], lines: li
     )
 
 
-def _drawn(workdir: Path, lines: list[dict[str, Any]], encoded: Encoded, class_names: tuple[str, ...]) -> list[str]:
+def _pictures(workdir: Path, drawn: Drawn) -> list[str]:
     """Draws the pictures; for each its line of Markdown, or a sentence on why it is left out."""
     found = []
     for file, (caption, draw) in PICTURES.items():
         (workdir / file).unlink(missing_ok=True)  # of a report of before
         try:
-            note = draw(lines, encoded.embeddings, encoded.test, class_names, workdir / file)
-            found.append(f'![{caption}]({file})' + (f'\n\n{note}' if note else ''))
+            note = draw(drawn, workdir / file)
+            if note is not None:
+                found.append(f'![{caption}]({file})' + (f'\n\n{note}' if note else ''))
         except Exception as error:  # what plotting raises of unusual numbers is open-ended, and the numbers are written
             reason = f'{type(error).__name__}: {str(error).splitlines()[0] if str(error) else "no message"}'
             found.append(f'{file} is left out: {reason}')
@@ -268,7 +291,7 @@ def finish(
         print_table(table)
     for note in encoded.notes:
         print(note)
-    pictures = _drawn(workdir, lines, encoded, data.test.class_names)
+    pictures = _pictures(workdir, Drawn(data, encoder, encoded, lines))
     _replace(workdir / 'report.md', text + '\n' + '\n\n'.join(pictures) + '\n')
     print(f'report: {workdir / "report.md"}', flush=True)
     return table
