@@ -13,7 +13,7 @@ from selfsup import pack, parallel
 from selfsup.config import defaults, with_overrides
 from selfsup.data import loader, pictures, readers, sources, workers
 from selfsup.data.sources import tfds
-from selfsup.engine import build
+from selfsup.engine import build, report
 from selfsup.errors import UserError
 
 RAMP = np.linspace(0, 1, 256)[None].repeat(4, 0)
@@ -256,23 +256,40 @@ def config_of(tmp_path, *overrides, **arrays):
 
 
 X, Y = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8), np.arange(60) % 3
+# What opening the data says on stderr, and the one sentence on labels before training.
 SAID = {
-    'all labelled': ({'x_train': X, 'y_train': Y, 'x_test': X, 'y_test': Y}, ''),
-    'no test labels': ({'x_train': X, 'y_train': Y, 'x_test': X}, 'npz[test] has no labels, so nothing can be tested'),
+    'all labelled': ({'x_train': X, 'y_train': Y, 'x_test': X, 'y_test': Y}, '', ''),
+    'no test labels': (
+        {'x_train': X, 'y_train': Y, 'x_test': X},
+        '',
+        'No probes: the test images have no labels; data.',
+    ),
     'partly': (
         {'x_train': X, 'y_train': np.where(Y, Y, -1), 'x_test': X, 'y_test': Y},
-        '40 of 60 examples of npz have labels',
+        '',
+        'Probes use the images that have a label: 40 of 60 training images and 60 of 60 test images.',
     ),
-    'one class': ({'x_train': X, 'y_train': 0 * Y, 'x_test': X, 'y_test': 0 * Y}, 'npz has one class alone (0), which'),
+    'one class': (
+        {'x_train': X, 'y_train': 0 * Y, 'x_test': X, 'y_test': 0 * Y},
+        'data: npz has one class alone (0), which is no label\n',
+        'No probes: the training images have no labels',
+    ),
 }
 
 
-@pytest.mark.parametrize('arrays, said', SAID.values(), ids=SAID.keys())
-def test_missing_labels_are_said_before_training(arrays, said, tmp_path, capsys):
+@pytest.mark.parametrize('arrays, said, note', SAID.values(), ids=SAID.keys())
+def test_missing_labels_are_said_once_before_training(arrays, said, note, tmp_path, capsys):
     config = config_of(tmp_path, **arrays)
-    build.open_data(config)
-    printed = capsys.readouterr().err.replace(config.data.source, 'npz')
-    assert printed.startswith(f'data: {said}') and printed.count('\n') == 1 if said else not printed
+    found = report.label_note(build.open_data(config))
+    printed = capsys.readouterr()
+    assert printed.err.replace(config.data.source, 'npz') == said and not printed.out
+    assert found.startswith(note) and bool(found) == bool(note)
+
+
+def test_rows_are_called_what_they_are():
+    units = {spec: sources.open_source(spec)[0].spec.unit for spec in ('digits', 'vectors:iris')}
+    series = sources.from_rows('series', np.zeros((4, 5, 2)), np.zeros(4, int), ['a'])
+    assert {**units, 'series': series.spec.unit} == {'digits': 'images', 'vectors:iris': 'vectors', 'series': 'rows'}
 
 
 def test_labels_can_be_ignored_and_probes_have_their_own_source(tmp_path, capsys):

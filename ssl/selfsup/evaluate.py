@@ -16,7 +16,8 @@ USAGE = """usage: python -m selfsup.evaluate --workdir=FOLDER [--step=N] [--data
 
   --workdir=FOLDER  a run, or an encoder of selfsup.convert; without --only its table and report
   --step=N          which checkpoint; by default the newest
-  --data=SOURCE     digits, tfds:<name>, npz:<file> or folder:<path>; by default the run's own (transfer: another)
+  --data=SOURCE     digits, tfds:<name>, npz:<file>, folder:<path>, list:<file>, shards:<folder>, vectors:<name> or
+                    features:<npz>; by default the run's own (transfer: another)
   --features A B    npz files with `features` [n, dim] and `labels` [n]; or one file of selfsup.embed
   --only=a,b        knn, logistic, sgd, low_label, few_shot, clustering, retrieval, label_noise, ranks, feet; and, of
                     a --workdir, online, fine_tune; or all. For features: knn,logistic,clustering,ranks

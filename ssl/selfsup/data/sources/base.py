@@ -35,6 +35,11 @@ class Spec(NamedTuple):
     def is_image(self) -> bool:
         return self.dtype == np.uint8 and len(self.shape) == 3
 
+    @property
+    def unit(self) -> str:
+        """What the rows are called: 'images', 'vectors', or 'rows' of another rank."""
+        return {1: 'vectors', 3: 'images'}.get(len(self.shape), 'rows')
+
 
 class Source:
     """A sequence of rows with labels.
