@@ -313,6 +313,19 @@ def test_vicregl_weighs_its_global_and_local_parts():
     np.testing.assert_allclose(one_step(small.make('vicregl', alpha=0.0), rows, params, extra)[0], local, rtol=1e-4)
 
 
+@pytest.mark.parametrize('by_place', [False, True])
+def test_vicregl_counts_matches_by_size_or_by_place_in_the_pair(by_place):
+    method, rows, params, extra = begun('vicregl', alpha=0.0, matches=(3, 1), matches_by_place=by_place)
+    value, outputs, *_ = one_step(method, rows, params, extra)
+    maps = [m.reshape(m.shape[0], -1, m.shape[-1]) for m in outputs['maps']]
+    at = [places(p, *m.shape[1:3]) for p, m in zip(rows['view_params'], outputs['maps'], strict=True)]
+    count = (3, 1) if by_place else (3, 3)  # both maps are as large as the first
+    expected = [losses.vicregl_local(maps[i], maps[1 - i], at[i], at[1 - i], matches=count) for i in range(2)]
+    np.testing.assert_allclose(value, np.mean(expected), rtol=1e-4)
+    other = losses.vicregl_local(*maps, *at, matches=(1, 1))
+    assert abs(float(value - other)) > 1e-3
+
+
 def test_vicregl_features_are_the_mean_of_its_map():
     method, rows, params, extra = begun('vicregl')
     features = method.encode(method.network(params, extra), rows['views'][0])['features']
