@@ -119,8 +119,23 @@ def test_labels_with_gaps_are_renumbered_over_both_parts(tmp_path):
     train, test = sources.open_source(spec)
     assert train.class_names == test.class_names == ('5', '900', '7000000000')
     assert train.labels.tolist() == [2, 0, 0, -1] * 3 and test.labels.tolist() == [1, 0]
-    with pytest.raises(UserError, match='reach down to -3'):
-        sources.from_arrays('a', images, np.full(12, -3))
+    for bad, message in (
+        (np.full(12, -3), 'reach down to -3'),
+        (np.full(12, 2**63, np.uint64), 'below 2.63, and reach'),
+    ):
+        with pytest.raises(UserError, match=message):
+            sources.from_arrays('a', images, bad)
+    spec = write(tmp_path, x_train=images, y_train=np.arange(12, dtype=np.uint64) % 2, x_test=images[:2])
+    assert sources.open_source(spec)[0].class_names == ('0', '1')  # uint64 beside the -1 of the test
+
+
+@pytest.mark.parametrize('other', [(9, 9), (8, 8, 3)])
+def test_a_test_set_of_another_shape_is_refused_before_training(other, tmp_path):
+    config = config_of(tmp_path, x_train=X, y_train=Y, x_test=np.zeros((6, *other), np.uint8), y_test=Y[:6])
+    with pytest.raises(
+        UserError, match=r'test. has rows \[.*\] uint8 and npz:.* \[8, 8, 1\] uint8; set data.image_size'
+    ):
+        build.open_data(config)
 
 
 @pytest.mark.parametrize('shape', [(5,), (7, 3)])
@@ -307,7 +322,7 @@ def test_labels_can_be_ignored_and_probes_have_their_own_source(tmp_path, capsys
     assert not capsys.readouterr().err
     for overrides, message in (
         (['data.per_class=2'], 'data.per_class=2 chooses by label, and data.labels=none has none'),
-        (['data.probe_source=vectors:iris'], r'has rows \[4\] float32 and data.source=.* \[8, 8, 1\] uint8'),
+        (['data.probe_source=vectors:iris'], r'vectors:iris.train. has rows \[4\] float32 and .* \[8, 8, 1\] uint8'),
     ):
         with pytest.raises(UserError, match=message):
             build.open_data(with_overrides(config, overrides))
@@ -356,6 +371,17 @@ def test_packing_an_image_too_long_for_a_jpeg(how, tmp_path, capsys):
     with pytest.raises(UserError, match=message):
         pack.main(arguments)
     assert not list((tmp_path / 'out').iterdir())
+
+
+def test_names_of_classes_to_pack_may_hold_spaces(tmp_path):
+    for i, name in enumerate(['great dane', 'cat', 'fox'] * 4):
+        (tmp_path / 'set' / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), i, np.uint8)).save(tmp_path / 'set' / name / f'{i}.png')
+    (tmp_path / 'names.txt').write_text('great dane\r\n\n cat \n')
+    out = tmp_path / 'out'
+    assert pack.main([f'--data=folder:{tmp_path}/set', f'--out={out}', f'--classes={tmp_path}/names.txt']) == 0
+    train, test = sources.open_source(f'shards:{out}')
+    assert train.class_names == ('great dane', 'cat') and len(train) + len(test) == 8
 
 
 def test_packing_keeps_or_applies_what_a_jpeg_cannot_hold(tmp_path):

@@ -71,6 +71,7 @@ def open_data(config: ConfigDict, spec: str | None = None) -> Data:
     whole, test = _brought(config, whole), _brought(config, test)
     train, holdout = sources.split(whole, c.holdout, seed=1, parts=('train', 'held out'))
     if not (own and c.probe_source):
+        _check_shapes(config, whole, test)
         _tell(whole, test)
         return Data(train, holdout, whole, test)
     probes = sources.open_source(c.probe_source, data_dir=c.dir, test_fraction=c.test_fraction)
@@ -81,13 +82,19 @@ def open_data(config: ConfigDict, spec: str | None = None) -> Data:
             f'data.source={c.source} would train on {shared[0]} ({len(shared)} in all), which the test of '
             f'data.probe_source={c.probe_source} holds; a test set is never trained on'
         )
-    if c.crop == 'device' and labelled.spec != whole.spec:
-        raise UserError(
-            f'data.probe_source={c.probe_source} has rows {list(labelled.spec.shape)} {labelled.spec.dtype} and '
-            f'data.source={c.source} {list(whole.spec.shape)} {whole.spec.dtype}; set data.image_size and data.channels'
-        )
+    _check_shapes(config, whole, labelled, test)
     _tell(whole, labelled, test)
     return Data(train, holdout, labelled, test, labelled.fingerprint)
+
+
+def _check_shapes(config: ConfigDict, whole: sources.Source, *others: sources.Source) -> None:
+    """Refuses, before training, rows to probe or test on that are not as those to train on."""
+    for part in others:
+        if config.data.crop == 'device' and part.spec != whole.spec:
+            raise UserError(
+                f'{part.name} has rows {list(part.spec.shape)} {part.spec.dtype} and {whole.name} '
+                f'{list(whole.spec.shape)} {whole.spec.dtype}; set data.image_size and data.channels'
+            )
 
 
 def _brought(config: ConfigDict, source: sources.Source) -> sources.Source:
