@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import os
 import re
 from pathlib import Path
 
@@ -84,6 +85,7 @@ LISTS = {
     'paths': ('a.txt', '{0}\n{1}\n{2}\n{3}\n', (3, 1), ()),
     'labels': ('a.txt', '{0}\t10\n{1}\t10\n{2}\t9\n{3}\t9\n', (2, 2), ('9', '10')),
     'words and splits': ('a.csv', '{0},dog,train\n{1},cat,train\n{2},,train\n{3},cat,val\n', (3, 1), ('cat', 'dog')),
+    'mark of a spreadsheet': ('a.csv', '\ufeffpath,label\r\n{0},a\r\n{1},a\r\n{2},b\r\n{3},b\r\n', (2, 2), ('a', 'b')),
     'header': ('a.csv', 'label,other,path\ncat,1,{0}\ncat,2,{1}\ndog,3,{2}\ndog,4,{3}\n', (2, 2), ('cat', 'dog')),
 }  # fmt: skip
 
@@ -107,6 +109,8 @@ BAD_LISTS = {
     'columns': ('a.csv', 'images/0.png,cat,train,7\n', '4 columns where 3 are known'),
     'test alone': ('a.csv', 'images/0.png,cat,test\n', 'names test images alone'),
     'empty': ('a.txt', '\n', 'names no images'),
+    'no CSV': ('a.csv', 'images/0.png,' + 'x' * 200_000, 'is no CSV: field larger than'),
+    'line after a cell of two': ('a.csv', 'images/0.png,"two\nlines"\nimages/9.png,b\n', 'line 3: there is no file'),
 }  # fmt: skip
 
 
@@ -116,3 +120,11 @@ def test_bad_lists(name, text, message, tmp_path):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=message):
         sources.open_source(f'list:{tmp_path / name}')
+
+
+def test_names_that_are_no_text_are_read(tmp_path):
+    """Bytes that are no UTF-8, as archives of other systems leave them."""
+    name = os.fsdecode(b'caf\xe9')
+    build(tmp_path, f'4 {name}/*.png, 4 b/*.png')
+    train, test = sources.open_source(f'folder:{tmp_path}')
+    assert (len(train), len(test)) == (6, 2) and train.class_names == ('b', name)

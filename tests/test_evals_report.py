@@ -51,9 +51,9 @@ def config():
 
 NOTES = {
     'all labelled': ([0, 1], [0, 1], ''),
-    'no labels at all': ([-1], [-1], 'No probes: the training images have no labels.'),
-    'test without labels': ([0, 1], [-1], 'No probes: the test images have no labels.'),
-    'train without labels': ([-1], [0, 1], 'No probes: the training images have no labels.'),
+    'no labels at all': ([-1], [-1], 'No probes: the training images have no labels'),
+    'test without labels': ([0, 1], [-1], 'No probes: the test images have no labels'),
+    'train without labels': ([-1], [0, 1], 'No probes: the training images have no labels'),
     'one class': ([0], [0], 'No probes: the training images are of one class, and probes need two.'),
     'one class and rows without': ([0, -1], [0], 'No probes: the training images are of one class'),
     'partly labelled': ([0, 1, -1, -1], [0, 1], '20 of 40 training images and 24 of 24 test images.'),
@@ -65,7 +65,8 @@ NOTES = {
 def test_the_labels_decide_on_probes(train, test, note, config, tmp_path, capsys):
     data = data_of(made(40, train), made(24, test, 1))
     found = report.label_note(data)
-    assert found == note or (note and note in found and found.endswith('.'))
+    assert bool(found) == bool(note) and note in found and found.endswith('.' if note else '')
+    assert ('data.probe_source can name' in found) == ('have no labels' in found)
     report.finish(tmp_path, data, Plain(config), Plain(config), [])
     numbers, text = json.loads((tmp_path / 'results.json').read_text()), (tmp_path / 'report.md').read_text()
     assert (not note) or note in text

@@ -95,6 +95,21 @@ def test_a_table_is_written_from_finished_runs(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_run_without_some_scores_has_a_dash_in_a_table(tmp_path):
+    """Raw pixels of large images, an untrained encoder and a run whose features are not finite may have no probes."""
+    found = {('none', 1): {'trained': {'knn': 0.9}}, ('none', 2): {}, ('shuffled_pairs', 1): {'trained': {'knn': 0.5}}}
+    for (control, seed), scores in found.items():
+        place = tmp_path / 'byol' / control / f'seed{seed}'
+        place.mkdir(parents=True)
+        (place / 'results.json').write_text(json.dumps({'scores': scores}))
+    recorded = table.collect(tmp_path, ['byol'])
+    assert table.summary(recorded, 'knn').splitlines()[2:] == ['| BYOL | 90.0 | – | 50.0 | – | +40.0 | – | 1 |']
+    assert table.markdown(table.rows(recorded)).splitlines()[2:] == [
+        '| BYOL | 90.0 | 1 |', '| BYOL, shuffled pairs | 50.0 | 1 |',
+    ]  # fmt: skip
+    assert table.rows({'byol': {'none': {'seed1': {}}}}) == {}
+
+
 def test_every_config_of_a_table_has_a_name():
     assert set(table.NAMES) == set(table.configs('digits'))
 

@@ -164,7 +164,7 @@ def main(arguments: list[str]) -> int:
         listing = Path(values['classes'])
         if not listing.is_file():
             raise UserError(f'--classes={listing}: there is no such file')
-        names = read_text(listing).split()
+        names = [line.strip() for line in read_text(listing).splitlines() if line.strip()]
         parts = tuple(keep_classes(part, names, str(listing)) for part in parts)
     for part in parts:
         if not part.heeding(values['on-corrupt']).spec.is_image:

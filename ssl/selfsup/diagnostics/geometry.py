@@ -113,8 +113,14 @@ def correlation_matrix(z: Float[ArrayLike, 'samples dim'] | Summary) -> Float[Ar
 
     Cost: O(samples·dim²).
     """
-    rows = z.factor if isinstance(z, Summary) else centre(matrix('z', z, rows=2))
+    if isinstance(z, Summary):
+        rows, size = z.factor, jnp.abs(z.mean)[None]
+    else:
+        z = matrix('z', z, rows=2)
+        rows, size = centre(z), jnp.max(jnp.abs(z), axis=0, keepdims=True)
     largest = jnp.max(jnp.abs(rows), axis=0, keepdims=True)
+    # The mean of a column that does not vary is rounded, and what centring leaves of it would correlate.
+    rows = jnp.where(largest > 4 * jnp.finfo(rows.dtype).eps * size, rows, 0.0)
     rows = rows / jnp.where(largest > 0, largest, 1.0)
     norms = root(jnp.sum(rows * rows, axis=0, keepdims=True))
     rows = rows / jnp.where(norms > 0, norms, 1.0)

@@ -84,18 +84,19 @@ def label_note(data: Data) -> str:
 
     For the report, and to be printed before the first step.
     """
+    unit = data.test.spec.unit
     for name, labels, least in (('training', data.labelled.labels, 2), ('test', data.test.labels, 1)):
         found = len(np.unique(labels[labels >= 0]))
         if not found:
-            return f'No probes: the {name} images have no labels.'
+            return f'No probes: the {name} {unit} have no labels; data.probe_source can name a set that has them.'
         if found < least:
-            return f'No probes: the {name} images are of one class, and probes need two.'
+            return f'No probes: the {name} {unit} are of one class, and probes need two.'
     train, test = (int((part.labels >= 0).sum()) for part in (data.labelled, data.test))
     if train == len(data.labelled) and test == len(data.test):
         return ''
     return (
-        f'Probes use the images that have a label: {train} of {len(data.labelled)} training images and {test} of '
-        f'{len(data.test)} test images.'
+        f'Probes use the {unit} that have a label: {train} of {len(data.labelled)} training {unit} and {test} of '
+        f'{len(data.test)} test {unit}.'
     )
 
 
@@ -227,7 +228,9 @@ def _numbers(step: int, table: dict, encoded: Encoded) -> dict[str, Any]:
     return {'step': step, 'scores': table, 'ranks': ranks}
 
 
-def _text(encoder: Encoder, encoded: Encoded, numbers: dict[str, Any], lines: list[dict[str, Any]]) -> str:
+def _text(
+    encoder: Encoder, encoded: Encoded, numbers: dict[str, Any], lines: list[dict[str, Any]], *, unit: str
+) -> str:
     """`report.md` up to its pictures."""
     config = encoder.config
     c, table = config.evaluate, numbers['scores']
@@ -236,7 +239,7 @@ def _text(encoder: Encoder, encoded: Encoded, numbers: dict[str, Any], lines: li
     alarm = f'Last measurement, step {measured[-1]["step"]}. {verdict(measured[-1])}\n\n' if measured else ''
     ranks = {name: 'not finite' if rank is None else f'{rank:.1f}' for name, rank in numbers['ranks'].items()}
     probes = (
-        f'Probes of the frozen backbone on {len(train.labels)} training and {len(test.labels)} test images: features '
+        f'Probes of the frozen backbone on {len(train.labels)} training and {len(test.labels)} test {unit}: features '
         f'standardised on train, logistic regression with C = {c.inverse_regularization:g}, low-label rows the mean of '
         f'{c.label_draws} draws; k-NN with k = {c.neighbours}, cosine, τ = {c.temperature:g}. The untrained encoder '
         f'has batch-norm statistics adapted on train. '
@@ -284,7 +287,7 @@ def finish(
     table, notes = scores(encoder.config, encoded.features)
     encoded.notes.extend(notes)
     numbers = _numbers(encoder.step, table, encoded)
-    text = _text(encoder, encoded, numbers, lines)
+    text = _text(encoder, encoded, numbers, lines, unit=data.test.spec.unit)
     # Tables take a run with this file for finished, so it is written whole.
     _replace(workdir / 'results.json', json.dumps(numbers, indent=2, allow_nan=False) + '\n')
     if table:

@@ -23,7 +23,9 @@ def integers(labels: Any, count: int, name: str) -> np.ndarray:
         raise UserError(f'{name}: labels must be integers, not {labels.dtype}')
     if len(labels) and labels.min() < -1:
         raise UserError(f'{name}: labels must be -1 (unknown) or number a class, and reach down to {labels.min()}')
-    return labels
+    if len(labels) and labels.max() >= 2**63:
+        raise UserError(f'{name}: labels must be below 2^63, and reach {labels.max()}')
+    return labels.astype(np.int64)  # uint64 beside the -1 of a part without labels would become floats
 
 
 def renumbered(*parts: np.ndarray) -> tuple[list[np.ndarray], tuple[str, ...]]:
