@@ -1,12 +1,13 @@
 """Random faults in configs, command lines and files: each run of a command must work or end in one clear sentence.
 
-    python stress/fuzz.py --configs=1000 --files=200 --seed=0
+    python stress/fuzz.py --configs=1000 --files=200 --inputs=300 --seed=0
     python stress/fuzz.py --only=files:17            # one trial again
 
-A trial mutates a valid config or command line, or damages a file that a command reads, and runs the command; some of
-the first kind in a process of their own. Configs that are accepted are built and one dispatch is traced; a few are
-trained. Prints a table and every failure with what repeats it; the exit code is 1 if there is any: a traceback,
-a sentence that names no field, option or file, or a good file that was lost or changed.
+A trial mutates a valid config or command line (configs), damages a file that a command reads (files), or makes an input
+of which it is known what is right (inputs), and runs the command; some of the first kind in a process of their own.
+Configs that are accepted are built and one dispatch is traced; a few are trained. Prints a table and every failure with
+what repeats it; the exit code is 1 if there is any: a traceback, a sentence that names no field, option or file, a good
+file that was lost or changed, or other data read than are right.
 """
 
 import argparse
@@ -31,17 +32,19 @@ def work(pipe: Any, seed: int, material: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     import fuzz_configs
     import fuzz_files
+    import fuzz_inputs
     import jax
 
     if not (material / 'made').exists():
         fuzz_files.make_material(material)
         (material / 'made').touch()
     pipe.send('ready')
-    trials = {'configs': fuzz_configs.trial, 'files': fuzz_files.trial}
+    trials = {'configs': fuzz_configs.trial, 'files': fuzz_files.trial, 'inputs': fuzz_inputs.trial}
+    undamaged = {'bases of configs': fuzz_configs.every_base, 'cases of files': fuzz_files.every_case}
     for count, (what, number) in enumerate(iter(pipe.recv, None)):
-        if what == 'undamaged':
+        if what in undamaged:
             with tempfile.TemporaryDirectory(dir=material, ignore_cleanup_errors=True) as folder:
-                pipe.send(fuzz_configs.every_base(material) + fuzz_files.every_case(material, Path(folder)))
+                pipe.send(undamaged[what](material, Path(folder)))
             continue
         with tempfile.TemporaryDirectory(dir=material, prefix=f'{what}{number}_', ignore_cleanup_errors=True) as folder:
             os.chdir(folder)  # a mutated option may name any relative path
@@ -96,14 +99,17 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--configs', type=int, default=1000, help='mutations of configs and command lines')
     parser.add_argument('--files', type=int, default=200, help='damaged files')
+    parser.add_argument('--inputs', type=int, default=300, help='inputs of which it is known what is right')
+    parser.add_argument('--start', type=int, default=0, help='leave out so many trials of each, and the undamaged')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--only', default='', help='one trial, as configs:17 or files:3')
+    parser.add_argument('--only', default='', help='one trial, as configs:17, files:3 or inputs:5')
     parser.add_argument('--material', default='', help='keep what is whole in this folder, and use it again')
     parser.add_argument('--show', default='', help='also print the sentences of this kind, or of all')
     options = parser.parse_args(arguments)
     import fuzz_outcome
 
-    numbers = [('configs', n) for n in range(options.configs)] + [('files', n) for n in range(options.files)]
+    counts = {'configs': options.configs, 'files': options.files, 'inputs': options.inputs}
+    numbers = [(what, n) for what, count in counts.items() for n in range(options.start, count)]
     if options.only:
         what, _, number = options.only.partition(':')
         numbers = [(what, int(number))]
@@ -115,9 +121,11 @@ def main(arguments: list[str]) -> int:
         material = Path(options.material or temporary).absolute()
         material.mkdir(parents=True, exist_ok=True)
         worker = Worker(options.seed, material)
-        if not options.only:
-            bad = worker('undamaged', 0, 1800.0)
-            failures += [f'- undamaged: {line}' for line in ([bad] if isinstance(bad, str) else bad)]
+        for what, count in (('bases of configs', options.configs), ('cases of files', options.files)):
+            if count and not (options.only or options.start):
+                bad = worker(what, 0, 3600.0)
+                failures += [f'- undamaged {what}: {line}' for line in ([bad] if isinstance(bad, str) else bad)]
+                print('\n'.join(failures), file=sys.stderr, flush=True)
         for what, number in numbers:
             started = time.monotonic()
             answer = worker(what, number)

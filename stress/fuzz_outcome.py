@@ -10,13 +10,13 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from selfsup import convert as converting
 from selfsup import embed, errors, evaluate, pack, select, train
 from selfsup.engine import dry_run, loop
-from selfsup.engine.run import Run
+from selfsup.engine.run import Run, banner
 
 ROOT = Path(__file__).parent.parent
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
@@ -53,51 +53,77 @@ class Outcome(NamedTuple):
     reproduce: str
 
 
-def attempt(command: str, arguments: list[str], *, apart: bool = False) -> tuple[str, str]:
-    """Runs a command; `apart` in a process of its own.
+class Ended(NamedTuple):
+    """How a command ended.
 
-    Returns:
-      (verdict, sentence): 'ran' for exit codes 0 and 75, 'refused' for one clear line and code 2.
+    Attributes:
+      verdict: 'ran' for exit codes 0 and 75, 'refused' for one clear line and code 2, else 'unclear' or 'traceback'.
+      sentence: as in :class:`Outcome`.
+      printed: what stood on its output.
     """
-    code, err, trace = _apart(command, arguments) if apart else _within(command, arguments)
+
+    verdict: str
+    sentence: str
+    printed: str
+
+
+# Lines on stderr that are no errors: what was skipped, warnings, what was left out of the data.
+BESIDE = ('skipped', 'warning', 'data: ')
+
+
+def attempt(command: str, arguments: list[str], *, apart: bool = False) -> tuple[str, str]:
+    """Runs a command, `apart` in a process of its own; returns its verdict and sentence."""
+    return ended(command, arguments, apart=apart)[:2]
+
+
+def ended(command: str, arguments: list[str], *, apart: bool = False, user: int | None = None) -> Ended:
+    """Runs a command, `apart` in a process of its own, there as a user where one is given and may be."""
+    code, out, err, trace = _apart(command, arguments, user) if apart else _within(command, arguments)
     if trace:
-        return 'traceback', trace
+        return Ended('traceback', trace, out)
     if code in (0, errors.REQUEUE):
-        return 'ran', ''
-    lines = [line for line in err.splitlines() if line.strip() and not line.startswith(('skipped', 'warning'))]
+        return Ended('ran', '', out)
+    lines = [line for line in err.splitlines() if line.strip() and not line.startswith(BESIDE)]
     if code != errors.BAD_INPUT:
-        return 'traceback', f'exit code {code}: {" ".join(lines[-2:])}'
+        return Ended('traceback', f'exit code {code}: {" ".join(lines[-2:])}', out)
     said = [line for line in lines if line.startswith('error: ')] if apart else lines
     if len(said) != 1 or not said[0].startswith('error: ') or not NAMED.search(said[0]) or len(said[0]) > 1200:
-        return 'unclear', ' | '.join(said or lines)
-    return 'refused', said[0].removeprefix('error: ')
+        return Ended('unclear', ' | '.join(said or lines), out)
+    return Ended('refused', said[0].removeprefix('error: '), out)
 
 
-def _within(command: str, arguments: list[str]) -> tuple[int, str, str]:
-    out, err, old = io.StringIO(), io.StringIO(), sys.argv
+def _stream(mistakes: str) -> io.TextIOWrapper:
+    """A text stream in memory that takes what a terminal would."""
+    return io.TextIOWrapper(io.BytesIO(), encoding='utf-8', errors=mistakes, write_through=True)
+
+
+def _within(command: str, arguments: list[str]) -> tuple[int, str, str, str]:
+    out, err, old, code, trace = _stream('strict'), _stream('backslashreplace'), sys.argv, 0, ''
     sys.argv = [command, *arguments]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             errors.command(COMMANDS[command])()
     except SystemExit as end:
-        return int(end.code or 0) if not isinstance(end.code, str) else 1, err.getvalue(), ''
+        code = int(end.code or 0) if not isinstance(end.code, str) else 1
     except BaseException as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if '/selfsup/' in f.filename]
         where = f'{Path(frames[-1].filename).name}:{frames[-1].lineno}' if frames else ''
         text = str(error).splitlines()
-        return 1, err.getvalue(), f'{type(error).__name__} at {where}: {text[0] if text else ""}'
+        code, trace = 1, f'{type(error).__name__} at {where}: {text[0] if text else ""}'
     finally:
         sys.argv = old
-    return 0, err.getvalue(), ''
+    said, wrong = (stream.buffer.getvalue().decode(errors='replace') for stream in (out, err))  # type: ignore[attr-defined]
+    return code, said, wrong, trace
 
 
-def _apart(command: str, arguments: list[str]) -> tuple[int, str, str]:
+def _apart(command: str, arguments: list[str], user: int | None) -> tuple[int, str, str, str]:
+    other: dict[str, Any] = {'user': user, 'group': user, 'extra_groups': []} if user and os.getuid() == 0 else {}
     done = subprocess.run(
         [sys.executable, '-m', f'selfsup.{command}', *arguments],
-        capture_output=True, text=True, timeout=300, errors='replace',
+        capture_output=True, text=True, timeout=300, errors='replace', **other,
     )  # fmt: skip
     trace = done.stderr.strip().splitlines()[-1] if 'Traceback' in done.stderr else ''
-    return done.returncode, done.stderr, trace
+    return done.returncode, done.stdout, done.stderr, trace
 
 
 def build_only(config, path: str = '', *, devices: int | None = None) -> int:
@@ -119,6 +145,8 @@ def build_only(config, path: str = '', *, devices: int | None = None) -> int:
     indices = jax.ShapeDtypeStruct((count, config.data.batch_size), np.int32)
     jax.eval_shape(run.dispatch, run.state_shapes, data, indices)
     run.monitor()
+    banner(run)
+    print(f'{run.classes} classes')
     if not run.feed.resident:
         run.feed.close()
     return 0
