@@ -171,7 +171,7 @@ LABELS: dict[str, Callable[[int, random.Random], tuple[Any, str]]] = {
     'some unknown': lambda n, r: (np.arange(n) % 4 - 1, ''),
     'uint8': lambda n, r: ((np.arange(n) % 3).astype('u1'), ''),
     'column': lambda n, r: ((np.arange(n) % 3)[:, None], ''), 'huge': lambda n, r: (np.arange(n) % 3 * 10**12, ''),
-    'uint64': lambda n, r: ((np.arange(n) % 3 + 2**63).astype('u8'), ''),
+    'uint64': lambda n, r: ((np.arange(n) % 3).astype('u8') + np.uint64(2**63), ''),
     'near': lambda n, r: ((np.arange(n) % 3 + 2**60).astype('u8'), ''),
     'big endian': lambda n, r: ((np.arange(n) % 3).astype('>i8'), ''),
     'each its own': lambda n, r: (np.arange(n), None),

@@ -66,7 +66,7 @@ def reading(
     spec: str, right: Right, material: Path, folder: Path, r: random.Random, done: str, *, command: str = ''
 ) -> Case:
     """A command that reads a source, drawn if it is not given, and what it must have seen."""
-    command = command or r.choice(('train', 'train', 'embed', 'pack'))
+    command = command or r.choice(('train', 'train', 'pack', 'pack', 'embed'))
     out = folder / OUT
     if command == 'train':
         return Case(command, train_line(spec, out / 'run'), done, right.refused, lambda said: of_banner(said, right))

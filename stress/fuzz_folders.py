@@ -234,12 +234,14 @@ def odd_data(material: Path, folder: Path, r: random.Random) -> Case:
 def odd_list(material: Path, folder: Path, r: random.Random) -> Case:
     """A CSV file of an odd name that lists odd names and labels."""
     place = folder / odd_name(r)
-    rows = [(image(place / f'{odd_name(r)}{n}.png', r), r.choice(('cat', 'a b', 'ü', "'x", 'cat'))) for n in range(16)]
-    rows[0], rows[1] = (rows[0][0], 'cat'), (rows[1][0], 'ü')
+    labels = [r.choice(('cat', 'a b', 'ü', "'x", 'cat')) for _ in range(16)]
+    labels[:2] = 'cat', 'ü'
+    rows = [(image(place / f'{odd_name(r) if n % 5 == 0 else "x"}{n}.png', r), label) for n, label in enumerate(labels)]
     file = place / f'{odd_name(r)}.csv'
     with file.open('w', newline='', encoding='utf-8', errors='surrogateescape') as stream:
         csv.writer(stream).writerows([(f.name, label) for f, label in rows])
-    kept = all(f.name.strip().isprintable() and f.name == f.name.strip() for f, _ in rows)
+    # Spaces around a name are cut off, a carriage return is read as a line break, and a list is UTF-8.
+    kept = all(f.name == f.name.strip() and not {'\r', '\udcff'} & set(f.name) for f, _ in rows)
     names = sorted({label for _, label in rows})
     right = Right(16, None, tuple(names), {str(f): label for f, label in rows})
     case = reading(f'list:{file}', right, material, folder, r, f'list {file.name!r}')

@@ -13,7 +13,7 @@ from typing import Any
 from fuzz_arrays import arrays, labels, modes, rows
 from fuzz_cases import OUT, Case
 from fuzz_folders import layout, odd_data, odd_list, odd_npz, odd_out, odd_run, odd_workdir
-from fuzz_outcome import Outcome, building_only, ended, hashes, lost
+from fuzz_outcome import Outcome, build_only, building_only, ended, hashes, lost, read_only
 from fuzz_systems import NOBODY, system
 
 KINDS: dict[str, Callable[[Path, Path, random.Random], Any]] = {
@@ -42,7 +42,8 @@ def trial(seed: int, number: int, material: Path, folder: Path, kind: str = '') 
     made = KINDS[kind](material, folder, r)
     case, around = made if isinstance(made, tuple) and not isinstance(made, Case) else (made, contextlib.nullcontext())
     before = hashes(folder)
-    building = contextlib.nullcontext() if case.real or case.command != 'train' else building_only()
+    built = building_only(build_only if r.random() < 0.2 else read_only)
+    building = contextlib.nullcontext() if case.real or case.command != 'train' else built
     with around, building:
         end = ended(case.command, case.line, apart=case.apart, user=NOBODY if case.apart else None)
     verdict, sentence = judged(case, end)

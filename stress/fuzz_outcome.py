@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from selfsup import convert as converting
 from selfsup import embed, errors, evaluate, pack, select, train
-from selfsup.engine import dry_run, loop
+from selfsup.engine import build, dry_run, loop
 from selfsup.engine.run import Run, banner
 
 ROOT = Path(__file__).parent.parent
@@ -152,11 +152,22 @@ def build_only(config, path: str = '', *, devices: int | None = None) -> int:
     return 0
 
 
+def read_only(config, path: str = '', *, devices: int | None = None) -> int:
+    """In the place of training: the data are opened, and an example of each part read."""
+    data = build.open_data(config)
+    parts = {'to train on': data.train, 'held out': data.holdout, 'to test': data.test}
+    for part in parts.values():
+        part.reader.array(len(part) - 1)
+    counts = [f'{len(part)} {"images " if part is data.train else ""}{what}' for what, part in parts.items()]
+    print(f'{", ".join(counts)}\n{data.train.num_classes} classes')
+    return 0
+
+
 @contextlib.contextmanager
-def building_only():
-    """`selfsup.train` builds and traces instead of training."""
+def building_only(instead: Callable[..., int] = build_only):
+    """`selfsup.train` builds and traces instead of training, or does what is given."""
     kept = loop.train, dry_run.dry_run
-    loop.train, dry_run.dry_run = build_only, build_only  # type: ignore[assignment]
+    loop.train, dry_run.dry_run = instead, instead  # type: ignore[assignment]
     try:
         yield
     finally:

@@ -356,3 +356,17 @@ def test_bad_packing(folder, broken, tmp_path, capsys):
 def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(UserError, match=r'gone\.png cannot be read: No such file'):
         readers.read_image(tmp_path / 'gone.png')
+
+
+def test_packing_classes_whose_names_have_spaces_and_splits_of_which_one_has_labels(tmp_path):
+    for number in range(8):
+        (tmp_path / 'set' / ('a cat ', 'dog')[number % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new('L', (4, 4)).save(tmp_path / 'set' / ('a cat ', 'dog')[number % 2] / f'{number}.png')
+    (tmp_path / 'classes.txt').write_text('a cat \ndog\n')
+    run_pack(f'data=folder:{tmp_path / "set"}', f'out={tmp_path / "both"}', f'classes={tmp_path / "classes.txt"}')
+    assert sources.open_source(f'shards:{tmp_path / "both"}')[0].class_names == ('a cat ', 'dog')
+    images = np.zeros((12, 4, 4, 3), np.uint8)
+    np.savez(tmp_path / 'a.npz', train_images=images, test_images=images, test_labels=np.arange(12) % 2)
+    run_pack(f'data=npz:{tmp_path / "a.npz"}', f'out={tmp_path / "one"}')
+    train, test = sources.open_source(f'shards:{tmp_path / "one"}')
+    assert (train.labels == -1).all() and test.class_names == ('0', '1') and test.labels.tolist() == [0, 1] * 6

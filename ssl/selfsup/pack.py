@@ -164,7 +164,7 @@ def main(arguments: list[str]) -> int:
         listing = Path(values['classes'])
         if not listing.is_file():
             raise UserError(f'--classes={listing}: there is no such file')
-        names = read_text(listing).split()
+        names = [line for line in read_text(listing).split('\n') if line.strip()]
         parts = tuple(keep_classes(part, names, str(listing)) for part in parts)
     for part in parts:
         if not part.heeding(values['on-corrupt']).spec.is_image:
@@ -178,7 +178,7 @@ def main(arguments: list[str]) -> int:
             file.unlink()
         raise
     meta = {'source': values['data'], 'short_side': short_side, 'quality': quality, 'parts': entries,
-            'class_names': list(parts[0].class_names)}  # fmt: skip
+            'class_names': list(max((part.class_names for part in parts), key=len))}  # fmt: skip
     # Written last: a folder without it was not finished.
     (out / shards.META).write_text(json.dumps(meta, indent=1))
     print(f'read it with --config.data.source=shards:{out}')
