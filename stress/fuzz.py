@@ -12,6 +12,7 @@ file that was lost or changed, or other data read than are right.
 
 import argparse
 import collections
+import functools
 import multiprocessing
 import os
 import resource
@@ -28,12 +29,16 @@ LONGEST = 900.0  # seconds of a trial, on a busy core
 def work(pipe: Any, seed: int, material: Path) -> None:
     """What a worker process does: trials by number, until its pipe closes."""
     os.environ['JAX_PLATFORMS'] = 'cpu'
+    os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=2'  # for configs that spread the state
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     import fuzz_configs
     import fuzz_files
     import fuzz_inputs
     import jax
+    from selfsup.engine import loop
+
+    loop.train = functools.partial(loop.train, devices=1)
 
     if not (material / 'made').exists():
         fuzz_files.make_material(material)

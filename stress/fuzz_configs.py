@@ -204,7 +204,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     'data.per_class': (1, 2, 4), 'data.workers': (1,), 'train.epochs': (1, 1000),
     'method.queue': (0, 16, 64), 'method.groups': (1, 2, 8), 'model.patch': (1, 2, 4, 16),
     'model.stages': ('(1,)', '(1, 1, 1, 1)', '()'), 'method.fuse_views': (True, False),
-    'schedules.temperature': (0.5, 0, 'None'),
+    'schedules.temperature': (0.5, 0, 'None'), 'parallel.shard': ('fsdp', 'fsdp', 'replicated'),
+    'parallel.fsdp_least_bytes': (0, 64, 4096), 'data.probe_source': ('', 'digits', 'vectors:digits'),
 }  # fmt: skip
 
 
@@ -214,8 +215,13 @@ def combination(fields: dict[str, Any], r: random.Random) -> list[str]:
     open_groups = ('model.', 'method.', 'schedules.')
     known = [f for f in CHOICES if f in fields or (f.startswith(open_groups) and r.random() < 0.2)]
     known += [f for f, domain in domains.items() if domain.choices or r.random() < 0.1]
+    known += [f for f, value in fields.items() if isinstance(value, bool) and r.random() < 0.3]
+    moved = {f'schedules.{n}': d for n, d in signature.schedulable(METHODS[fields['method.name']]).items()}
+    known += [f for f in moved if f not in known and r.random() < 0.1]
+    domains |= moved
     drawn = r.sample(known, r.randint(2, 5))
-    return [f'--config.{f}={r.choice(CHOICES[f]) if f in CHOICES else inside(domains[f], r)}' for f in drawn]
+    values = {f: CHOICES.get(f) or ((True, False) if isinstance(fields.get(f), bool) else ()) for f in drawn}
+    return [f'--config.{f}={r.choice(known) if known else inside(domains[f], r)}' for f, known in values.items()]
 
 
 OUTSIDE = 'value outside the domain'

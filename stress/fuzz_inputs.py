@@ -5,6 +5,7 @@ have read what is right, or be refused where that is right, in one line that nam
 """
 
 import contextlib
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from fuzz_arrays import arrays, labels, modes, rows
 from fuzz_cases import OUT, Case
 from fuzz_folders import layout, odd_data, odd_list, odd_npz, odd_out, odd_run, odd_workdir
 from fuzz_outcome import Outcome, build_only, building_only, ended, hashes, lost, read_only
-from fuzz_systems import NOBODY, system
+from fuzz_systems import OBEYING, system
 
 KINDS: dict[str, Callable[[Path, Path, random.Random], Any]] = {
     'folder layouts': layout,
@@ -45,7 +46,9 @@ def trial(seed: int, number: int, material: Path, folder: Path, kind: str = '') 
     built = building_only(build_only if r.random() < 0.2 else read_only)
     building = contextlib.nullcontext() if case.real or case.command != 'train' else built
     with around, building:
-        end = ended(case.command, case.line, apart=case.apart, user=NOBODY if case.apart else None)
+        end = ended(
+            case.command, case.line, apart=case.apart, before=OBEYING if case.apart and os.getuid() == 0 else ()
+        )
     verdict, sentence = judged(case, end)
     gone = lost(before, hashes(folder), lambda path: path.startswith(f'{OUT}/'))
     more = sorted(hashes(folder).keys() - before.keys())

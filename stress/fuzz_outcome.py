@@ -8,9 +8,9 @@ import re
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from selfsup import convert as converting
@@ -33,7 +33,7 @@ GOOD = VERDICTS[:2]
 GROUPS = 'config|method|model|data|augment|optimizer|train|monitor|checkpoint|evaluate|probe|projector|predictor'
 NAMED = re.compile(
     rf'--\w|get_config|config file|(?:{GROUPS})(?:\.\w| must)|/|\.(?:npz|py|json|jsonl)\b|'
-    r'\bseed\b|\bcontrol\b|init_from|npz:|folder:|shards:|tfds:'
+    r'the disk is full|\bseed\b|\bcontrol\b|init_from|npz:|folder:|shards:|tfds:'
 )
 
 
@@ -76,9 +76,9 @@ def attempt(command: str, arguments: list[str], *, apart: bool = False) -> tuple
     return ended(command, arguments, apart=apart)[:2]
 
 
-def ended(command: str, arguments: list[str], *, apart: bool = False, user: int | None = None) -> Ended:
-    """Runs a command, `apart` in a process of its own, there as a user where one is given and may be."""
-    code, out, err, trace = _apart(command, arguments, user) if apart else _within(command, arguments)
+def ended(command: str, arguments: list[str], *, apart: bool = False, before: Sequence[str] = ()) -> Ended:
+    """Runs a command, `apart` in a process of its own, there behind the words `before`."""
+    code, out, err, trace = _apart(command, arguments, before) if apart else _within(command, arguments)
     if trace:
         return Ended('traceback', trace, out)
     if code in (0, errors.REQUEUE):
@@ -116,11 +116,10 @@ def _within(command: str, arguments: list[str]) -> tuple[int, str, str, str]:
     return code, said, wrong, trace
 
 
-def _apart(command: str, arguments: list[str], user: int | None) -> tuple[int, str, str, str]:
-    other: dict[str, Any] = {'user': user, 'group': user, 'extra_groups': []} if user and os.getuid() == 0 else {}
+def _apart(command: str, arguments: list[str], before: Sequence[str]) -> tuple[int, str, str, str]:
     done = subprocess.run(
-        [sys.executable, '-m', f'selfsup.{command}', *arguments],
-        capture_output=True, text=True, timeout=300, errors='replace', **other,
+        [*before, sys.executable, '-m', f'selfsup.{command}', *arguments],
+        capture_output=True, text=True, timeout=300, errors='replace',
     )  # fmt: skip
     trace = done.stderr.strip().splitlines()[-1] if 'Traceback' in done.stderr else ''
     return done.returncode, done.stdout, done.stderr, trace
@@ -131,7 +130,8 @@ def build_only(config, path: str = '', *, devices: int | None = None) -> int:
     import jax
     import jax.numpy as jnp
 
-    run = Run(config, devices=1)
+    spread = config.parallel.shard == 'fsdp' and config.data.batch_size % 2 == 0
+    run = Run(config, devices=min(jax.device_count(), 2) if spread else 1)
     count = run.next_chunk(0)
     lead = (len(run.data.train),) if run.feed.resident else (count, config.data.batch_size)
     if config.data.crop != 'device':
