@@ -26,7 +26,7 @@ MEMORY = 16 * 2**30  # of a worker: what asks for more must fail, not fill the m
 LONGEST = 900.0  # seconds of a trial, on a busy core
 
 
-def work(pipe: Any, seed: int, material: Path) -> None:
+def work(pipe: Any, seed: int, material: Path, cheap: bool) -> None:
     """What a worker process does: trials by number, until its pipe closes."""
     os.environ['JAX_PLATFORMS'] = 'cpu'
     os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=2'  # for configs that spread the state
@@ -41,10 +41,14 @@ def work(pipe: Any, seed: int, material: Path) -> None:
     loop.train = functools.partial(loop.train, devices=1)
 
     if not (material / 'made').exists():
-        fuzz_files.make_material(material)
+        (fuzz_files.make_data if cheap else fuzz_files.make_material)(material)
         (material / 'made').touch()
     pipe.send('ready')
-    trials = {'configs': fuzz_configs.trial, 'files': fuzz_files.trial, 'inputs': fuzz_inputs.trial}
+    trials = {
+        'configs': fuzz_configs.trial,
+        'files': fuzz_files.trial,
+        'inputs': functools.partial(fuzz_inputs.trial, cheap=cheap),
+    }
     undamaged = {'bases of configs': fuzz_configs.every_base, 'cases of files': fuzz_files.every_case}
     for count, (what, number) in enumerate(iter(pipe.recv, None)):
         if what in undamaged:
@@ -63,8 +67,8 @@ def work(pipe: Any, seed: int, material: Path) -> None:
 class Worker:
     """A process that runs trials, replaced where a trial ends it."""
 
-    def __init__(self, seed: int, material: Path):
-        self._arguments = seed, material
+    def __init__(self, seed: int, material: Path, cheap: bool):
+        self._arguments = seed, material, cheap
         self._start()
 
     def _start(self) -> None:
@@ -105,29 +109,31 @@ def main(arguments: list[str]) -> int:
     parser.add_argument('--configs', type=int, default=1000, help='mutations of configs and command lines')
     parser.add_argument('--files', type=int, default=200, help='damaged files')
     parser.add_argument('--inputs', type=int, default=300, help='inputs of which it is known what is right')
+    parser.add_argument('--cheap', action='store_true', help='inputs alone, and only those that compile nothing')
     parser.add_argument('--start', type=int, default=0, help='leave out so many trials of each, and the undamaged')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--only', default='', help='one trial, as configs:17, files:3 or inputs:5')
     parser.add_argument('--material', default='', help='keep what is whole in this folder, and use it again')
     parser.add_argument('--show', default='', help='also print the sentences of this kind, or of all')
     options = parser.parse_args(arguments)
-    import fuzz_outcome
+    import fuzz_table
 
     counts = {'configs': options.configs, 'files': options.files, 'inputs': options.inputs}
+    counts = {'inputs': options.inputs} if options.cheap else counts
     numbers = [(what, n) for what, count in counts.items() for n in range(options.start, count)]
     if options.only:
         what, _, number = options.only.partition(':')
         numbers = [(what, int(number))]
     begun = time.monotonic()
-    outcomes: list[fuzz_outcome.Outcome] = []
+    outcomes: list[fuzz_table.Outcome] = []
     failures: list[str] = []
     seconds: collections.Counter[str] = collections.Counter()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         material = Path(options.material or temporary).absolute()
         material.mkdir(parents=True, exist_ok=True)
-        worker = Worker(options.seed, material)
+        worker = Worker(options.seed, material, options.cheap)
         for what, count in (('bases of configs', options.configs), ('cases of files', options.files)):
-            if count and not (options.only or options.start):
+            if count and not (options.only or options.start or options.cheap):
                 bad = worker(what, 0, 3600.0)
                 failures += [f'- undamaged {what}: {line}' for line in ([bad] if isinstance(bad, str) else bad)]
                 print('\n'.join(failures), file=sys.stderr, flush=True)
@@ -135,20 +141,20 @@ def main(arguments: list[str]) -> int:
             started = time.monotonic()
             answer = worker(what, number)
             if isinstance(answer, str):
-                answer = fuzz_outcome.Outcome(what, 'traceback', answer, '')
+                answer = fuzz_table.Outcome(what, 'traceback', answer, '')
             seconds[answer.kind] += time.monotonic() - started
             outcomes.append(answer)
             if options.show in (answer.kind, 'all'):
                 print(f'{answer.kind} {number}: {answer.verdict}: {answer.sentence}', flush=True)
                 print(f'    {answer.reproduce}', flush=True)
-            if answer.verdict not in fuzz_outcome.GOOD:
+            if answer.verdict not in fuzz_table.GOOD:
                 failures.append(
                     f'- {answer.kind}, {answer.verdict}: {answer.sentence}\n  '
                     f'`python stress/fuzz.py --seed={options.seed} --only={what}:{number}`: {answer.reproduce}'
                 )
                 print(failures[-1], file=sys.stderr, flush=True)
         worker.close()
-    print(fuzz_outcome.table(outcomes))
+    print(fuzz_table.table(outcomes))
     print(f'\n{len(outcomes)} trials in {time.monotonic() - begun:.0f} s; {len(failures)} failures')
     print('seconds: ' + ', '.join(f'{k} {v:.0f}' for k, v in seconds.most_common()))
     print('\n'.join(failures))

@@ -121,7 +121,15 @@ def modes(material: Path, folder: Path, r: random.Random) -> Case:
     bad = [file for file, right in rights.items() if right in (CORRUPT, REFUSED)]
     seen = {str(f): c for f, c in files.items()}
     right = Right(len(files), None, ('a', 'b'), seen)
-    case = reading(f'folder:{root}', right, material, folder, r, f'modes {chosen}', command=r.choice(('embed', 'pack')))
+    case = reading(
+        f'folder:{root}',
+        right,
+        material,
+        folder,
+        r,
+        f'modes {chosen}',
+        command='pack' if r.random() < 0.7 else '',
+    )
     line, blend = list(case.line), 'none'
     refused = bad[0].name.split('.')[0] if len(bad) == 1 else 'odd' if bad else ''
     if case.command == 'pack':

@@ -13,6 +13,8 @@ import numpy as np
 from fuzz_files import SMALL_RUN
 
 OUT = 'out'  # the folder of a trial below which its command may write
+# Commands that read a source, as often as they are drawn; `embed` compiles the encoder of a run.
+READERS = ['train', 'train', 'pack', 'pack', 'embed']
 BANNER = re.compile(r'(\d+) images to train on, (\d+) held out, (\d+) to test')
 
 
@@ -66,7 +68,8 @@ def reading(
     spec: str, right: Right, material: Path, folder: Path, r: random.Random, done: str, *, command: str = ''
 ) -> Case:
     """A command that reads a source, drawn if it is not given, and what it must have seen."""
-    command = command or r.choice(('train', 'train', 'pack', 'pack', 'embed'))
+    known = [name for name in READERS if name != 'embed' or (material / 'run').is_dir()]
+    command = command or r.choice(known)
     out = folder / OUT
     if command == 'train':
         return Case(command, train_line(spec, out / 'run'), done, right.refused, lambda said: of_banner(said, right))

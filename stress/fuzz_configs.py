@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fuzz_lines import EXTREMES, WRONG, misspelt, mutated_line, valid_lines
-from fuzz_outcome import ROOT, Outcome, attempt, building_only
+from fuzz_outcome import ROOT, attempt, building_only
+from fuzz_table import Outcome
 from selfsup import config, signature
 from selfsup.augment.recipes import RECIPES
 from selfsup.config.domains import field_domains

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from fuzz_outcome import ROOT, Outcome, attempt, hashes, lost
+from fuzz_outcome import ROOT, attempt, hashes, lost
+from fuzz_table import Outcome
 from PIL import Image
 from selfsup.engine.checkpoint import Checkpoints
 

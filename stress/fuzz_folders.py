@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from fuzz_cases import OUT, Case, Right, reading, train_line
 from fuzz_files import same_features
-from fuzz_outcome import ROOT
+from fuzz_outcome import ROOT, attempt
 from PIL import Image
 from selfsup.data.sources.folder import TEST, TRAIN
 
@@ -286,8 +286,6 @@ def odd_workdir(material: Path, folder: Path, r: random.Random) -> Case:
     run = folder / OUT / odd_name(r)
 
     def check(printed: str) -> str:
-        from fuzz_outcome import attempt
-
         verdict, said = attempt('embed', [f'--workdir={run}', f'--out={folder}/{OUT}/f.npz'])
         return '' if verdict == 'ran' and (run / 'results.json').is_file() else f'cannot be read again: {said}'
 
@@ -298,7 +296,8 @@ def odd_workdir(material: Path, folder: Path, r: random.Random) -> Case:
 def odd_out(material: Path, folder: Path, r: random.Random) -> Case:
     """Odd names of what is written, and of a config file and a list of classes."""
     out = folder / OUT
-    command = r.choice(('pack', 'convert', 'pack classes', 'config file'))
+    known = ('pack', 'pack classes', 'config file', *(('convert',) if (material / 'encoder').is_dir() else ()))
+    command = r.choice(known)
     if command == 'pack':
         name = odd_name(r)
         line = [f'--data=folder:{material}/images', f'--out={out}/{name}', '--short-side=8']

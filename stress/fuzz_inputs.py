@@ -14,8 +14,9 @@ from typing import Any
 from fuzz_arrays import arrays, labels, modes, rows
 from fuzz_cases import OUT, Case
 from fuzz_folders import layout, odd_data, odd_list, odd_npz, odd_out, odd_run, odd_workdir
-from fuzz_outcome import Outcome, build_only, building_only, ended, hashes, lost, read_only
+from fuzz_outcome import build_only, building_only, ended, hashes, lost, read_only
 from fuzz_systems import OBEYING, system
+from fuzz_table import Outcome
 
 KINDS: dict[str, Callable[[Path, Path, random.Random], Any]] = {
     'folder layouts': layout,
@@ -31,19 +32,21 @@ KINDS: dict[str, Callable[[Path, Path, random.Random], Any]] = {
     'rows of features': rows,
     'file systems': system,
 }
+# Those that train, or read a run.
+COSTLY = ('name of a run', 'name of a new workdir', 'file systems', 'rows of features')
 # Drawn more often: there is more to draw in them, and they are cheap.
 OFTEN = ('folder layouts', 'folder layouts', 'image modes', 'labels', 'arrays of images', 'names in a folder')
 
 
-def trial(seed: int, number: int, material: Path, folder: Path, kind: str = '') -> Outcome:
-    """One input, read by a command; the kind is drawn if it is not given."""
+def trial(seed: int, number: int, material: Path, folder: Path, kind: str = '', *, cheap: bool = False) -> Outcome:
+    """One input, read by a command; the kind is drawn if it is not given. If cheap, nothing is built or trained."""
     r = random.Random(f'inputs {seed} {number}')
-    kind = kind or r.choice((*KINDS, *OFTEN))
+    kind = kind or r.choice((*(k for k in KINDS if not (cheap and k in COSTLY)), *OFTEN))
     (folder / OUT).mkdir()
     made = KINDS[kind](material, folder, r)
     case, around = made if isinstance(made, tuple) and not isinstance(made, Case) else (made, contextlib.nullcontext())
     before = hashes(folder)
-    built = building_only(build_only if r.random() < 0.2 else read_only)
+    built = building_only(build_only if r.random() < 0.2 and not cheap else read_only)
     building = contextlib.nullcontext() if case.real or case.command != 'train' else built
     with around, building:
         end = ended(

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,30 +27,15 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     'pack': pack.main,
     'convert': converting.main,
 }
-VERDICTS = ('ran', 'refused', 'unclear', 'traceback', 'lost file')
-GOOD = VERDICTS[:2]
 # A sentence that names a field, an option or a file.
-GROUPS = 'config|method|model|data|augment|optimizer|train|monitor|checkpoint|evaluate|probe|projector|predictor'
+GROUPS = (
+    'config|method|model|data|augment|optimizer|train|monitor|checkpoint|evaluate|probe|projector|predictor|decoder|'
+    'schedules|parallel'
+)
 NAMED = re.compile(
     rf'--\w|get_config|config file|(?:{GROUPS})(?:\.\w| must)|/|\.(?:npz|py|json|jsonl)\b|'
     r'the disk is full|\bseed\b|\bcontrol\b|init_from|npz:|folder:|shards:|tfds:'
 )
-
-
-class Outcome(NamedTuple):
-    """A trial's end.
-
-    Attributes:
-      kind: of mutation or damage.
-      verdict: one of `VERDICTS`.
-      sentence: what the command said, the last line of a traceback, or which file was lost.
-      reproduce: what was run, on what.
-    """
-
-    kind: str
-    verdict: str
-    sentence: str
-    reproduce: str
 
 
 class Ended(NamedTuple):
@@ -188,13 +173,3 @@ def hashes(folder: Path) -> dict[str, str]:
 def lost(before: dict[str, str], after: dict[str, str], may_change: Callable[[str], bool]) -> list[str]:
     """Files that are gone or changed, but for those that may."""
     return [name for name, content in before.items() if after.get(name) != content and not may_change(name)]
-
-
-def table(outcomes: Iterable[Outcome]) -> str:
-    """Markdown: kinds by verdicts."""
-    outcomes = list(outcomes)
-    lines = ['| kind | ' + ' | '.join(VERDICTS) + ' |', '| --- ' + '| ---: ' * len(VERDICTS) + '|']
-    for kind in [*dict.fromkeys(o.kind for o in outcomes), 'all']:
-        counts = [sum(o.verdict == v and kind in (o.kind, 'all') for o in outcomes) for v in VERDICTS]
-        lines.append(f'| {kind} | ' + ' | '.join(map(str, counts)) + ' |')
-    return '\n'.join(lines)
