@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from fuzz_cases import OUT, Case, Right, reading, train_line
+from fuzz_cases import OUT, READERS, Case, Right, reading, train_line
 from fuzz_files import same_features
 from fuzz_outcome import ROOT, attempt
 from PIL import Image
@@ -296,8 +296,8 @@ def odd_workdir(material: Path, folder: Path, r: random.Random) -> Case:
 def odd_out(material: Path, folder: Path, r: random.Random) -> Case:
     """Odd names of what is written, and of a config file and a list of classes."""
     out = folder / OUT
-    known = ('pack', 'pack classes', 'config file', *(('convert',) if (material / 'encoder').is_dir() else ()))
-    command = r.choice(known)
+    more = ('config file', 'convert') if 'train' in READERS else ()
+    command = r.choice(('pack', 'pack classes', *more))
     if command == 'pack':
         name = odd_name(r)
         line = [f'--data=folder:{material}/images', f'--out={out}/{name}', '--short-side=8']
@@ -305,6 +305,7 @@ def odd_out(material: Path, folder: Path, r: random.Random) -> Case:
             'pack',
             line,
             f'out {name!r}',
+            'UTF-8' if '\udcff' in name else '',  # array_record takes no other names
             check=lambda said: '' if (out / name / 'meta.json').is_file() else 'no meta.json',
         )
     if command == 'convert':

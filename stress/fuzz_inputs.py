@@ -39,15 +39,15 @@ OFTEN = ('folder layouts', 'folder layouts', 'image modes', 'labels', 'arrays of
 
 
 def trial(seed: int, number: int, material: Path, folder: Path, kind: str = '', *, cheap: bool = False) -> Outcome:
-    """One input, read by a command; the kind is drawn if it is not given. If cheap, nothing is built or trained."""
+    """One input, read by a command; the kind is drawn if it is not given, and if cheap, one without a run."""
     r = random.Random(f'inputs {seed} {number}')
     kind = kind or r.choice((*(k for k in KINDS if not (cheap and k in COSTLY)), *OFTEN))
     (folder / OUT).mkdir()
     made = KINDS[kind](material, folder, r)
     case, around = made if isinstance(made, tuple) and not isinstance(made, Case) else (made, contextlib.nullcontext())
     before = hashes(folder)
-    built = building_only(build_only if r.random() < 0.2 and not cheap else read_only)
-    building = contextlib.nullcontext() if case.real or case.command != 'train' else built
+    instead = build_only if r.random() < 0.2 else read_only
+    building = building_only(instead) if case.command == 'train' and not case.real else contextlib.nullcontext()
     with around, building:
         end = ended(
             case.command, case.line, apart=case.apart, before=OBEYING if case.apart and os.getuid() == 0 else ()

@@ -15,8 +15,6 @@ from typing import NamedTuple
 import numpy as np
 from selfsup import convert as converting
 from selfsup import embed, errors, evaluate, pack, select, train
-from selfsup.engine import build, dry_run, loop
-from selfsup.engine.run import Run, banner
 
 ROOT = Path(__file__).parent.parent
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
@@ -114,6 +112,7 @@ def build_only(config, path: str = '', *, devices: int | None = None) -> int:
     """In the place of training: everything is built and one dispatch traced, nothing compiled or run."""
     import jax
     import jax.numpy as jnp
+    from selfsup.engine.run import Run, banner
 
     spread = config.parallel.shard == 'fsdp' and config.data.batch_size % 2 == 0
     run = Run(config, devices=min(jax.device_count(), 2) if spread else 1)
@@ -139,6 +138,8 @@ def build_only(config, path: str = '', *, devices: int | None = None) -> int:
 
 def read_only(config, path: str = '', *, devices: int | None = None) -> int:
     """In the place of training: the data are opened, and an example of each part read."""
+    from selfsup.engine import build
+
     data = build.open_data(config)
     parts = {'to train on': data.train, 'held out': data.holdout, 'to test': data.test}
     for part in parts.values():
@@ -151,6 +152,8 @@ def read_only(config, path: str = '', *, devices: int | None = None) -> int:
 @contextlib.contextmanager
 def building_only(instead: Callable[..., int] = build_only):
     """`selfsup.train` builds and traces instead of training, or does what is given."""
+    from selfsup.engine import dry_run, loop
+
     kept = loop.train, dry_run.dry_run
     loop.train, dry_run.dry_run = instead, instead  # type: ignore[assignment]
     try:

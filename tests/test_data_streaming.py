@@ -334,6 +334,7 @@ def test_bad_packing(folder, broken, tmp_path, capsys):
         (('on-corrupt=perhaps',), 'must be stop or skip'),
         (('classes=/nowhere',), 'there is no such file'),
         (('config.seed=1',), 'pack has no config'),
+        ((f'out={tmp_path}/\udcff',), 'is no UTF-8'),
     ):
         with pytest.raises(UserError, match=message):
             run_pack(f'data=folder:{folder}', f'out={tmp_path / "out"}', *arguments)

@@ -152,6 +152,7 @@ def main(arguments: list[str]) -> int:
     from .data import shards, sources
 
     out = expanded(values['out'])
+    shards.check_name(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f'--out={out} is not empty; name another folder or empty it')
     treatment = sources.Treatment(values['background'], values['orientation'])
