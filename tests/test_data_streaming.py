@@ -340,6 +340,9 @@ def test_bad_packing(folder, broken, tmp_path, capsys):
             run_pack(f'data=folder:{folder}', f'out={tmp_path / "out"}', *arguments)
     with pytest.raises(UserError, match='is not empty'):
         run_pack(f'data=folder:{folder}', f'out={folder}')
+    np.savez(tmp_path / 'a.npz', images=np.zeros((9, 4, 4, 4), np.uint8))
+    with pytest.raises(UserError, match=r'a.npz.* holds rows \[4, 4, 4\] uint8; pack takes images of 1 or 3 channels'):
+        run_pack(f'data=npz:{tmp_path / "a.npz"}', f'out={tmp_path / "out"}')
     with pytest.raises(UserError, match=r'\.jpg is no image that can be decoded'):
         run_pack(f'data=folder:{broken}', f'out={tmp_path / "stopped"}')
     with pytest.raises(UserError, match='holds no packed images'):

@@ -168,8 +168,11 @@ def main(arguments: list[str]) -> int:
         names = [line for line in read_text(listing).split('\n') if line.strip()]
         parts = tuple(keep_classes(part, names, str(listing)) for part in parts)
     for part in parts:
-        if not part.heeding(values['on-corrupt']).spec.is_image:
-            raise UserError(f'{part.name} holds rows {list(part.spec.shape)} {part.spec.dtype}; pack takes images')
+        spec = part.heeding(values['on-corrupt']).spec
+        if not spec.is_image or spec.shape[-1] not in (1, 3):
+            raise UserError(
+                f'{part.name} holds rows {list(spec.shape)} {spec.dtype}; pack takes images of 1 or 3 channels'
+            )
     out.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {'short_side': short_side, 'quality': quality, 'on_corrupt': values['on-corrupt']}
     try:
