@@ -366,7 +366,7 @@ def test_packing_classes_whose_names_have_spaces_and_splits_of_which_one_has_lab
     for number in range(8):
         (tmp_path / 'set' / ('a cat ', 'dog')[number % 2]).mkdir(parents=True, exist_ok=True)
         Image.new('L', (4, 4)).save(tmp_path / 'set' / ('a cat ', 'dog')[number % 2] / f'{number}.png')
-    (tmp_path / 'classes.txt').write_text('a cat \ndog\n')
+    (tmp_path / 'classes.txt').write_text('a cat \ndog \n\n')
     run_pack(f'data=folder:{tmp_path / "set"}', f'out={tmp_path / "both"}', f'classes={tmp_path / "classes.txt"}')
     assert sources.open_source(f'shards:{tmp_path / "both"}')[0].class_names == ('a cat ', 'dog')
     images = np.zeros((12, 4, 4, 3), np.uint8)

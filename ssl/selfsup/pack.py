@@ -165,7 +165,9 @@ def main(arguments: list[str]) -> int:
         listing = Path(values['classes'])
         if not listing.is_file():
             raise UserError(f'--classes={listing}: there is no such file')
-        names = [line for line in read_text(listing).split('\n') if line.strip()]
+        known = parts[0].class_names  # names may begin, end, or be nothing but spaces
+        lines = [line if line in known else line.strip() for line in read_text(listing).split('\n')]
+        names = [line for line in lines if line]
         parts = tuple(keep_classes(part, names, str(listing)) for part in parts)
     for part in parts:
         spec = part.heeding(values['on-corrupt']).spec
