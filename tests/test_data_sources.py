@@ -57,7 +57,7 @@ def write(tmp_path, kind='npz', **arrays):
     return f'{kind}:{tmp_path / "a.npz"}'
 
 
-@pytest.mark.parametrize('scale, kind', [(257, np.uint16), (1 / 255, np.float32), (1 / 255, np.float64)])
+@pytest.mark.parametrize('scale, kind', [(257, np.uint16), (257, '>u2'), (1 / 255, np.float32), (1 / 255, np.float64)])
 def test_npz_of_other_types_becomes_uint8(scale, kind, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (20, 3, 5), np.uint8)
     train, _ = sources.open_source(write(tmp_path, x_train=(images.astype(float) * scale).astype(kind), x_test=images))
@@ -125,8 +125,9 @@ def test_labels_with_gaps_are_renumbered_over_both_parts(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             sources.from_arrays('a', images, bad)
-    spec = write(tmp_path, x_train=images, y_train=np.arange(12, dtype=np.uint64) % 2, x_test=images[:2])
-    assert sources.open_source(spec)[0].class_names == ('0', '1')  # uint64 beside the -1 of the test
+    near = 2**60 + np.arange(12, dtype=np.uint64) % 3  # one number in float64
+    spec = write(tmp_path, x_train=images, y_train=near, x_test=images[:2], y_test=np.array([-1, 5]))
+    assert sources.open_source(spec)[0].num_classes == 4
 
 
 @pytest.mark.parametrize('other', [(9, 9), (8, 8, 3)])

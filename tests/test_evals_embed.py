@@ -90,6 +90,7 @@ def test_a_source_with_a_test_set_keeps_its_parts(trained, tmp_path):
     found = embedded(tmp_path, f'--data=npz:{tmp_path / "a.npz"}')
     names = {f'{part}_{name}' for part in ('train', 'test') for name in ('features', 'labels', 'index')}
     assert set(found) == names | {'class_names'} and found['test_features'].shape == (3, 2)
+    assert found['class_names'].tolist() == ['0', '1']  # of the part that has labels
 
 
 def test_own_data_keep_the_parts_that_the_run_made(trained, tmp_path):

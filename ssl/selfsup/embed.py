@@ -66,7 +66,9 @@ def main(arguments: list[str]) -> int:
         if len(kept) < len(source):
             print(f'{source.name}: {len(source) - len(kept)} of {len(source)} images cannot be decoded and have no row')
         arrays |= {f'{part}_{name}' if part else name: array for name, array in found.items()}
-        arrays['class_names'] = np.array(source.class_names, dtype=np.str_)
+    # One of two parts may be without labels, and so without names.
+    names = max((source.class_names for source in parts.values()), key=len)
+    arrays['class_names'] = np.array(names, dtype=np.str_)
     written(Path(values['out']), arrays)
     shapes = ', '.join(f'{name} {list(a.shape)}' for name, a in arrays.items())
     print(f'{values["out"]}: {shapes}')

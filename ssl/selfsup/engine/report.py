@@ -275,7 +275,8 @@ def _pictures(workdir: Path, drawn: Drawn) -> list[str]:
 def _replace(file: Path, text: str) -> None:
     """Writes a file, into place when it is whole."""
     temporary = file.with_name(f'{file.name}.new')
-    temporary.write_text(text)
+    # Names of files and classes may be no UTF-8.
+    temporary.write_text(text, encoding='utf-8', errors='backslashreplace')
     temporary.replace(file)
 
 

@@ -162,11 +162,11 @@ def readable(index: int, count: int, read: Any, on_corrupt: str, skipped: dict[i
     raise UserError(f'none of the {count} images can be decoded, number {index} for one: {skipped[index]}')
 
 
-def digest(*parts: bytes) -> str:
-    """16 hexadecimal digits of the SHA-256 of the parts in turn."""
+def digest(*parts: bytes | str) -> str:
+    """16 hexadecimal digits of the SHA-256 of the parts in turn; names of files may be no UTF-8."""
     total = hashlib.sha256()
     for part in parts:
-        total.update(part)
+        total.update(part.encode('utf-8', 'surrogateescape') if isinstance(part, str) else part)
     return total.hexdigest()[:16]
 
 

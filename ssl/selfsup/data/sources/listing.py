@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,7 +54,7 @@ def _rows(file: Path) -> list[Row]:
     text = read_text(file).removeprefix('\ufeff')  # the mark that spreadsheets put first
     try:
         if file.suffix.lower() == '.csv':
-            reader = csv.reader(io.StringIO(text, newline=''))
+            reader = csv.reader(io.StringIO(text, newline=''))  # a quoted name may hold a line break
             cut = [(reader.line_num, cells) for cells in reader]
         else:
             cut = [(number, line.split('\t')) for number, line in enumerate(text.split('\n'), 1)]
@@ -98,4 +97,4 @@ def _source(file: Path, rows: list[Row], names: list[str], part: str) -> Source:
     paths = [file.parent / row.path for row in rows]
     text = '\n'.join(f'{row.path} {row.label} {p.stat().st_size}' for row, p in zip(rows, paths, strict=True))
     kept = names if (labels >= 0).any() else []
-    return Source(f'list:{file}{part}', Files(paths), labels, kept, digest(os.fsencode(text)))
+    return Source(f'list:{file}{part}', Files(paths), labels, kept, digest(text))
