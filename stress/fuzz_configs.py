@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fuzz_outcome import ROOT, Outcome, attempt, building_only
+from fuzz_lines import EXTREMES, WRONG, misspelt, mutated_line, valid_lines
+from fuzz_outcome import ROOT, attempt, building_only
+from fuzz_table import Outcome
 from selfsup import config, signature
 from selfsup.augment.recipes import RECIPES
 from selfsup.config.domains import field_domains
@@ -22,15 +24,6 @@ FILES = sorted(
     for f in (ROOT / 'experiments').glob('*/*.py')
     if f.parent.name != 'tables' and f.name[0] != '_' and f.stem != 'common'
 )
-EXTREMES = (
-    '0', '-1', '1', '2', '7', '1e30', '-1e30', '1e39', '1e999', 'nan', 'inf', '-0.5', '0.5', '1.5', '', '()', '(0,)',
-    '(-1,)', '(8,)', '(1e30,)', "('a',)", '(None,)', '((1,2),)', '2147483647', '2147483648', '4294967296',
-    '1' + '0' * 30, '1' + '0' * 400, '-2147483649', '[]', '{}', "''",
-)  # fmt: skip
-WRONG = (
-    'many', 'None', 'True', 'false', '(1, 2)', '[1.5]', '{"a": 1}', '"quoted"', '3', '0.25', '1+1', '__import__("os")',
-    '(8, "x")', 'lambda: 0', '0x10', '1j', "b'x'", '...', '((', 'Ω', ' ', '-', '=', '--seed', '{1, 2}', '(True, False)',
-)  # fmt: skip
 # What only a file can set.
 OBJECTS = (
     'float("nan")', 'float("inf")', 'None', 'object()', 'lambda x: x', '{1}', 'b"x"', '1j', '{}', '[]', '[1, [2]]',
@@ -69,24 +62,6 @@ DAMAGES: tuple[Callable[[str, random.Random], str], ...] = (
     lambda text, r: ''.join(chr(r.randrange(256)) if r.random() < 0.05 else c for c in text),
     lambda text, r: r.choice(('', '\0' + text)),
 )
-BAD_PATHS = (
-    '',
-    ' ',
-    '/nowhere/x',
-    '/proc/x',
-    '/dev/null',
-    '/dev/null/x',
-    '.',
-    '..',
-    '~nobody/x',
-    'a' * 300,
-    'Ω/π',
-    '-',
-    '--',
-    '\udcff',
-)
-
-
 CHEAP = (
     'data.batch_size=16', 'train.epochs=2', 'optimizer.warmup_epochs=1', 'evaluate.label_draws=1', 'data.workers=0',
     'data.per_class=0', 'train.steps_per_call=1', 'data.holdout=0.3',
@@ -126,18 +101,10 @@ def fields_of(file: Path, material: Path) -> dict[str, Any]:
     return flatten(config.load(str(ROOT / file), list(small(file, material))))
 
 
-def _misspelt(word: str, r: random.Random) -> str:
-    at = r.randrange(len(word))
-    return r.choice((
-        word[:at] + word[at + 1 :], word[:at] + word[at] + word[at:], word[:at] + 'x' + word[at + 1 :], word.upper(),
-        f'{word}.x', word.rsplit('.', 1)[-1], f'.{word}', word.replace('.', '..'),
-    ))  # fmt: skip
-
-
 def typo(fields: dict[str, Any], r: random.Random) -> list[str]:
     """A field that is none."""
     field = r.choice(list(fields))
-    return [f'--config.{_misspelt(field, r)}={fields[field]}']
+    return [f'--config.{misspelt(field, r)}={fields[field]}']
 
 
 def wrong_type(fields: dict[str, Any], r: random.Random) -> list[str]:
@@ -176,7 +143,7 @@ def outside(domain: Domain, r: random.Random) -> Any:
     """A value of the right kind beyond a border of a domain; None where it has no border."""
     if domain.choices:
         word = isinstance(domain.choices[0], str)
-        return _misspelt(r.choice(domain.choices), r) if word else max(domain.choices) + 1
+        return misspelt(r.choice(domain.choices), r) if word else max(domain.choices) + 1
     if domain.several:
         wrong = outside(domain._replace(several=False, optional=False), r)
         return None if wrong is None else (*inside(domain._replace(optional=False), r)[1:], wrong)
@@ -238,7 +205,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     'data.per_class': (1, 2, 4), 'data.workers': (1,), 'train.epochs': (1, 1000),
     'method.queue': (0, 16, 64), 'method.groups': (1, 2, 8), 'model.patch': (1, 2, 4, 16),
     'model.stages': ('(1,)', '(1, 1, 1, 1)', '()'), 'method.fuse_views': (True, False),
-    'schedules.temperature': (0.5, 0, 'None'),
+    'schedules.temperature': (0.5, 0, 'None'), 'parallel.shard': ('fsdp', 'fsdp', 'replicated'),
+    'parallel.fsdp_least_bytes': (0, 64, 4096), 'data.probe_source': ('', 'digits', 'vectors:digits'),
 }  # fmt: skip
 
 
@@ -248,8 +216,13 @@ def combination(fields: dict[str, Any], r: random.Random) -> list[str]:
     open_groups = ('model.', 'method.', 'schedules.')
     known = [f for f in CHOICES if f in fields or (f.startswith(open_groups) and r.random() < 0.2)]
     known += [f for f, domain in domains.items() if domain.choices or r.random() < 0.1]
+    known += [f for f, value in fields.items() if isinstance(value, bool) and r.random() < 0.3]
+    moved = {f'schedules.{n}': d for n, d in signature.schedulable(METHODS[fields['method.name']]).items()}
+    known += [f for f in moved if f not in known and r.random() < 0.1]
+    domains |= moved
     drawn = r.sample(known, r.randint(2, 5))
-    return [f'--config.{f}={r.choice(CHOICES[f]) if f in CHOICES else inside(domains[f], r)}' for f in drawn]
+    values = {f: CHOICES.get(f) or ((True, False) if isinstance(fields.get(f), bool) else ()) for f in drawn}
+    return [f'--config.{f}={r.choice(known) if known else inside(domains[f], r)}' for f, known in values.items()]
 
 
 OUTSIDE = 'value outside the domain'
@@ -293,56 +266,6 @@ def damaged_file(file: Path, folder: Path, r: random.Random) -> Path:
     return out
 
 
-def valid_lines(m: Path, out: Path) -> dict[str, list[str]]:
-    """A cheap valid command line of each command."""
-    return {
-        'train': [f'--config={ROOT}/experiments/digits/vicreg.py', f'--workdir={out}/run'],
-        'evaluate': [f'--workdir={m}/run', '--only=ranks', f'--out={out}/a.json', '--step=newest', '--data=own'],
-        'evaluate features': ['--features', f'{m}/train.npz', f'{m}/test.npz', '--only=ranks,clustering',
-                              f'--out={out}/a.json'],
-        'embed': [f'--workdir={m}/run', f'--out={out}/features.npz', '--data=own', '--step=newest'],
-        'select': [f'{m}/run', f'{m}/other', '--by=rankme', '--judge=linear', '--alarm=on'],
-        'pack': [f'--data=folder:{m}/images', f'--out={out}/packed', '--short-side=8', '--quality=90',
-                 '--on-corrupt=stop'],
-        'convert': [f'--from={m}/encoder', f'--to={out}/encoder', '--names=timm', '--stem=auto', '--heads=0',
-                    '--image-size=0', '--mean=0.5,0.5,0.5', '--std=0.2,0.2,0.2', '--origin=auto'],
-    }  # fmt: skip
-
-
-ADDED = ('--config.seed=1', '--dry-run', '--host-devices=1', '--step=4', '--zzz', '--config.', '--=', '--')
-
-
-def mutated_line(line: list[str], material: Path, r: random.Random) -> list[str]:
-    """A command line with one or two faults."""
-    line = list(line)
-    places = [str(p) for p in sorted(material.iterdir())]
-    sources = [f'{k}:{p}' for k in ('npz', 'folder', 'shards', 'tfds') for p in places]
-    values = (
-        *BAD_PATHS,
-        *EXTREMES,
-        *WRONG,
-        *places,
-        *sources,
-        'digits',
-        'stop',
-        'skip',
-        'off',
-        'all',
-        'knn,',
-        ',',
-        'newest',
-    )
-    for _ in range(r.choice((1, 1, 2))):
-        at = r.randrange(len(line)) if line else 0
-        word = line[at] if line else ''
-        name, value = word.partition('=')[0], r.choice(values)
-        line[at : at + 1] = r.choice((
-            [], [_misspelt(word, r) if word else '-'], [name], [f'{name}={value}'], [f'{name}={value}'],
-            [f'{name}={value}'], [word, word], [word, value], [name, value], [word, '--help'], [word, r.choice(ADDED)],
-        ))  # fmt: skip
-    return line
-
-
 def trial(seed: int, number: int, material: Path, folder: Path, *, cheap: bool = False) -> Outcome:
     """One mutation, tried in a folder of its own below the material; if cheap, of `train` and never really run."""
     r = random.Random(f'configs {seed} {number}')
@@ -383,7 +306,7 @@ def trial(seed: int, number: int, material: Path, folder: Path, *, cheap: bool =
     return Outcome(kind, verdict, sentence, reproduce)
 
 
-def every_base(material: Path) -> list[str]:
+def every_base(material: Path, folder: Path) -> list[str]:
     """Configs that do not build when made small: none, or the mutations would mean nothing."""
     bad = []
     for file in FILES:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from fuzz_outcome import ROOT, Outcome, attempt, hashes, lost
+from fuzz_outcome import ROOT, attempt, hashes, lost
+from fuzz_table import Outcome
 from PIL import Image
-from selfsup.engine.checkpoint import Checkpoints
 
 SMALL_RUN = [
     f'--config={ROOT}/experiments/digits/vicreg.py',
@@ -324,6 +324,8 @@ COMMON = ('checkpoint', 'image', 'npz images', 'encoder, pth', 'shards')
 
 def trial(seed: int, number: int, material: Path, folder: Path, kind: str = '') -> Outcome:
     """Copies what a case needs, damages it, and runs a command on it; the kind of case is drawn if it is not given."""
+    from selfsup.engine.checkpoint import Checkpoints
+
     r = random.Random(f'files {seed} {number}')
     kind = kind or r.choice((*CASES, *COMMON))
     case = CASES[kind]

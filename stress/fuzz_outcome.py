@@ -8,15 +8,13 @@ import re
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from selfsup import convert as converting
 from selfsup import embed, errors, evaluate, pack, select, train
-from selfsup.engine import dry_run, loop
-from selfsup.engine.run import Run
 
 ROOT = Path(__file__).parent.parent
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
@@ -27,85 +25,97 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     'pack': pack.main,
     'convert': converting.main,
 }
-VERDICTS = ('ran', 'refused', 'unclear', 'traceback', 'lost file')
-GOOD = VERDICTS[:2]
 # A sentence that names a field, an option or a file.
-GROUPS = 'config|method|model|data|augment|optimizer|train|monitor|checkpoint|evaluate|probe|projector|predictor'
+GROUPS = (
+    'config|method|model|data|augment|optimizer|train|monitor|checkpoint|evaluate|probe|projector|predictor|decoder|'
+    'schedules|parallel'
+)
 NAMED = re.compile(
     rf'--\w|get_config|config file|(?:{GROUPS})(?:\.\w| must)|/|\.(?:npz|py|json|jsonl)\b|'
-    r'\bseed\b|\bcontrol\b|init_from|npz:|folder:|shards:|tfds:'
+    r'the disk is full|\bseed\b|\bcontrol\b|init_from|npz:|folder:|shards:|tfds:'
 )
 
 
-class Outcome(NamedTuple):
-    """A trial's end.
+class Ended(NamedTuple):
+    """How a command ended.
 
     Attributes:
-      kind: of mutation or damage.
-      verdict: one of `VERDICTS`.
-      sentence: what the command said, the last line of a traceback, or which file was lost.
-      reproduce: what was run, on what.
+      verdict: 'ran' for exit codes 0 and 75, 'refused' for one clear line and code 2, else 'unclear' or 'traceback'.
+      sentence: as in :class:`Outcome`.
+      printed: what stood on its output.
     """
 
-    kind: str
     verdict: str
     sentence: str
-    reproduce: str
+    printed: str
+
+
+# Lines on stderr that are no errors: what was skipped, warnings, what was left out of the data.
+BESIDE = ('skipped', 'warning', 'data: ')
 
 
 def attempt(command: str, arguments: list[str], *, apart: bool = False) -> tuple[str, str]:
-    """Runs a command; `apart` in a process of its own.
+    """Runs a command, `apart` in a process of its own; returns its verdict and sentence."""
+    return ended(command, arguments, apart=apart)[:2]
 
-    Returns:
-      (verdict, sentence): 'ran' for exit codes 0 and 75, 'refused' for one clear line and code 2.
-    """
-    code, err, trace = _apart(command, arguments) if apart else _within(command, arguments)
+
+def ended(command: str, arguments: list[str], *, apart: bool = False, before: Sequence[str] = ()) -> Ended:
+    """Runs a command, `apart` in a process of its own, there behind the words `before`."""
+    code, out, err, trace = _apart(command, arguments, before) if apart else _within(command, arguments)
     if trace:
-        return 'traceback', trace
+        return Ended('traceback', trace, out)
     if code in (0, errors.REQUEUE):
-        return 'ran', ''
-    lines = [line for line in err.splitlines() if line.strip() and not line.startswith(('skipped', 'warning'))]
+        return Ended('ran', '', out)
+    lines = [line for line in err.splitlines() if line.strip() and not line.startswith(BESIDE)]
     if code != errors.BAD_INPUT:
-        return 'traceback', f'exit code {code}: {" ".join(lines[-2:])}'
+        return Ended('traceback', f'exit code {code}: {" ".join(lines[-2:])}', out)
     said = [line for line in lines if line.startswith('error: ')] if apart else lines
     if len(said) != 1 or not said[0].startswith('error: ') or not NAMED.search(said[0]) or len(said[0]) > 1200:
-        return 'unclear', ' | '.join(said or lines)
-    return 'refused', said[0].removeprefix('error: ')
+        return Ended('unclear', ' | '.join(said or lines), out)
+    return Ended('refused', said[0].removeprefix('error: '), out)
 
 
-def _within(command: str, arguments: list[str]) -> tuple[int, str, str]:
-    out, err, old = io.StringIO(), io.StringIO(), sys.argv
+def _stream(mistakes: str) -> io.TextIOWrapper:
+    """A text stream in memory that takes what a terminal would."""
+    return io.TextIOWrapper(io.BytesIO(), encoding='utf-8', errors=mistakes, write_through=True)
+
+
+def _within(command: str, arguments: list[str]) -> tuple[int, str, str, str]:
+    out, err, old, code, trace = _stream('strict'), _stream('backslashreplace'), sys.argv, 0, ''
     sys.argv = [command, *arguments]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             errors.command(COMMANDS[command])()
     except SystemExit as end:
-        return int(end.code or 0) if not isinstance(end.code, str) else 1, err.getvalue(), ''
+        code = int(end.code or 0) if not isinstance(end.code, str) else 1
     except BaseException as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if '/selfsup/' in f.filename]
         where = f'{Path(frames[-1].filename).name}:{frames[-1].lineno}' if frames else ''
         text = str(error).splitlines()
-        return 1, err.getvalue(), f'{type(error).__name__} at {where}: {text[0] if text else ""}'
+        code, trace = 1, f'{type(error).__name__} at {where}: {text[0] if text else ""}'
     finally:
         sys.argv = old
-    return 0, err.getvalue(), ''
+    said, wrong = (stream.buffer.getvalue().decode(errors='replace') for stream in (out, err))  # type: ignore[attr-defined]
+    return code, said, wrong, trace
 
 
-def _apart(command: str, arguments: list[str]) -> tuple[int, str, str]:
+def _apart(command: str, arguments: list[str], before: Sequence[str]) -> tuple[int, str, str, str]:
     done = subprocess.run(
-        [sys.executable, '-m', f'selfsup.{command}', *arguments],
+        [*before, sys.executable, '-m', f'selfsup.{command}', *arguments],
         capture_output=True, text=True, timeout=300, errors='replace',
     )  # fmt: skip
     trace = done.stderr.strip().splitlines()[-1] if 'Traceback' in done.stderr else ''
-    return done.returncode, done.stderr, trace
+    return done.returncode, done.stdout, done.stderr, trace
 
 
 def build_only(config, path: str = '', *, devices: int | None = None) -> int:
     """In the place of training: everything is built and one dispatch traced, nothing compiled or run."""
     import jax
     import jax.numpy as jnp
+    from selfsup.engine.run import Run, banner
 
-    run = Run(config, devices=1)
+    spread = config.parallel.shard == 'fsdp' and config.data.batch_size % 2 == 0
+    run = Run(config, devices=min(jax.device_count(), 2) if spread else 1)
     count = run.next_chunk(0)
     lead = (len(run.data.train),) if run.feed.resident else (count, config.data.batch_size)
     if config.data.crop != 'device':
@@ -119,16 +129,33 @@ def build_only(config, path: str = '', *, devices: int | None = None) -> int:
     indices = jax.ShapeDtypeStruct((count, config.data.batch_size), np.int32)
     jax.eval_shape(run.dispatch, run.state_shapes, data, indices)
     run.monitor()
+    banner(run)
+    print(f'{run.classes} classes')
     if not run.feed.resident:
         run.feed.close()
     return 0
 
 
+def read_only(config, path: str = '', *, devices: int | None = None) -> int:
+    """In the place of training: the data are opened, and an example of each part read."""
+    from selfsup.engine import build
+
+    data = build.open_data(config)
+    parts = {'to train on': data.train, 'held out': data.holdout, 'to test': data.test}
+    for part in parts.values():
+        part.reader.array(len(part) - 1)
+    counts = [f'{len(part)} {"images " if part is data.train else ""}{what}' for what, part in parts.items()]
+    print(f'{", ".join(counts)}\n{data.train.num_classes} classes')
+    return 0
+
+
 @contextlib.contextmanager
-def building_only():
-    """`selfsup.train` builds and traces instead of training."""
+def building_only(instead: Callable[..., int] = build_only):
+    """`selfsup.train` builds and traces instead of training, or does what is given."""
+    from selfsup.engine import dry_run, loop
+
     kept = loop.train, dry_run.dry_run
-    loop.train, dry_run.dry_run = build_only, build_only  # type: ignore[assignment]
+    loop.train, dry_run.dry_run = instead, instead  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -149,13 +176,3 @@ def hashes(folder: Path) -> dict[str, str]:
 def lost(before: dict[str, str], after: dict[str, str], may_change: Callable[[str], bool]) -> list[str]:
     """Files that are gone or changed, but for those that may."""
     return [name for name, content in before.items() if after.get(name) != content and not may_change(name)]
-
-
-def table(outcomes: Iterable[Outcome]) -> str:
-    """Markdown: kinds by verdicts."""
-    outcomes = list(outcomes)
-    lines = ['| kind | ' + ' | '.join(VERDICTS) + ' |', '| --- ' + '| ---: ' * len(VERDICTS) + '|']
-    for kind in [*dict.fromkeys(o.kind for o in outcomes), 'all']:
-        counts = [sum(o.verdict == v and kind in (o.kind, 'all') for o in outcomes) for v in VERDICTS]
-        lines.append(f'| {kind} | ' + ' | '.join(map(str, counts)) + ' |')
-    return '\n'.join(lines)

@@ -5,6 +5,7 @@
 """
 
 import ast
+import functools
 from pathlib import Path
 
 import jax
@@ -28,19 +29,26 @@ def single(operation):
     return lambda f: JITTER(jnp.where(jnp.arange(4) == operation, f, jnp.array([1.0, 1.0, 1.0, 0.0])), jnp.arange(4))
 
 
+@functools.partial(jax.jit, static_argnums=(0, 5))
 def moved(name, angle, translate, scale, shear, method):
     matrix, translation = augment.affine_map(angle, translate, scale, shear)
     return augment.affine(SMALL if name == 'small' else LARGE, matrix, translation, method=method)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def rotated(name, angle):
+    return augment.rotate(SMALL if name == 'small' else LARGE, angle)
+
+
 CROP = jax.jit(
     lambda box, size, method: augment.crop_and_resize(SMALL, box, size, method=method), static_argnums=(1, 2)
 )
+POLICY = jax.jit(lambda index, strength, sign: policy.apply_operation(SMALL, index, strength, sign))
 JITTER = jax.jit(lambda factors, order: colour.jitter(SMALL, factors, order))
 MEAN, STD = augment.NORMALISATION['imagenet']
 OURS = {
     'crop': lambda method, box, size: CROP(jnp.asarray(box, jnp.float32), size, method),
-    'blur_pillow': lambda sigma: augment.gaussian_blur(SMALL, sigma),
+    'blur_pillow': jax.jit(lambda sigma: augment.gaussian_blur(SMALL, sigma)),
     'blur_gaussian': lambda sigma, kernel: augment.gaussian_blur(SMALL, sigma, dialect='gaussian', kernel=kernel),
     'brightness': single(colour.BRIGHTNESS),
     'contrast': single(colour.CONTRAST),
@@ -52,14 +60,12 @@ OURS = {
     'solarise': lambda threshold: augment.solarise(SMALL, threshold=threshold),
     'posterise': lambda bits: augment.posterise(SMALL, bits=bits),
     'autocontrast': lambda: augment.autocontrast(SMALL * 0.5 + 0.2),
-    'equalise': lambda: augment.equalise(SMALL),
-    'rotate': lambda name, angle: augment.rotate(SMALL if name == 'small' else LARGE, angle),
+    'equalise': jax.jit(lambda: augment.equalise(SMALL)),
+    'rotate': rotated,
     'affine': moved,
     'erase': lambda box, value: augment.erase(SMALL, jnp.asarray(box), value),
     'normalise': lambda: augment.normalise(SMALL, MEAN, STD),
-    'policy': lambda name, strength, sign: policy.apply_operation(
-        SMALL, policy.OPERATIONS.index(name), strength, float(sign)
-    ),
+    'policy': lambda name, strength, sign: POLICY(policy.OPERATIONS.index(name), strength, float(sign)),
 }
 # Operations with steps, whose pixels on a step may fall to the other side: the share that may differ.
 STEPS = {'posterise': 0.002, 'solarise': 0.002, 'equalise': 0.002, 'affine': 0.004, 'policy': 0.004}

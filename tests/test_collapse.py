@@ -32,7 +32,8 @@ def test_the_alarm_sees_every_fault_at_the_size_of_the_digits_configs(name):
     assert broken - healthy and healthy <= {'unaligned'}, flags
 
 
-@pytest.mark.parametrize('name', [pytest.param('simclr', marks=pytest.mark.slow), 'simsiam'])
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['simclr', 'simsiam'])
 def test_the_alarm_sees_the_fault_and_not_the_method(name):
     healthy, broken = measured(name, collapse.NONE), measured(name, collapse.FAULTS[name])
     assert not healthy['alarm/collapsed'], healthy

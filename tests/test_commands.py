@@ -5,11 +5,14 @@ import pytest
 import small
 from PIL import Image
 from selfsup import embed, evaluate, train
+from selfsup.engine import encoder
 from selfsup.errors import UserError
+from selfsup.files import read_jsonl
 
 SMALL = [
     '--config.model.widths=(8, 16)', '--config.projector.widths=(16, 8)', '--config.train.epochs=2',
     '--config.optimizer.warmup_epochs=1', '--config.monitor.max_samples=64', '--config.evaluate.label_draws=2',
+    '--config.data.per_class=40', '--config.evaluate.label_counts=(1,)',
 ]  # fmt: skip
 
 
@@ -28,11 +31,32 @@ def test_evaluate_repeats_the_report(workdir, capsys):
     assert 'raw pixels' in capsys.readouterr().out
 
 
+def test_a_run_shorter_than_the_interval_of_its_log_has_its_last_loss(workdir):
+    lines = read_jsonl(workdir / 'metrics.jsonl')
+    config, saved = encoder.read_run(workdir)
+    total, every = saved['total_steps'], config.train.log_every
+    logged = [line['step'] for line in lines if 'loss' in line]
+    assert logged == [*range(every, total, every), total]
+
+
+def test_a_report_is_repeated_where_the_same_data_lie_elsewhere(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / 'a.npz', images=rng.integers(0, 256, (60, 8, 8), np.uint8), labels=np.arange(60) % 3)
+    run = ['--config.data.batch_size=8', f'--config.data.source=npz:{tmp_path}/a.npz', '--config.method.name=vicreg']
+    assert train.main(['--config=experiments/digits/vicreg.py', f'--workdir={tmp_path}/run', *SMALL, *run]) == 0
+    (tmp_path / 'a.npz').rename(tmp_path / 'b.npz')
+    report = tmp_path / 'run' / 'report.md'
+    report.unlink()
+    assert evaluate.main([f'--workdir={tmp_path}/run', f'--data=npz:{tmp_path}/b.npz']) == 0 and report.exists()
+    with pytest.raises(UserError, match='is made on its own data, and --data=digits holds others; say which numbers'):
+        evaluate.main([f'--workdir={tmp_path}/run', '--data=digits'])
+
+
 def test_embed_writes_features(workdir, tmp_path):
     out = tmp_path / 'features.npz'
     assert embed.main([f'--workdir={workdir}', f'--out={out}']) == 0
     with np.load(out, allow_pickle=False) as arrays:
-        assert arrays['train_features'].shape == (1438, 16) and arrays['test_labels'].shape == (359,)
+        assert arrays['train_features'].shape == (400, 16) and arrays['test_labels'].shape == (359,)
         assert list(arrays['class_names']) == [str(c) for c in range(10)]
 
 

@@ -1,4 +1,4 @@
-"""Configs: overrides, identity, and one clear sentence for everything that does not fit."""
+"""Configs: overrides, identity, and a one-line error for everything that does not fit."""
 
 import json
 import subprocess
@@ -228,6 +228,7 @@ BAD = {
     'kind': (['projector.kind=mpl'], "projector.kind='mpl' is unknown; did you mean mlp"),
     'parameter group': (['optimizer.groups.projector.scale=1'], 'unknown field optimizer.groups.projector.scale'),
     'schedule': (['schedules.temprature=1'], 'unknown field schedules.temprature; did you mean .*temperature'),
+    'schedule of a shape': (['method.name=mae', 'model.name=vit_ti', 'decoder.kind=transformer', 'schedules.ratio=0.5'], 'unknown field schedules.ratio'),
     'scheduled switch': (['schedules.fuse_views=1'], 'unknown field schedules.fuse_views'),
     'schedule out of domain': (['schedules.temperature=0'], 'schedules.temperature must be a number above 0, not 0.0'),
     'schedule of None': (['method.name=decoupled', 'schedules.sigma=1'], 'method.sigma must be a number above 0 where schedules.sigma is set, not None'),

@@ -122,6 +122,7 @@ X = np.zeros((10, 4, 4), np.uint8)
 BAD_NPZ = {
     'names': ({'pictures': X}, 'holds pictures; it needs train_images'),
     'empty': ({'images': X[:0]}, 'holds no images'),
+    'scalar': ({'images': X[0, 0, 0]}, r'images must be of shape .* not uint8 \[\]'),
     'floats': ({'images': X - 300.0}, 'images of floats must lie in .0, 1., and these reach from -300 to -300'),
     'signed': ({'images': X.astype(int)}, 'images must be uint8, uint16 or floats in .0, 1., not int64'),
     'labels': ({'images': X, 'labels': np.zeros(9, int)}, r'10 images and labels of shape \[9\] do not match'),

@@ -84,6 +84,8 @@ LISTS = {
     'paths': ('a.txt', '{0}\n{1}\n{2}\n{3}\n', (3, 1), ()),
     'labels': ('a.txt', '{0}\t10\n{1}\t10\n{2}\t9\n{3}\t9\n', (2, 2), ('9', '10')),
     'words and splits': ('a.csv', '{0},dog,train\n{1},cat,train\n{2},,train\n{3},cat,val\n', (3, 1), ('cat', 'dog')),
+    'mark of a spreadsheet': ('a.csv', '\ufeffpath,label\r\n{0},a\r\n{1},a\r\n{2},b\r\n{3},b\r\n', (2, 2), ('a', 'b')),
+    'quoted': ('a.csv', '"{0}","a\nb"\n{1},"a\nb"\n{2},c\n{3},c\n', (2, 2), ('a\nb', 'c')),
     'header': ('a.csv', 'label,other,path\ncat,1,{0}\ncat,2,{1}\ndog,3,{2}\ndog,4,{3}\n', (2, 2), ('cat', 'dog')),
 }  # fmt: skip
 
@@ -107,6 +109,8 @@ BAD_LISTS = {
     'columns': ('a.csv', 'images/0.png,cat,train,7\n', '4 columns where 3 are known'),
     'test alone': ('a.csv', 'images/0.png,cat,test\n', 'names test images alone'),
     'empty': ('a.txt', '\n', 'names no images'),
+    'no CSV': ('a.csv', 'images/0.png,' + 'x' * 200_000, 'is no CSV: field larger than'),
+    'line after a cell of two': ('a.csv', 'images/0.png,"two\nlines"\nimages/9.png,b\n', 'line 3: there is no file'),
 }  # fmt: skip
 
 
@@ -116,3 +120,10 @@ def test_bad_lists(name, text, message, tmp_path):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=message):
         sources.open_source(f'list:{tmp_path / name}')
+
+
+def test_names_that_are_no_utf8(tmp_path):
+    build(tmp_path, '4 \udcff[/*.png, 4 b/*\udcfe.png')
+    train, test = sources.open_source(f'folder:{tmp_path}')
+    assert (len(train), len(test), set(train.class_names)) == (6, 2, {'\udcff[', 'b'})
+    assert train.fingerprint != sources.open_source(f'folder:{tmp_path}', test_fraction=0.5)[0].fingerprint

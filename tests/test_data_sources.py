@@ -13,7 +13,7 @@ from selfsup import pack, parallel
 from selfsup.config import defaults, with_overrides
 from selfsup.data import loader, pictures, readers, sources, workers
 from selfsup.data.sources import tfds
-from selfsup.engine import build
+from selfsup.engine import build, report
 from selfsup.errors import UserError
 
 RAMP = np.linspace(0, 1, 256)[None].repeat(4, 0)
@@ -57,7 +57,7 @@ def write(tmp_path, kind='npz', **arrays):
     return f'{kind}:{tmp_path / "a.npz"}'
 
 
-@pytest.mark.parametrize('scale, kind', [(257, np.uint16), (1 / 255, np.float32), (1 / 255, np.float64)])
+@pytest.mark.parametrize('scale, kind', [(257, np.uint16), (257, '>u2'), (1 / 255, np.float32), (1 / 255, np.float64)])
 def test_npz_of_other_types_becomes_uint8(scale, kind, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (20, 3, 5), np.uint8)
     train, _ = sources.open_source(write(tmp_path, x_train=(images.astype(float) * scale).astype(kind), x_test=images))
@@ -119,8 +119,24 @@ def test_labels_with_gaps_are_renumbered_over_both_parts(tmp_path):
     train, test = sources.open_source(spec)
     assert train.class_names == test.class_names == ('5', '900', '7000000000')
     assert train.labels.tolist() == [2, 0, 0, -1] * 3 and test.labels.tolist() == [1, 0]
-    with pytest.raises(UserError, match='reach down to -3'):
-        sources.from_arrays('a', images, np.full(12, -3))
+    for bad, message in (
+        (np.full(12, -3), 'reach down to -3'),
+        (np.full(12, 2**63, np.uint64), 'below 2.63, and reach'),
+    ):
+        with pytest.raises(UserError, match=message):
+            sources.from_arrays('a', images, bad)
+    near = 2**60 + np.arange(12, dtype=np.uint64) % 3  # one number in float64
+    spec = write(tmp_path, x_train=images, y_train=near, x_test=images[:2], y_test=np.array([-1, 5]))
+    assert sources.open_source(spec)[0].num_classes == 4
+
+
+@pytest.mark.parametrize('other', [(9, 9), (8, 8, 3)])
+def test_a_test_set_of_another_shape_is_refused_before_training(other, tmp_path):
+    config = config_of(tmp_path, x_train=X, y_train=Y, x_test=np.zeros((6, *other), np.uint8), y_test=Y[:6])
+    with pytest.raises(
+        UserError, match=r'test. has rows \[.*\] uint8 and npz:.* \[8, 8, 1\] uint8; set data.image_size'
+    ):
+        build.open_data(config)
 
 
 @pytest.mark.parametrize('shape', [(5,), (7, 3)])
@@ -256,23 +272,40 @@ def config_of(tmp_path, *overrides, **arrays):
 
 
 X, Y = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8), np.arange(60) % 3
+# What opening the data says on stderr, and the one sentence on labels before training.
 SAID = {
-    'all labelled': ({'x_train': X, 'y_train': Y, 'x_test': X, 'y_test': Y}, ''),
-    'no test labels': ({'x_train': X, 'y_train': Y, 'x_test': X}, 'npz[test] has no labels, so nothing can be tested'),
+    'all labelled': ({'x_train': X, 'y_train': Y, 'x_test': X, 'y_test': Y}, '', ''),
+    'no test labels': (
+        {'x_train': X, 'y_train': Y, 'x_test': X},
+        '',
+        'No probes: the test images have no labels; data.',
+    ),
     'partly': (
         {'x_train': X, 'y_train': np.where(Y, Y, -1), 'x_test': X, 'y_test': Y},
-        '40 of 60 examples of npz have labels',
+        '',
+        'Probes use the images that have a label: 40 of 60 training images and 60 of 60 test images.',
     ),
-    'one class': ({'x_train': X, 'y_train': 0 * Y, 'x_test': X, 'y_test': 0 * Y}, 'npz has one class alone (0), which'),
+    'one class': (
+        {'x_train': X, 'y_train': 0 * Y, 'x_test': X, 'y_test': 0 * Y},
+        'data: npz has one class alone (0), which is no label\n',
+        'No probes: the training images have no labels',
+    ),
 }
 
 
-@pytest.mark.parametrize('arrays, said', SAID.values(), ids=SAID.keys())
-def test_missing_labels_are_said_before_training(arrays, said, tmp_path, capsys):
+@pytest.mark.parametrize('arrays, said, note', SAID.values(), ids=SAID.keys())
+def test_missing_labels_are_said_once_before_training(arrays, said, note, tmp_path, capsys):
     config = config_of(tmp_path, **arrays)
-    build.open_data(config)
-    printed = capsys.readouterr().err.replace(config.data.source, 'npz')
-    assert printed.startswith(f'data: {said}') and printed.count('\n') == 1 if said else not printed
+    found = report.label_note(build.open_data(config))
+    printed = capsys.readouterr()
+    assert printed.err.replace(config.data.source, 'npz') == said and not printed.out
+    assert found.startswith(note) and bool(found) == bool(note)
+
+
+def test_rows_are_called_what_they_are():
+    units = {spec: sources.open_source(spec)[0].spec.unit for spec in ('digits', 'vectors:iris')}
+    series = sources.from_rows('series', np.zeros((4, 5, 2)), np.zeros(4, int), ['a'])
+    assert {**units, 'series': series.spec.unit} == {'digits': 'images', 'vectors:iris': 'vectors', 'series': 'rows'}
 
 
 def test_labels_can_be_ignored_and_probes_have_their_own_source(tmp_path, capsys):
@@ -290,7 +323,7 @@ def test_labels_can_be_ignored_and_probes_have_their_own_source(tmp_path, capsys
     assert not capsys.readouterr().err
     for overrides, message in (
         (['data.per_class=2'], 'data.per_class=2 chooses by label, and data.labels=none has none'),
-        (['data.probe_source=vectors:iris'], r'has rows \[4\] float32 and data.source=.* \[8, 8, 1\] uint8'),
+        (['data.probe_source=vectors:iris'], r'vectors:iris.train. has rows \[4\] float32 and .* \[8, 8, 1\] uint8'),
     ):
         with pytest.raises(UserError, match=message):
             build.open_data(with_overrides(config, overrides))
@@ -339,6 +372,17 @@ def test_packing_an_image_too_long_for_a_jpeg(how, tmp_path, capsys):
     with pytest.raises(UserError, match=message):
         pack.main(arguments)
     assert not list((tmp_path / 'out').iterdir())
+
+
+def test_names_of_classes_to_pack_may_hold_spaces(tmp_path):
+    for i, name in enumerate(['great dane', 'cat', 'fox'] * 4):
+        (tmp_path / 'set' / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), i, np.uint8)).save(tmp_path / 'set' / name / f'{i}.png')
+    (tmp_path / 'names.txt').write_text('great dane\r\n\n cat \n')
+    out = tmp_path / 'out'
+    assert pack.main([f'--data=folder:{tmp_path}/set', f'--out={out}', f'--classes={tmp_path}/names.txt']) == 0
+    train, test = sources.open_source(f'shards:{out}')
+    assert train.class_names == ('great dane', 'cat') and len(train) + len(test) == 8
 
 
 def test_packing_keeps_or_applies_what_a_jpeg_cannot_hold(tmp_path):

@@ -334,11 +334,15 @@ def test_bad_packing(folder, broken, tmp_path, capsys):
         (('on-corrupt=perhaps',), 'must be stop or skip'),
         (('classes=/nowhere',), 'there is no such file'),
         (('config.seed=1',), 'pack has no config'),
+        ((f'out={tmp_path}/\udcff',), 'is no UTF-8'),
     ):
         with pytest.raises(UserError, match=message):
             run_pack(f'data=folder:{folder}', f'out={tmp_path / "out"}', *arguments)
     with pytest.raises(UserError, match='is not empty'):
         run_pack(f'data=folder:{folder}', f'out={folder}')
+    np.savez(tmp_path / 'a.npz', images=np.zeros((9, 4, 4, 4), np.uint8))
+    with pytest.raises(UserError, match=r'a.npz.* holds rows \[4, 4, 4\] uint8; pack takes images of 1 or 3 channels'):
+        run_pack(f'data=npz:{tmp_path / "a.npz"}', f'out={tmp_path / "out"}')
     with pytest.raises(UserError, match=r'\.jpg is no image that can be decoded'):
         run_pack(f'data=folder:{broken}', f'out={tmp_path / "stopped"}')
     with pytest.raises(UserError, match='holds no packed images'):
@@ -356,3 +360,17 @@ def test_bad_packing(folder, broken, tmp_path, capsys):
 def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(UserError, match=r'gone\.png cannot be read: No such file'):
         readers.read_image(tmp_path / 'gone.png')
+
+
+def test_packing_classes_whose_names_have_spaces_and_splits_of_which_one_has_labels(tmp_path):
+    for number in range(8):
+        (tmp_path / 'set' / ('a cat ', 'dog')[number % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new('L', (4, 4)).save(tmp_path / 'set' / ('a cat ', 'dog')[number % 2] / f'{number}.png')
+    (tmp_path / 'classes.txt').write_text('a cat \ndog \n\n')
+    run_pack(f'data=folder:{tmp_path / "set"}', f'out={tmp_path / "both"}', f'classes={tmp_path / "classes.txt"}')
+    assert sources.open_source(f'shards:{tmp_path / "both"}')[0].class_names == ('a cat ', 'dog')
+    images = np.zeros((12, 4, 4, 3), np.uint8)
+    np.savez(tmp_path / 'a.npz', train_images=images, test_images=images, test_labels=np.arange(12) % 2)
+    run_pack(f'data=npz:{tmp_path / "a.npz"}', f'out={tmp_path / "one"}')
+    train, test = sources.open_source(f'shards:{tmp_path / "one"}')
+    assert (train.labels == -1).all() and test.class_names == ('0', '1') and test.labels.tolist() == [0, 1] * 6

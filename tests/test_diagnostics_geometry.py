@@ -56,11 +56,15 @@ def test_limits(call, value, tolerance):
     assert abs(float(call()) - value) <= tolerance
 
 
-def test_a_constant_dimension_correlates_with_nothing():
-    z = cloud(20, 3)
-    z[:, 1] = 0
-    correlation = np.asarray(diagnostics.correlation_matrix(z))
-    assert (correlation[1] == 0).all() and (correlation[:, 1] == 0).all() and np.isfinite(correlation).all()
+@pytest.mark.parametrize('value', [0.0, 0.7, -1e6])
+def test_a_constant_dimension_correlates_with_nothing(value):
+    """Rounding of its mean, 0.7 of 24 rows for one, is no variation."""
+    z = cloud(24, 3).astype(np.float32)
+    z[:, 1] = value
+    for given in (z, diagnostics.summarize(z)):
+        correlation = np.asarray(diagnostics.correlation_matrix(given))
+        assert (correlation[1] == 0).all() and (correlation[:, 1] == 0).all() and np.isfinite(correlation).all()
+        np.testing.assert_allclose(correlation[0, 2], np.corrcoef(z[:, 0], z[:, 2])[0, 1], atol=1e-6)
 
 
 def test_norms_do_not_overflow():

@@ -207,3 +207,27 @@ BAD = {
 def test_bad_input(call, message, own_checks):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+SPECTRAL = {
+    'rankme': diagnostics.rankme,
+    'effective rank': functools.partial(diagnostics.effective_rank, centred=True),
+    'stable rank': diagnostics.stable_rank,
+    'nesum': diagnostics.nesum,
+    'spectrum': lambda z: jnp.sum(diagnostics.covariance_spectrum(z)),
+    'alpha': functools.partial(diagnostics.alpha_req, ranks=(1, 6)),
+    'blocks': functools.partial(diagnostics.rankme, blocks=2),
+    'summary': lambda z: diagnostics.rankme(diagnostics.summarize(z)),
+    'lidar': lambda z: diagnostics.lidar(z.reshape(6, 4, 6)),
+}
+
+
+@pytest.mark.parametrize('function', SPECTRAL.values(), ids=SPECTRAL.keys())
+def test_gradients_are_right_and_finite_at_constant_columns(function, x64):
+    """Against differences of two values; with columns that do not vary, and at full collapse, finite."""
+    z, step = cloud(24, 6), 1e-6 * cloud(24, 6, 1)
+    gradient = jax.jit(jax.grad(function))
+    expected = float(function(jnp.asarray(z + step)) - function(jnp.asarray(z - step))) / 2
+    np.testing.assert_allclose(np.sum(np.asarray(gradient(z)) * step), expected, rtol=1e-5)
+    for rows in (np.where(np.arange(6) == 2, 0.7, z), np.where(np.arange(6) == 2, 0, z), np.ones((24, 6)), 0 * z):
+        assert np.isfinite(gradient(jnp.asarray(rows))).all()

@@ -39,6 +39,20 @@ def test_features_of_two_files_or_one(files, capsys):
     assert json.loads(out.read_text()) == scores
 
 
+def test_labels_may_be_large_and_numbers_that_are_not_finite_are_null(files):
+    out = files / 'scores.json'
+    scores = []
+    for step in (1, 10**12):
+        with np.load(files / 'both.npz') as arrays:
+            large = {name: a * step if 'labels' in name else a for name, a in arrays.items()}
+        np.savez(files / 'large.npz', **large)
+        assert evaluate.main([f'--features={files / "large.npz"}', '--only=knn', f'--out={out}']) == 0
+        scores.append(json.loads(out.read_text()))
+    assert scores[0] == scores[1]
+    evaluate.write({'a': float('nan'), 'b': float('inf'), 'c': 1.5}, out)
+    assert json.loads(out.read_text(), parse_constant=pytest.fail) == {'a': None, 'b': None, 'c': 1.5}
+
+
 @pytest.mark.parametrize(
     'names, options, message',
     [

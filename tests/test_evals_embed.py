@@ -56,6 +56,26 @@ def test_a_flat_folder_is_one_part_with_the_name_of_every_file(trained, tmp_path
     assert found['index'].tolist() == [0, 1, 2] and found['labels'].tolist() == [-1] * 3
 
 
+def test_numbers_that_need_images_refuse_vectors(trained):
+    for name in evaluate.OF_IMAGES:
+        with pytest.raises(
+            UserError, match=f'--only={name} learns from crops of images, and vectors:iris.* vectors .4.'
+        ):
+            evaluate.main(['--workdir=r', f'--only=knn,{name}', '--data=vectors:iris'])
+
+
+def test_one_image_is_enough_and_so_is_one_of_each_class(trained, tmp_path):
+    one, two = save(tmp_path / 'one', [10]), tmp_path / 'two'
+    for name in ('cat', 'dog'):
+        save(two / name, [200])
+    (tmp_path / 'list.txt').write_text('one/00.png\n')
+    np.savez(tmp_path / 'a.npz', images=np.zeros((2, 8, 8), np.uint8), labels=[0, 1])
+    specs = {f'folder:{one}': 1, f'folder:{two}': 2, f'list:{tmp_path}/list.txt': 1, f'npz:{tmp_path}/a.npz': 2}
+    for spec, count in specs.items():
+        found = embedded(tmp_path, f'--data={spec}')
+        assert len(found['features']) == len(found['labels']) == count and 'test_features' not in found
+
+
 def test_class_folders_without_a_test_set_are_one_part(trained, tmp_path):
     for name, value in (('cat', 10), ('dog', 200)):
         save(tmp_path / 'd' / name, [value] * 4)
@@ -70,6 +90,7 @@ def test_a_source_with_a_test_set_keeps_its_parts(trained, tmp_path):
     found = embedded(tmp_path, f'--data=npz:{tmp_path / "a.npz"}')
     names = {f'{part}_{name}' for part in ('train', 'test') for name in ('features', 'labels', 'index')}
     assert set(found) == names | {'class_names'} and found['test_features'].shape == (3, 2)
+    assert found['class_names'].tolist() == ['0', '1']  # of the part that has labels
 
 
 def test_own_data_keep_the_parts_that_the_run_made(trained, tmp_path):

@@ -12,12 +12,14 @@ from selfsup.engine import images, plots, report
 from selfsup.engine.build import Data
 from selfsup.errors import UserError
 from selfsup.evals import Features
+from selfsup.methods import Method
 
 
 class Plain:
     """In the place of an encoder: statistics of each image, whatever its size."""
 
     step = 7
+    method = Method(None, None, None, None)
 
     def __init__(self, config, change=lambda z: z):
         self.config, self._change = config, change
@@ -49,9 +51,9 @@ def config():
 
 NOTES = {
     'all labelled': ([0, 1], [0, 1], ''),
-    'no labels at all': ([-1], [-1], 'No probes: the training images have no labels.'),
-    'test without labels': ([0, 1], [-1], 'No probes: the test images have no labels.'),
-    'train without labels': ([-1], [0, 1], 'No probes: the training images have no labels.'),
+    'no labels at all': ([-1], [-1], 'No probes: the training images have no labels'),
+    'test without labels': ([0, 1], [-1], 'No probes: the test images have no labels'),
+    'train without labels': ([-1], [0, 1], 'No probes: the training images have no labels'),
     'one class': ([0], [0], 'No probes: the training images are of one class, and probes need two.'),
     'one class and rows without': ([0, -1], [0], 'No probes: the training images are of one class'),
     'partly labelled': ([0, 1, -1, -1], [0, 1], '20 of 40 training images and 24 of 24 test images.'),
@@ -63,7 +65,8 @@ NOTES = {
 def test_the_labels_decide_on_probes(train, test, note, config, tmp_path, capsys):
     data = data_of(made(40, train), made(24, test, 1))
     found = report.label_note(data)
-    assert found == note or (note and note in found and found.endswith('.'))
+    assert bool(found) == bool(note) and note in found and found.endswith('.' if note else '')
+    assert ('data.probe_source can name' in found) == ('have no labels' in found)
     report.finish(tmp_path, data, Plain(config), Plain(config), [])
     numbers, text = json.loads((tmp_path / 'results.json').read_text()), (tmp_path / 'report.md').read_text()
     assert (not note) or note in text
@@ -145,6 +148,7 @@ def test_a_picture_that_fails_is_left_out_after_the_numbers(config, tmp_path, mo
     text = (tmp_path / 'report.md').read_text()
     assert 'features.png is left out: MemoryError: no room\n' in text and '](features.png)' not in text
     assert '](training.png)' in text and not (tmp_path / 'features.png').exists()
+    assert 'reconstructions' not in text
     assert 'features.png is left out' in capsys.readouterr().out
 
 

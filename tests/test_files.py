@@ -1,4 +1,4 @@
-"""Files that commands read: what is damaged ends in one sentence, nothing in them is run, nothing leaves its folder."""
+"""Files that commands read: a damaged file gives a one-line error, nothing in them is run, nothing leaves its folder."""
 
 import ast
 import json

@@ -11,6 +11,9 @@ from jax.test_util import check_grads
 from PIL import Image
 from selfsup import losses, models
 from selfsup.augment import masking
+from selfsup.data.sources import from_arrays
+from selfsup.engine import report
+from selfsup.engine.build import Data
 from selfsup.engine.controls import controlled
 from selfsup.engine.encoder import Encoder
 from selfsup.engine.pictures import plot_reconstructions, reconstructions
@@ -274,7 +277,6 @@ BAD = {
     'encoder': (lambda: mae(small.ENCODER, DECODER), 'needs an encoder of patches .*, not ConvNet'),
     'decoder': (lambda: mae(ENCODER, small.PROJECTOR), "decoder of kind 'transformer', not MLP"),
     'ratio': (lambda: small.initial(mae(ENCODER, DECODER, ratio=0.95), one_view()), 'keeps none of the 16 patches'),
-    'swept': (lambda: jax.vmap(lambda r: mae(ENCODER, DECODER, ratio=r))(jnp.ones(2)), 'cannot be swept as a value'),
     'patch': (lambda: small.initial(mae(ENCODER.clone(patch=3), DECODER), one_view()), 'does not divide images of 8x8'),
 }
 
@@ -321,6 +323,15 @@ def hidden_of(encoder, images):
     keys = jax.random.split(jax.random.key(0), len(images))
     batch = {**one_view(len(images)), 'views': (jnp.asarray(images),), 'keys': keys}
     return encoder.method.embed(encoder.params, encoder.extra, batch, KEY)[0]['hidden']
+
+
+def test_the_report_shows_reconstructions(tmp_path):
+    rows = (255 * np.asarray(small.images(12))).astype(np.uint8)
+    source = from_arrays('made', rows, np.arange(12) % 2)
+    report.finish(tmp_path, Data(source, source, source, source), masked_encoder(True), None, [])
+    assert '](reconstructions.png)' in (tmp_path / 'report.md').read_text()
+    with Image.open(tmp_path / 'reconstructions.png') as picture:
+        assert picture.size == (8 * 100, 3 * 100)
 
 
 def test_a_method_without_pixels_has_no_pictures(tmp_path):

@@ -117,6 +117,27 @@ def test_tico_uses_the_covariance_that_holds_this_batch_and_moves_its_target_aft
     assert small.tree_distance(later['target']['params'], expected) < 1e-6
 
 
+def test_the_new_part_of_ticos_covariance_is_stopped_where_asked():
+    """The loss is the same, and its gradient that of the loss with the same keyword."""
+    found = {}
+    for stop in (False, True):
+        method, rows, params, extra = begun('tico', stop_moment=stop)
+        value, outputs, *_ = one_step(method, rows, params, extra)
+        embeddings, (target,) = outputs['embeddings'], outputs['targets']
+
+        def loss(z, stop=stop, target=target, extra=extra):
+            return losses.tico(z, target, extra['covariance'], stop_moment=stop)[0]
+
+        def through(z, method=method, rows=rows, params=params, extra=extra, outputs=outputs):
+            return small.criterion(method, params, {**outputs, 'embeddings': (z,)}, extra, rows, KEY)[0]
+
+        gradient = jax.grad(through)(embeddings[0])
+        np.testing.assert_allclose(gradient, jax.grad(loss)(embeddings[0]), rtol=FLOAT32, atol=1e-7)
+        found[stop] = value, gradient
+    np.testing.assert_allclose(found[True][0], found[False][0], rtol=FLOAT32)
+    assert float(jnp.abs(found[True][1] - found[False][1]).max()) > 1e-4
+
+
 def test_mmcr_weights_may_be_traced_and_none_is_zero():
     method, rows, params, extra = begun('mmcr')
     plain = one_step(method, rows, params, extra)[0]
@@ -290,6 +311,19 @@ def test_vicregl_weighs_its_global_and_local_parts():
     at = [places(p, *m.shape[1:3]) for p, m in zip(rows['view_params'], outputs['maps'], strict=True)]
     local = losses.vicregl_local(*maps, *at, matches=(2, 2))
     np.testing.assert_allclose(one_step(small.make('vicregl', alpha=0.0), rows, params, extra)[0], local, rtol=1e-4)
+
+
+@pytest.mark.parametrize('by_place', [False, True])
+def test_vicregl_counts_matches_by_size_or_by_place_in_the_pair(by_place):
+    method, rows, params, extra = begun('vicregl', alpha=0.0, matches=(3, 1), matches_by_place=by_place)
+    value, outputs, *_ = one_step(method, rows, params, extra)
+    maps = [m.reshape(m.shape[0], -1, m.shape[-1]) for m in outputs['maps']]
+    at = [places(p, *m.shape[1:3]) for p, m in zip(rows['view_params'], outputs['maps'], strict=True)]
+    count = (3, 1) if by_place else (3, 3)  # both maps are as large as the first
+    expected = [losses.vicregl_local(maps[i], maps[1 - i], at[i], at[1 - i], matches=count) for i in range(2)]
+    np.testing.assert_allclose(value, np.mean(expected), rtol=1e-4)
+    other = losses.vicregl_local(*maps, *at, matches=(1, 1))
+    assert abs(float(value - other)) > 1e-3
 
 
 def test_vicregl_features_are_the_mean_of_its_map():

@@ -1,13 +1,18 @@
 """What one step is made of: controls, the probe, adapted statistics, one trace and no host transfer."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import selfsup
 import small
+import tolerances
 from selfsup.data.sources import Source
-from selfsup.engine import controls, step, untrained
+from selfsup.engine import build, controls, loop, step, untrained
 from selfsup.engine.encoder import Encoder
 from selfsup.engine.run import Run
+from selfsup.methods import Refresh
 
 
 def test_shuffled_pairs_draw_the_other_view_from_another_image():
@@ -83,3 +88,61 @@ def test_no_host_transfer_and_one_trace_in_the_step():
             state, metrics = prepared.dispatch(state, data, indices)
     assert prepared.dispatch._cache_size() == 1
     assert metrics['loss'].shape == (1,)
+
+
+def test_a_scheduled_hyper_parameter_has_its_value_of_the_step():
+    """A step of the scheduled run is that of a run whose temperature is the cosine's value at this step."""
+    values = [1.0 - 0.9 * (1 - np.cos(np.pi * number / 12)) / 2 for number in (0, 6)]
+    scheduled = Run(small.digits_config('simclr', 'method.temperature=1', 'schedules.temperature=0.1'), devices=1)
+    assert scheduled.total == 12
+    for number, value in zip((0, 6), values, strict=True):
+        constant = Run(small.digits_config('simclr', f'method.temperature={value}'), devices=1)
+        losses = []
+        for prepared in (scheduled, constant):
+            state = prepared.start()
+            state = dataclasses.replace(state, step=state.step + number)
+            losses.append(float(prepared.dispatch(state, *prepared.feed(number, 1))[1]['loss'][0]))
+        np.testing.assert_allclose(*losses, rtol=tolerances.FLOAT32)
+
+
+def counted(method):
+    """The method with a refresh that counts its calls, keeps the mean feature and restarts the projector's optimiser."""
+
+    def init(key, batch):
+        params, extra = method.init(key, batch)
+        features = jax.eval_shape(method.encode, method.network(params, extra), batch['views'][0][:2])['features']
+        return params, {**extra, 'calls': jnp.zeros((), jnp.int32), 'mean': jnp.zeros(features.shape[1:])}
+
+    def update(params, extra, key, features):
+        return params, {**extra, 'calls': extra['calls'] + 1, 'mean': features.mean(0)}, ('projector',)
+
+    return method._replace(init=init, refresh=Refresh(update, needs_features=True))
+
+
+def test_a_refresh_gets_the_features_in_order_and_restarts_the_groups_that_it_names():
+    prepared = Run(small.digits_config('vicreg', 'evaluate.batch_size=300'), devices=1, change=counted)
+    state, _ = prepared.dispatch(prepared.start(), *prepared.feed(0, 1))
+    features = prepared.training_features(state)
+    encoder = Encoder(prepared.config, prepared.method, state.params, state.extra, 1)
+    expected = encoder(prepared.data.train.images())
+    np.testing.assert_allclose(features, expected, rtol=tolerances.FLOAT32, atol=tolerances.FLOAT32)
+
+    def moments(state, group):
+        paths = jax.tree_util.tree_leaves_with_path(state.opt_state)
+        return [np.asarray(x) for path, x in paths if group in jax.tree_util.keystr(path) and x.ndim]
+
+    kept = moments(state, 'encoder')
+    assert any(x.any() for x in moments(state, 'projector')) and any(x.any() for x in kept)
+    refreshed = prepared.refresh(state, features)
+    assert not any(x.any() for x in moments(refreshed, 'projector'))
+    for before, after in zip(kept, moments(refreshed, 'encoder'), strict=True):
+        np.testing.assert_array_equal(before, after)
+    np.testing.assert_allclose(refreshed.extra['mean'], expected.mean(0), rtol=tolerances.FLOAT32, atol=1e-6)
+
+
+def test_a_refresh_that_needs_features_runs_before_every_epoch(monkeypatch, tmp_path):
+    built = build.build_method
+    monkeypatch.setattr(build, 'build_method', lambda *a, **k: counted(built(*a, **k)))
+    monkeypatch.setattr(loop.report, 'finish', lambda *arguments: None)
+    assert loop.train(small.digits_config('vicreg'), str(tmp_path / 'run'), devices=1) == 0
+    assert int(selfsup.load_encoder(str(tmp_path / 'run')).extra['calls']) == 3

@@ -80,6 +80,13 @@ def test_what_cannot_be_swept_is_named(members, message):
         sweep.train(resolved(), members)
 
 
+def test_what_decides_shapes_is_not_swept():
+    c = config.load('experiments/digits/mae.py')
+    assert 'method.ratio' not in sweep.fields_of(c) and 'optimizer.learning_rate' in sweep.fields_of(c)
+    with pytest.raises(UserError, match='method.ratio cannot be swept as a value'):
+        sweep.train(c, [{'method.ratio': 0.3}])
+
+
 def test_clustering_between_epochs_is_refused():
     with pytest.raises(UserError, match='is refreshed between epochs'):
         sweep.train(config.load('experiments/digits/deepcluster_v2.py', SMALL), [{}])

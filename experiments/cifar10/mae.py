@@ -5,12 +5,12 @@
 Hardware, time, result: not run yet. No published linear probe of this setting is known to us.
 """
 
-from selfsup.config import defaults
+from common import cifar10
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'mae'
+    c = cifar10('mae')
+    del c.model.stem
     c.method.ratio = 0.75  # 16 of 64 patches are seen
     c.method.normalize = True
     c.model.name = 'vit_ti'
@@ -23,15 +23,10 @@ def get_config():
     c.decoder.depth = 2
     c.decoder.heads = 3
 
-    c.data.source = 'tfds:cifar10'
     c.data.batch_size = 1024
-    c.data.holdout = 0.02  # 1,000 images, for the diagnostics
 
     c.checkpoint.best = 'rankme_features'  # one view has no pairs whose alignment could be measured
     c.augment.recipe = 'mae'
-    c.augment.size = 32
-    c.augment.mean = (0.4914, 0.4822, 0.4465)
-    c.augment.std = (0.2470, 0.2435, 0.2616)
 
     c.optimizer.learning_rate = 6e-4  # 1.5e-4 x 1024 / 256
     c.optimizer.beta2 = 0.95
@@ -39,10 +34,4 @@ def get_config():
     c.optimizer.warmup_epochs = 80.0
 
     c.train.epochs = 800
-    c.train.precision = 'bfloat16'
-    c.train.log_every = 50
-    c.monitor.every_epochs = 10
-    c.checkpoint.every_epochs = 20
-    c.evaluate.neighbours = 200
-    c.evaluate.temperature = 0.1
     return c

@@ -7,12 +7,11 @@ token after 1600 epochs is 67.8 (their README), after 800 epochs 65.1 (mmpretrai
 patch tokens, `model.pool='token'` gives theirs. Crops are taken from the full image, as in the paper.
 """
 
-from selfsup.config import defaults
+from common import imagenet
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'mae'
+    c = imagenet('mae', batch_size=4096, epochs=800)
     c.method.ratio = 0.75  # 49 of 196 patches are seen
     c.method.normalize = True
     c.model.name = 'vit_b'
@@ -25,31 +24,11 @@ def get_config():
     c.decoder.depth = 8
     c.decoder.heads = 16
 
-    c.data.source = 'tfds:imagenet2012'
-    c.data.image_size = 256  # evaluation's, before its centre crop
-    c.data.crop = 'reading'
-    c.data.channels = 3
-    c.data.batch_size = 4096
-    c.data.holdout = 0.01
-    c.data.feed = 'streaming'
-    c.data.workers = 16
-
     c.checkpoint.best = 'rankme_features'  # one view has no pairs whose alignment could be measured
     c.augment.recipe = 'mae'
-    c.augment.size = 224
-    c.augment.mean = (0.485, 0.456, 0.406)
-    c.augment.std = (0.229, 0.224, 0.225)
-    c.augment.evaluation_crop = 224
 
     c.optimizer.learning_rate = 2.4e-3  # 1.5e-4 x 4096 / 256
     c.optimizer.beta2 = 0.95
     c.optimizer.weight_decay = 0.05
     c.optimizer.warmup_epochs = 40.0
-
-    c.train.epochs = 800
-    c.train.precision = 'bfloat16'
-    c.train.log_every = 100
-    c.monitor.every_epochs = 5
-    c.checkpoint.every_epochs = 1
-    c.evaluate.neighbours = 20
     return c

@@ -1,6 +1,7 @@
 """Runs every config of a folder over seeds, with and without its control, and prints the table.
 
 `Recorded` scores are those of every run: method -> control -> 'seed1' -> representation -> score -> value in [0, 1].
+A run may lack a representation: raw pixels of large images, and features that were not finite, have no probes.
 A table's command writes them to `table.json`; docs/digits.json is such a file.
 """
 
@@ -58,7 +59,9 @@ def collect(workdir: Path, methods: list[str]) -> Recorded:
     for method in methods:
         for file in sorted((workdir / method).glob('*/seed*/results.json')):
             scores = json.loads(file.read_text())['scores']
-            kept = {k: {name: round(float(v), 5) for name, v in scores[k].items()} for k in REPRESENTATIONS}
+            kept = {
+                k: {name: round(float(v), 5) for name, v in scores[k].items()} for k in REPRESENTATIONS if k in scores
+            }
             found.setdefault(method, {}).setdefault(file.parts[-3], {})[file.parts[-2]] = kept
     return found
 
@@ -67,16 +70,18 @@ def rows(recorded: Recorded) -> dict[str, list[dict[str, float]]]:
     """Name of a row -> one dict of scores a seed."""
     found: dict[str, list[dict[str, float]]] = {}
     pixels: list[dict[str, float]] = []
+
+    def of(runs: dict[str, dict[str, dict[str, float]]], name: str) -> list[dict[str, float]]:
+        return [run[name] for run in runs.values() if name in run]
+
     for method, controls in recorded.items():
-        runs = list(controls['none'].values())
-        found[named(method)] = [run['trained'] for run in runs]
-        found[f'{named(method)}, untrained encoder'] = [run['untrained'] for run in runs]
+        runs = controls['none']
+        found[named(method)] = of(runs, 'trained')
+        found[f'{named(method)}, untrained encoder'] = of(runs, 'untrained')
         for control in controls.keys() - {'none'}:
-            found[f'{named(method)}, {control.replace("_", " ")}'] = [
-                run['trained'] for run in controls[control].values()
-            ]
-        pixels = [runs[-1]['pixels']]  # the same in every run
-    return {**found, **({'raw pixels': pixels} if pixels else {})}
+            found[f'{named(method)}, {control.replace("_", " ")}'] = of(controls[control], 'trained')
+        pixels = of(runs, 'pixels')[-1:] or pixels  # the same in every run
+    return {name: scored for name, scored in (*found.items(), ('raw pixels', pixels)) if scored}
 
 
 def as_json(recorded: Recorded) -> str:
@@ -94,25 +99,29 @@ def markdown(rows: dict[str, list[dict[str, float]]]) -> str:
     for name, runs in rows.items():
         cells = []
         for column in columns:
-            cells.append(cell(100 * np.array([run[column] for run in runs])))
+            cells.append(cell(100 * np.array([run[column] for run in runs if column in run])))
         lines.append(f'| {name} | ' + ' | '.join(cells) + f' | {len(runs)} |')
     return '\n'.join(lines)
 
 
 def cell(values: np.ndarray) -> str:
-    """Mean ± standard deviation (ddof 1); the mean alone for one run."""
+    """Mean ± standard deviation (ddof 1); the mean alone for one run, a dash for none."""
+    if not len(values):
+        return '–'
     return f'{values.mean():.1f}' + (f' ± {values.std(ddof=1):.1f}' if len(values) > 1 else '')
 
 
 def lead(ours: np.ndarray, theirs: np.ndarray) -> str:
-    """Difference of means ± its standard error, from the runs of both."""
+    """Difference of means ± its standard error, from the runs of both; a dash where either has none."""
+    if not (len(ours) and len(theirs)):
+        return '–'
     error = np.sqrt(sum(x.var(ddof=1) / len(x) for x in (ours, theirs) if len(x) > 1))
     return f'{ours.mean() - theirs.mean():+.1f}' + (f' ± {error:.1f}' if error else '')
 
 
 def scores(runs: dict[str, dict[str, dict[str, float]]], of: str, column: str) -> np.ndarray:
-    """A score of every run, in per cent; `of` is 'trained', 'untrained' or 'pixels'."""
-    return 100 * np.array([run[of][column] for run in runs.values()])
+    """A score of every run that has it, in per cent; `of` is 'trained', 'untrained' or 'pixels'."""
+    return 100 * np.array([run[of][column] for run in runs.values() if column in run.get(of, ())])
 
 
 def summary(recorded: Recorded, column: str) -> str:
@@ -152,6 +161,8 @@ def command(folder: str) -> Callable[[], None]:
         run_all(folder, workdir, methods, seeds, overrides)
         recorded = collect(workdir, methods)
         table = rows(recorded)
+        if not table:
+            raise errors.UserError(f'no run in {workdir} has scores: its results.json says none, for want of labels')
         column = next((c for c in ('linear_10', 'linear') if c in next(iter(table.values()))[0]), 'knn')
         text = f'{summary(recorded, column)}\n\n{markdown(table)}\n'
         (workdir / 'table.json').write_text(as_json(recorded))

@@ -15,7 +15,8 @@ USAGE = """usage: python -m selfsup.embed --workdir=FOLDER --out=FILE.npz [--dat
                     class_names; `features`, `labels` and `index` for other data without a test set of its own.
                     `index` is the number of each row's image in the source, in its order; images that cannot be decoded
                     have no row where data.on_corrupt=skip. `files` (train_files, test_files) names each row's file
-  --data=SOURCE     digits, tfds:<name>, npz:<file> or folder:<path>; by default the run's own. One image is enough
+  --data=SOURCE     digits, tfds:<name>, npz:<file>, folder:<path>, list:<file>, shards:<folder>, vectors:<name> or
+                    features:<npz>; by default the run's own. One image is enough
   --step=N          which checkpoint; by default the newest
   --image-size=N    brings images to N x N pixels (shorter side to N, centre crop); by default the run's data.image_size
   --channels=N      1 for grey, 3 for RGB; by default the run's data.channels"""
@@ -65,7 +66,9 @@ def main(arguments: list[str]) -> int:
         if len(kept) < len(source):
             print(f'{source.name}: {len(source) - len(kept)} of {len(source)} images cannot be decoded and have no row')
         arrays |= {f'{part}_{name}' if part else name: array for name, array in found.items()}
-        arrays['class_names'] = np.array(source.class_names, dtype=np.str_)
+    # One of two parts may be without labels, and so without names.
+    names = max((source.class_names for source in parts.values()), key=len)
+    arrays['class_names'] = np.array(names, dtype=np.str_)
     written(Path(values['out']), arrays)
     shapes = ', '.join(f'{name} {list(a.shape)}' for name, a in arrays.items())
     print(f'{values["out"]}: {shapes}')

@@ -3,6 +3,7 @@
 import difflib
 import errno
 import functools
+import io
 import os
 import select
 import sys
@@ -91,6 +92,8 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def run() -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors='backslashreplace')  # a path may hold bytes that are no text
         try:
             code = main(sys.argv[1:]) or 0
             sys.stdout.flush()  # here, and not at exit, where a closed pipe ends in a traceback

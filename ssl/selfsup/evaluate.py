@@ -8,7 +8,7 @@ from typing import Any
 
 from . import cli
 from .errors import UserError, command, nearest
-from .files import read_arrays, read_jsonl
+from .files import plain, read_arrays, read_jsonl
 
 USAGE = """usage: python -m selfsup.evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [--only=a,b] [--out=FILE.json]
                                  [--image-size=N] [--channels=N]
@@ -16,7 +16,8 @@ USAGE = """usage: python -m selfsup.evaluate --workdir=FOLDER [--step=N] [--data
 
   --workdir=FOLDER  a run, or an encoder of selfsup.convert; without --only its table and report
   --step=N          which checkpoint; by default the newest
-  --data=SOURCE     digits, tfds:<name>, npz:<file> or folder:<path>; by default the run's own (transfer: another)
+  --data=SOURCE     digits, tfds:<name>, npz:<file>, folder:<path>, list:<file>, shards:<folder>, vectors:<name> or
+                    features:<npz>; by default the run's own (transfer: another)
   --features A B    npz files with `features` [n, dim] and `labels` [n]; or one file of selfsup.embed
   --only=a,b        knn, logistic, sgd, low_label, few_shot, clustering, retrieval, label_noise, ranks, feet; and, of
                     a --workdir, online, fine_tune; or all. For features: knn,logistic,clustering,ranks
@@ -34,7 +35,7 @@ def read_features(files: Sequence[str]) -> tuple[Any, Any]:
     """Train and test features of two npz files, or of the one that `selfsup.embed` writes."""
     import numpy as np
 
-    from .data.sources import check_labels
+    from .data.sources import integers, renumbered
     from .evals import Features
 
     if len(files) not in (1, 2):
@@ -57,9 +58,10 @@ def read_features(files: Sequence[str]) -> tuple[Any, Any]:
                 f'--features: {file} must hold features [n, dim] and whole-number labels [n], not '
                 f'{rows.dtype} {list(rows.shape)} and {labels.dtype} {list(labels.shape)}'
             )
-        check_labels(labels, f'--features: {file}')
-        found.append(Features(np.asarray(rows, np.float32), labels.astype(np.int32)))
-    return found[0], found[1]
+        found.append((np.asarray(rows, np.float32), integers(labels, len(rows), f'--features: {file}')))
+    numbers, _ = renumbered(*(labels for _, labels in found))
+    train, test = (Features(rows, y.astype(np.int32)) for (rows, _), y in zip(found, numbers, strict=True))
+    return train, test
 
 
 def chosen(text: str, *, images: bool) -> tuple[str, ...]:
@@ -118,6 +120,11 @@ def of_images(trained: Any, data: Any, names: Sequence[str]) -> dict[str, float]
     from .engine.images import labelled_images
 
     for part in data.values():
+        if not part.spec.is_image:
+            raise UserError(
+                f'--only={",".join(set(names) & set(OF_IMAGES))} learns from crops of images, and {part.name} holds '
+                f'{part.spec.unit} {list(part.spec.shape)}; take another number'
+            )
         if not (part.labels >= 0).any():
             raise UserError(f'--only={",".join(names)}: {part.name} has no labels')
     images = [evals.Features(*labelled_images(data[part])) for part in ('train', 'test')]
@@ -152,8 +159,8 @@ def show(results: dict[str, float]) -> None:
 
 
 def write(results: dict[str, float], file: Path) -> None:
-    """The numbers as JSON."""
-    file.write_text(json.dumps(results, indent=2) + '\n')
+    """The numbers as JSON; null where one is not finite."""
+    file.write_text(json.dumps(plain(results), indent=2, allow_nan=False) + '\n')
     print(f'numbers: {file}', flush=True)
 
 
@@ -219,8 +226,13 @@ def of_workdir(values: dict[str, str]) -> int:
         report.finish(root, data, trained, control, [])
         return 0
     if other:
-        raise UserError("a run's report is made on its own data; with other data, say which numbers by --only")
+        with trained.config.unlocked():
+            trained.config.data.source = other
     whole = run.Run(trained.config)
+    if other and whole.data.fingerprint != encoder.read_run(root)[1].get('fingerprint'):
+        raise UserError(
+            f"a run's report is made on its own data, and --data={other} holds others; say which numbers by --only"
+        )
     lines = [line for line in read_jsonl(root / 'metrics.jsonl') if line['step'] <= trained.step]
     report.finish(root, whole.data, trained, untrained.of_run(whole), lines)
     return 0

@@ -1,4 +1,4 @@
-"""Text, JSON and arrays from files, without running anything in them: what cannot be read ends in one sentence."""
+"""Text, JSON and arrays from files, without running anything in them: what cannot be read gives a one-line error."""
 
 import json
 import math

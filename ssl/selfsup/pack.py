@@ -152,6 +152,7 @@ def main(arguments: list[str]) -> int:
     from .data import shards, sources
 
     out = expanded(values['out'])
+    shards.check_name(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f'--out={out} is not empty; name another folder or empty it')
     treatment = sources.Treatment(values['background'], values['orientation'])
@@ -164,11 +165,16 @@ def main(arguments: list[str]) -> int:
         listing = Path(values['classes'])
         if not listing.is_file():
             raise UserError(f'--classes={listing}: there is no such file')
-        names = read_text(listing).split()
+        known = parts[0].class_names  # names may begin, end, or be nothing but spaces
+        lines = [line if line in known else line.strip() for line in read_text(listing).split('\n')]
+        names = [line for line in lines if line]
         parts = tuple(keep_classes(part, names, str(listing)) for part in parts)
     for part in parts:
-        if not part.heeding(values['on-corrupt']).spec.is_image:
-            raise UserError(f'{part.name} holds rows {list(part.spec.shape)} {part.spec.dtype}; pack takes images')
+        spec = part.heeding(values['on-corrupt']).spec
+        if not spec.is_image or spec.shape[-1] not in (1, 3):
+            raise UserError(
+                f'{part.name} holds rows {list(spec.shape)} {spec.dtype}; pack takes images of 1 or 3 channels'
+            )
     out.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {'short_side': short_side, 'quality': quality, 'on_corrupt': values['on-corrupt']}
     try:
@@ -178,7 +184,7 @@ def main(arguments: list[str]) -> int:
             file.unlink()
         raise
     meta = {'source': values['data'], 'short_side': short_side, 'quality': quality, 'parts': entries,
-            'class_names': list(parts[0].class_names)}  # fmt: skip
+            'class_names': list(max((part.class_names for part in parts), key=len))}  # fmt: skip
     # Written last: a folder without it was not finished.
     (out / shards.META).write_text(json.dumps(meta, indent=1))
     print(f'read it with --config.data.source=shards:{out}')

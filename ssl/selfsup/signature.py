@@ -27,6 +27,7 @@ class Domain(NamedTuple):
       optional: None is a value too; of a tuple, () is.
       scheduled: the constructor also takes a function of the step; the config then has a field `<name>_final`, the
         value at the end of a cosine over the run.
+      static: it decides shapes, so it is neither swept as a value nor moved by a schedule.
       length: how many values a tuple has; 0 for any number from 1.
       choices: the words of a `str`.
     """
@@ -39,6 +40,7 @@ class Domain(NamedTuple):
     optional: bool = False
     several: bool = False
     scheduled: bool = False
+    static: bool = False
     length: int = 0
     choices: tuple[Any, ...] = ()
 
@@ -94,6 +96,7 @@ NonNegative = Annotated[Any, Domain(least=0)]
 Share = Annotated[Any, Domain(least=0, most=1)]
 ProperShare = Annotated[Any, Domain(least=0, below=1)]
 ScheduledShare = Annotated[Any, Domain(least=0, most=1, scheduled=True)]
+StaticProperShare = Annotated[Any, Domain(least=0, below=1, static=True)]
 OpenShare = Annotated[Any, Domain(above=0, below=1)]
 OptionalNumber = Annotated[Any, Domain(optional=True)]
 OptionalPositive = Annotated[Any, Domain(above=0, optional=True)]
@@ -181,8 +184,12 @@ def required(constructor: Any) -> dict[str, Domain]:
 
 def schedulable(constructor: Any) -> dict[str, Domain]:
     """The numbers that a cosine over the run may move: keywords whose domain is one float, without a `_final` field."""
-    numbers = {n: d for n, d in domains(constructor).items() if d.kind is float and not (d.several or d.scheduled)}
-    return {name: domain._replace(optional=False) for name, domain in numbers.items() if name in keywords(constructor)}
+    known = keywords(constructor)
+    return {
+        name: domain._replace(optional=False)
+        for name, domain in domains(constructor).items()
+        if name in known and domain.kind is float and not (domain.several or domain.scheduled or domain.static)
+    }
 
 
 def check(section: str, constructor: Any, values: Mapping[str, Any]) -> None:

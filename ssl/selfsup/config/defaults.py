@@ -128,14 +128,14 @@ def defaults() -> ConfigDict:
     # Limits of the alarm on held-out embeddings (selfsup.diagnostics.collapse_alarm).
     c.monitor.least_deviation = 1e-3  # standard deviation
     c.monitor.least_deviation_normalized = 0.1  # that of unit rows, times the root of the width
-    c.monitor.most_alignment = 0.9  # squared distance of pairs of views over that of strangers
+    c.monitor.most_alignment = 0.9  # squared distance of pairs of views over that of different images
     c.monitor.least_rank = 12.0  # effective rank, or a quarter of what is possible if that is less
 
     c.checkpoint = ConfigDict()
     c.checkpoint.every_epochs = 10  # how often one is written
     c.checkpoint.keep = 2  # newest ones kept, besides the best
     # The monitor's number by which the best is kept. Not RankMe: it is often highest before anything is
-    # learned. 'alignment' (pairs over strangers, smaller is better) needs no labels and sees collapse.
+    # learned. 'alignment' (pairs over different images, smaller is better) needs no labels and sees collapse.
     c.checkpoint.best = 'alignment'
 
     c.evaluate = ConfigDict()

@@ -118,7 +118,7 @@ def as_uint8(values: np.ndarray, name: str) -> np.ndarray:
     """
     if values.dtype == np.uint8:
         return values
-    if values.dtype == np.uint16:
+    if values.dtype in (np.uint16, np.dtype('>u2')):
         return (values >> 8).astype(np.uint8)
     if not np.issubdtype(values.dtype, np.floating):
         raise UserError(f'{name}: images must be uint8, uint16 or floats in [0, 1], not {values.dtype}')

@@ -58,12 +58,21 @@ class Part(NamedTuple):
     fingerprint: str
 
 
+def check_name(folder: Path) -> None:
+    """Refuses a folder whose path is no UTF-8, which array_record can neither write nor read."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f'{folder} is no UTF-8, and shards cannot lie under such a name; rename it') from error
+
+
 def open_part(folder: Path, part: str) -> Part:
     """The train or test part of a packed folder.
 
     Raises:
       UserError: if the folder is none, or is not whole.
     """
+    check_name(folder)
     if not (folder / META).is_file():
         raise UserError(f'{folder} holds no packed images: it has no {META}; selfsup.pack makes them')
     meta = read_json(folder / META)

@@ -15,6 +15,22 @@ def dot(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision=HIGHEST)
 
 
+@jax.custom_jvp
+def factor(z: Array) -> Array:
+    """R of the QR decomposition of `z`, `[..., rows, dim]`, for functions of RᵀR = ZᵀZ alone.
+
+    Its tangent is QᵀdZ, which gives RᵀR the right derivative. That of a triangular R would be divided by R's diagonal,
+    which is 0 where a column is constant.
+    """
+    return jnp.linalg.qr(z, mode='r')
+
+
+@factor.defjvp
+def _factor_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    q, r = jnp.linalg.qr(primals[0])
+    return r, dot(jnp.swapaxes(q, -1, -2), tangents[0])
+
+
 def as_float(name: str, z: ArrayLike) -> Array:
     """`z` in at least float32: half precision is promoted, float64 stays; anything else is refused."""
     z = jnp.asarray(z)

@@ -113,8 +113,14 @@ def correlation_matrix(z: Float[ArrayLike, 'samples dim'] | Summary) -> Float[Ar
 
     Cost: O(samples·dim²).
     """
-    rows = z.factor if isinstance(z, Summary) else centre(matrix('z', z, rows=2))
+    if isinstance(z, Summary):
+        rows, size = z.factor, jnp.abs(z.mean)[None]
+    else:
+        z = matrix('z', z, rows=2)
+        rows, size = centre(z), jnp.max(jnp.abs(z), axis=0, keepdims=True)
     largest = jnp.max(jnp.abs(rows), axis=0, keepdims=True)
+    # The mean of a column that does not vary is rounded, and what centring leaves of it would correlate.
+    rows = jnp.where(largest > 4 * jnp.finfo(rows.dtype).eps * size, rows, 0.0)
     rows = rows / jnp.where(largest > 0, largest, 1.0)
     norms = root(jnp.sum(rows * rows, axis=0, keepdims=True))
     rows = rows / jnp.where(norms > 0, norms, 1.0)
@@ -182,7 +188,7 @@ def relative_alignment(z1: Float[ArrayLike, 'samples dim'], z2: Float[ArrayLike,
 
     Returns:
       A scalar ≥ 0: 0 for aligned pairs in a spread cloud, about 1 when pairs are no closer than
-      strangers; 1 (the limit) when there is no spread at all.
+      different images; 1 (the limit) when there is no spread at all.
 
     References:
       The ratio of the two expectations in Wang and Isola 2020, https://arxiv.org/abs/2005.10242,

@@ -6,7 +6,7 @@ Every function takes the rows, or the :class:`Summary` of a set seen in one pass
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import centre, matrix, ratio
+from ._common import centre, factor, matrix, ratio
 from .summary import Summary
 
 
@@ -27,7 +27,8 @@ def singular_values(
         Must divide `samples` and leave blocks at least as tall as wide.
 
     Returns:
-      min(samples, dim) values ≥ 0; `dim` values from a summary.
+      min(samples, dim) values ≥ 0; `dim` values from a summary. At zero, as of a constant column, the gradient is
+      one of the subgradients, and finite.
 
     References:
       Demmel et al. 2012, https://arxiv.org/abs/0808.2664.
@@ -44,9 +45,9 @@ def singular_values(
     if blocks > 1:
         if samples % blocks or samples // blocks < dim:
             raise ValueError(f'blocks={blocks} does not cut {samples} rows into blocks of at least {dim} rows')
-        z = jnp.linalg.qr(z.reshape(blocks, samples // blocks, dim), mode='r').reshape(blocks * dim, dim)
+        z = factor(z.reshape(blocks, samples // blocks, dim)).reshape(blocks * dim, dim)
     if z.shape[0] > dim:
-        z = jnp.linalg.qr(z, mode='r')
+        z = factor(z)
     return jnp.linalg.svd(z, compute_uv=False)
 
 

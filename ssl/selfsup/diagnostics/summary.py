@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from ._common import matrix
+from ._common import factor, matrix
 
 
 class Summary(NamedTuple):
@@ -93,8 +93,7 @@ def _merge(a: Summary, count: Array, mean: Array, centred: Array) -> Summary:
     shift = mean - a.mean
     bridge = shift * jnp.sqrt(a.count * share)
     stack = jnp.concatenate([a.factor, centred, bridge[None]])
-    factor = jnp.linalg.qr(stack, mode='r')
-    return Summary(total.astype(dtype), (a.mean + share * shift).astype(dtype), factor.astype(dtype))
+    return Summary(total.astype(dtype), (a.mean + share * shift).astype(dtype), factor(stack).astype(dtype))
 
 
 def summarize(z: Float[ArrayLike, 'samples dim'], *, mask: Bool[ArrayLike, 'samples'] | None = None) -> Summary:

@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..methods import METHODS, Method
 from ..methods.base import scheduled
 from ..models import ENCODERS, NETWORKS
-from ..signature import keywords, networks, takes
+from ..signature import domains, keywords, networks, takes
 
 # Training sets below this are no use: the held-out part and the batch statistics need examples.
 SMALLEST_SET = 8
@@ -49,7 +49,7 @@ class Data(NamedTuple):
 
 
 def open_data(config: ConfigDict, spec: str | None = None) -> Data:
-    """The data of a config, or of another source read the same way; says on stderr what was left out or lacks labels.
+    """The data of a config, or of another source read the same way; says on stderr what was left out.
 
     `data.labels` and `data.probe_source` are of the config's own source, not of another `spec`.
     """
@@ -71,7 +71,8 @@ def open_data(config: ConfigDict, spec: str | None = None) -> Data:
     whole, test = _brought(config, whole), _brought(config, test)
     train, holdout = sources.split(whole, c.holdout, seed=1, parts=('train', 'held out'))
     if not (own and c.probe_source):
-        _tell(whole, test, probes=whole)
+        _check_shapes(config, whole, test)
+        _tell(whole, test)
         return Data(train, holdout, whole, test)
     probes = sources.open_source(c.probe_source, data_dir=c.dir, test_fraction=c.test_fraction)
     labelled, test = (_brought(config, part) for part in probes)
@@ -81,13 +82,19 @@ def open_data(config: ConfigDict, spec: str | None = None) -> Data:
             f'data.source={c.source} would train on {shared[0]} ({len(shared)} in all), which the test of '
             f'data.probe_source={c.probe_source} holds; a test set is never trained on'
         )
-    if c.crop == 'device' and labelled.spec != whole.spec:
-        raise UserError(
-            f'data.probe_source={c.probe_source} has rows {list(labelled.spec.shape)} {labelled.spec.dtype} and '
-            f'data.source={c.source} {list(whole.spec.shape)} {whole.spec.dtype}; set data.image_size and data.channels'
-        )
-    _tell(whole, test, probes=labelled)
+    _check_shapes(config, whole, labelled, test)
+    _tell(whole, labelled, test)
     return Data(train, holdout, labelled, test, labelled.fingerprint)
+
+
+def _check_shapes(config: ConfigDict, whole: sources.Source, *others: sources.Source) -> None:
+    """Refuses, before training, rows to probe or test on that are not as those to train on."""
+    for part in others:
+        if config.data.crop == 'device' and part.spec != whole.spec:
+            raise UserError(
+                f'{part.name} has rows {list(part.spec.shape)} {part.spec.dtype} and {whole.name} '
+                f'{list(whole.spec.shape)} {whole.spec.dtype}; set data.image_size and data.channels'
+            )
 
 
 def _brought(config: ConfigDict, source: sources.Source) -> sources.Source:
@@ -97,21 +104,10 @@ def _brought(config: ConfigDict, source: sources.Source) -> sources.Source:
     return sources.fitted(upright, image_size=c.image_size, channels=c.channels, pad=c.pad).heeding(c.on_corrupt)
 
 
-def _tell(whole: sources.Source, test: sources.Source, *, probes: sources.Source) -> None:
-    """Says before training what was left out, and where labels are missing; once in a run of several processes."""
-    lines = [*whole.notes, *probes.notes, *test.notes]
-    known = {part.name: int((part.labels >= 0).sum()) for part in (probes, test)}
-    if known[probes.name] and not known[test.name]:
-        lines.append(
-            f'{test.name} has no labels, so nothing can be tested on it; data.probe_source names a set with labels'
-        )
-    lines += [
-        f'{known[part.name]} of {len(part)} examples of {part.name} have labels'
-        for part in (probes, test)
-        if 0 < known[part.name] < len(part)
-    ]
+def _tell(*parts: sources.Source) -> None:
+    """Says before training what was left out of the parts; once in a run of several processes."""
     if jax.process_index() == 0:
-        for line in dict.fromkeys(lines):
+        for line in dict.fromkeys(line for part in parts for line in part.notes):
             print(f'data: {line}', file=sys.stderr)
 
 
@@ -145,10 +141,10 @@ def build_method(config: ConfigDict, *, steps: int, data_size: int = 0, **values
     """
     constructor = METHODS[config.method.name]
     fields = {k: v for k, v in config.method.items() if k in keywords(constructor)} | values
-    if 'momentum_final' in fields:
-        first, final = fields['momentum'], fields.pop('momentum_final')
+    for name in (name for name, domain in domains(constructor).items() if domain.scheduled):
+        first, final = fields[name], fields.pop(f'{name}_final')
         same = isinstance(first, float) and first == final
-        fields['momentum'] = first if same else optim.momentum_cosine(first, final, steps=steps)
+        fields[name] = first if same else optim.momentum_cosine(first, final, steps=steps)
     for name, final in config.schedules.items():
         fields[name] = optim.momentum_cosine(fields[name], final, steps=steps)
     built = [build_encoder(config) if n == 'encoder' else build_network(n, config) for n in networks(constructor)]

@@ -25,17 +25,17 @@ def costs(run: Run) -> dict[str, Any]:
     }
     compiled = run.dispatch.lower(run.shapes, data, place(run.mesh, indices)).compile()
     memory, analysis = compiled.memory_analysis(), compiled.cost_analysis() or {}
-    size = run.config.data.batch_size
+    size, unit = run.config.data.batch_size, run.data.train.spec.unit
     by_part = {k: sum(x.size for x in jax.tree.leaves(v)) for k, v in run.state_shapes.params.items()}
     return {
         **{f'parameters of {name}': f'{count:,}' for name, count in by_part.items()},
         'steps': f'{run.total:,} ({run.epoch_steps} an epoch, {run.chunk} a dispatch)',
-        'global batch': f'{size} images, {size // run.mesh.shape["data"]} a device',
+        'global batch': f'{size} {unit}, {size // run.mesh.shape["data"]} a device',
         'FLOPs of a step (compiled)': f'{analysis.get("flops", float("nan")) / run.chunk:.3g}',
         'peak memory of a device': f'{(memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**20:,.1f} MiB',
         'of which temporaries': f'{memory.temp_size_in_bytes / 2**20:,.1f} MiB',
         'checkpoint': f'{sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(run.state_shapes)) / 2**20:,.1f} MiB',
-        'data': f'{len(run.data.train):,} images, {"resident" if run.feed.resident else "streaming"}',
+        'data': f'{len(run.data.train):,} {unit}, {"resident" if run.feed.resident else "streaming"}',
     }
 
 

@@ -170,8 +170,9 @@ def open_parts(config: ConfigDict, spec: str) -> dict[str, sources.Source]:
       config: of the encoder; its `data.image_size`, `channels`, `pad` and `on_corrupt` are applied.
       spec: what to open.
     """
-    train, test = _opened(config, spec)
+    train, test = _opened(config, spec, test_fraction=0.0)  # so that one image is enough
     whole = None if spec == 'digits' else _uncut(train, test)
+    whole = train if whole is None and not len(test) else whole
     parts = {'': whole} if whole is not None else {'train': train, 'test': test}
     return {name: _fitted(config, part) for name, part in parts.items()}
 
@@ -181,10 +182,13 @@ def open_train_and_test(config: ConfigDict, spec: str) -> dict[str, sources.Sour
     return {name: _fitted(config, part) for name, part in zip(('train', 'test'), _opened(config, spec), strict=True)}
 
 
-def _opened(config: ConfigDict, spec: str) -> tuple[sources.Source, sources.Source]:
+def _opened(
+    config: ConfigDict, spec: str, *, test_fraction: float | None = None
+) -> tuple[sources.Source, sources.Source]:
     if not spec:
         raise UserError('no data are named: give --data, the encoder has none of its own')
-    return sources.open_source(spec, data_dir=config.data.dir, test_fraction=config.data.test_fraction)
+    fraction = config.data.test_fraction if test_fraction is None else test_fraction
+    return sources.open_source(spec, data_dir=config.data.dir, test_fraction=fraction)
 
 
 def _fitted(config: ConfigDict, source: sources.Source) -> sources.Source:

@@ -168,7 +168,8 @@ class _Results:
         c = self._run.config.train
         steps = np.arange(start, start + count)
         check_finite(self._run, self._root, steps, metrics)
-        for row in np.flatnonzero((steps + 1) % c.log_every == 0):
+        # The last step too: a run shorter than that has no loss otherwise.
+        for row in np.flatnonzero(((steps + 1) % c.log_every == 0) | (steps + 1 == self._run.total)):
             values = {k: float(v[row]) for k, v in metrics.items() if k != 'finite'}
             if c.on_nonfinite == 'skip' and not metrics['finite'][row]:
                 values['skipped'] = 1.0

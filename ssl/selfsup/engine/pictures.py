@@ -36,6 +36,8 @@ def reconstructions(encoder: Encoder, images: np.ndarray) -> dict[str, np.ndarra
       [0, 1]. None for a method that predicts no pixels.
     """
     method, config = encoder.method, encoder.config
+    if method.control != 'shuffled_targets':
+        return None
     views = build.build_preparation(config)(images)
     count, height, width, channels = views.shape
 
@@ -45,8 +47,6 @@ def reconstructions(encoder: Encoder, images: np.ndarray) -> dict[str, np.ndarra
         batch |= {'view_params': ({},) * method.views, 'step': jnp.zeros((), jnp.int32)}
         return method.embed(params, extra, batch, jax.random.key(0))[0]
 
-    if method.control != 'shuffled_targets':
-        return None
     outputs = jax.jit(predict)(encoder.params, encoder.extra, views)
     if not {'predictions', 'targets', 'hidden'} <= outputs.keys() or outputs['targets'].size != views.size:
         return None

@@ -108,7 +108,8 @@ def _scatter(axis: Any, places: np.ndarray, labels: np.ndarray, class_names: tup
     colours = plt.get_cmap('tab10' if len(class_names) <= 10 else 'tab20')
     for label in np.unique(labels)[:20]:
         member = labels == label
-        name = class_names[label] if 0 <= label < len(class_names) else None
+        # matplotlib would set what stands between two dollars as a formula.
+        name = class_names[label].replace('$', r'\$') if 0 <= label < len(class_names) else None
         axis.scatter(*places[member].T, s=9, color=colours(int(max(label, 0)) % colours.N), label=name)
     if 0 < len(class_names) <= 20:
         axis.legend(markerscale=2, fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5))

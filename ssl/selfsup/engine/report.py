@@ -21,24 +21,14 @@ from . import images
 from .alarm import measurements, verdict
 from .build import Data
 from .encoder import Encoder
+from .pictures import plot_reconstructions
 from .plots import plot_features, plot_training
 
 REPRESENTATIONS = {'trained': 'trained encoder', 'untrained': 'untrained encoder', 'pixels': 'raw pixels'}
 # Raw pixels have a row where train and test together have no more values than this, 1 GiB as float32.
 MOST_PIXELS = 2**28
 
-# File -> its caption, and the function (lines, embeddings, test features, class names, file) that draws it and returns
-# '' or a sentence on a part that is left out.
-PICTURES = {
-    'training.png': (
-        'loss, RankMe and probe over training',
-        lambda lines, embeddings, test, names, file: plot_training(lines, file),
-    ),
-    'features.png': (
-        'spectrum and projection',
-        lambda lines, embeddings, test, names, file: plot_features(embeddings, test, names, file),
-    ),
-}
+RECONSTRUCTED = 8  # test images in the picture of reconstructions
 
 
 class Encoded(NamedTuple):
@@ -57,23 +47,56 @@ class Encoded(NamedTuple):
     notes: list[str]
 
 
+class Drawn(NamedTuple):
+    """What the pictures of a report are drawn from: the run's data and encoder, what it encoded, its metrics."""
+
+    data: Data
+    encoder: Encoder
+    encoded: Encoded
+    lines: list[dict[str, Any]]
+
+
+def _training(drawn: Drawn, file: Path) -> str:
+    plot_training(drawn.lines, file)
+    return ''
+
+
+def _reconstructions(drawn: Drawn, file: Path) -> str | None:
+    test = drawn.data.test
+    shown = test.select(np.arange(min(RECONSTRUCTED, len(test))), 'pictured').arrays()[0]
+    return '' if plot_reconstructions(drawn.encoder, shown, file) else None
+
+
+# File -> its caption, and the function (drawn, file) that draws it: '', a sentence on a part that is left out, or None
+# where the picture is not one of this method.
+PICTURES: dict[str, tuple[str, Callable[[Drawn, Path], str | None]]] = {
+    'training.png': ('loss, RankMe and probe over training', _training),
+    'features.png': (
+        'spectrum and projection',
+        lambda d, file: plot_features(d.encoded.embeddings, d.encoded.test, d.data.test.class_names, file),
+    ),
+    'reconstructions.png': ('hidden patches, their reconstruction, the images', _reconstructions),
+}
+
+
 def label_note(data: Data) -> str:
     """One sentence on the labels that probes have: why there are none, or on how many they run; '' where all have one.
 
     For the report, and to be printed before the first step.
     """
+    unit = data.test.spec.unit
     for name, labels, least in (('training', data.labelled.labels, 2), ('test', data.test.labels, 1)):
         found = len(np.unique(labels[labels >= 0]))
         if not found:
-            return f'No probes: the {name} images have no labels.'
+            return f'No probes: the {name} {unit} have no labels; data.probe_source can name a set that has them.'
         if found < least:
-            return f'No probes: the {name} images are of one class, and probes need two.'
+            return f'No probes: the {name} {unit} are of one class, and probes need two.'
     train, test = (int((part.labels >= 0).sum()) for part in (data.labelled, data.test))
     if train == len(data.labelled) and test == len(data.test):
         return ''
     return (
-        f'Probes use the images that have a label: {train} of {len(data.labelled)} training images and {test} of '
-        f'{len(data.test)} test images.'
+        f'Probes use the {unit} that have a label: {train} of {len(data.labelled)} training {unit} and {test} of '
+        f'{len(data.test)} test {unit}.'
     )
 
 
@@ -205,7 +228,9 @@ def _numbers(step: int, table: dict, encoded: Encoded) -> dict[str, Any]:
     return {'step': step, 'scores': table, 'ranks': ranks}
 
 
-def _text(encoder: Encoder, encoded: Encoded, numbers: dict[str, Any], lines: list[dict[str, Any]]) -> str:
+def _text(
+    encoder: Encoder, encoded: Encoded, numbers: dict[str, Any], lines: list[dict[str, Any]], *, unit: str
+) -> str:
     """`report.md` up to its pictures."""
     config = encoder.config
     c, table = config.evaluate, numbers['scores']
@@ -214,7 +239,7 @@ def _text(encoder: Encoder, encoded: Encoded, numbers: dict[str, Any], lines: li
     alarm = f'Last measurement, step {measured[-1]["step"]}. {verdict(measured[-1])}\n\n' if measured else ''
     ranks = {name: 'not finite' if rank is None else f'{rank:.1f}' for name, rank in numbers['ranks'].items()}
     probes = (
-        f'Probes of the frozen backbone on {len(train.labels)} training and {len(test.labels)} test images: features '
+        f'Probes of the frozen backbone on {len(train.labels)} training and {len(test.labels)} test {unit}: features '
         f'standardised on train, logistic regression with C = {c.inverse_regularization:g}, low-label rows the mean of '
         f'{c.label_draws} draws; k-NN with k = {c.neighbours}, cosine, τ = {c.temperature:g}. The untrained encoder '
         f'has batch-norm statistics adapted on train. '
@@ -231,14 +256,15 @@ def _text(encoder: Encoder, encoded: Encoded, numbers: dict[str, Any], lines: li
     )
 
 
-def _drawn(workdir: Path, lines: list[dict[str, Any]], encoded: Encoded, class_names: tuple[str, ...]) -> list[str]:
+def _pictures(workdir: Path, drawn: Drawn) -> list[str]:
     """Draws the pictures; for each its line of Markdown, or a sentence on why it is left out."""
     found = []
     for file, (caption, draw) in PICTURES.items():
         (workdir / file).unlink(missing_ok=True)  # of a report of before
         try:
-            note = draw(lines, encoded.embeddings, encoded.test, class_names, workdir / file)
-            found.append(f'![{caption}]({file})' + (f'\n\n{note}' if note else ''))
+            note = draw(drawn, workdir / file)
+            if note is not None:
+                found.append(f'![{caption}]({file})' + (f'\n\n{note}' if note else ''))
         except Exception as error:  # what plotting raises of unusual numbers is open-ended, and the numbers are written
             reason = f'{type(error).__name__}: {str(error).splitlines()[0] if str(error) else "no message"}'
             found.append(f'{file} is left out: {reason}')
@@ -249,7 +275,8 @@ def _drawn(workdir: Path, lines: list[dict[str, Any]], encoded: Encoded, class_n
 def _replace(file: Path, text: str) -> None:
     """Writes a file, into place when it is whole."""
     temporary = file.with_name(f'{file.name}.new')
-    temporary.write_text(text)
+    # Names of files and classes may be no UTF-8.
+    temporary.write_text(text, encoding='utf-8', errors='backslashreplace')
     temporary.replace(file)
 
 
@@ -261,14 +288,14 @@ def finish(
     table, notes = scores(encoder.config, encoded.features)
     encoded.notes.extend(notes)
     numbers = _numbers(encoder.step, table, encoded)
-    text = _text(encoder, encoded, numbers, lines)
+    text = _text(encoder, encoded, numbers, lines, unit=data.test.spec.unit)
     # Tables take a run with this file for finished, so it is written whole.
     _replace(workdir / 'results.json', json.dumps(numbers, indent=2, allow_nan=False) + '\n')
     if table:
         print_table(table)
     for note in encoded.notes:
         print(note)
-    pictures = _drawn(workdir, lines, encoded, data.test.class_names)
+    pictures = _pictures(workdir, Drawn(data, encoder, encoded, lines))
     _replace(workdir / 'report.md', text + '\n' + '\n\n'.join(pictures) + '\n')
     print(f'report: {workdir / "report.md"}', flush=True)
     return table

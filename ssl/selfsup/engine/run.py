@@ -162,11 +162,11 @@ class Run:
 def banner(run: Run) -> None:
     """What is about to be run."""
     params = sum(x.size for x in jax.tree.leaves(run.state_shapes.params))
-    views = ', '.join('x'.join(map(str, shape)) for shape in run.view_shapes)
+    views, unit = ', '.join('x'.join(map(str, shape)) for shape in run.view_shapes), run.data.train.spec.unit
     print(
-        f'{run.config.method.name} on {run.config.data.source}: {len(run.data.train)} images to train on, '
+        f'{run.config.method.name} on {run.config.data.source}: {len(run.data.train)} {unit} to train on, '
         f'{len(run.data.holdout)} held out, {len(run.data.test)} to test; views {views}\n'
-        f'{params:,} parameters, {run.total} steps of {run.config.data.batch_size} images, '
+        f'{params:,} parameters, {run.total} steps of {run.config.data.batch_size} {unit}, '
         f'{run.mesh.size} {jax.devices()[0].platform} device(s), {run.feed.__class__.__name__.lower()} data',
         flush=True,
     )

@@ -18,7 +18,8 @@ from ml_collections import ConfigDict
 
 from ..config.fields import flatten
 from ..errors import UserError, nearest
-from ..methods import Method
+from ..methods import METHODS, Method
+from ..signature import domains
 from . import build
 from .controls import pair_sources
 from .gradient import VIEWS
@@ -51,8 +52,12 @@ class Trained(NamedTuple):
 
 def fields_of(config: ConfigDict) -> list[str]:
     """The fields of a config that members may differ in: numbers that nothing branches on."""
-    flat = flatten(config)
-    method = [name for name, value in flat.items() if name.startswith('method.') and isinstance(value, float)]
+    static = {f'method.{name}' for name, domain in domains(METHODS[config.method.name]).items() if domain.static}
+    method = [
+        name
+        for name, value in flatten(config).items()
+        if name.startswith('method.') and isinstance(value, float) and name not in static
+    ]
     return [*(f'optimizer.{name}' for name in OPTIMIZER_VALUES), 'probe.learning_rate', *method]
 
 

@@ -99,7 +99,7 @@ def check(features: Features, name: str) -> Features:
     if rows.ndim != 2 or len(rows) != len(features.labels):
         raise UserError(f'{name}: features {list(rows.shape)} and labels {list(features.labels.shape)} do not match')
     if not len(rows):
-        raise UserError(f'{name}: there are no features')
+        raise UserError(f'{name}: there are no features, or none with a label')
     bad = ~np.isfinite(rows).all(axis=1)
     if bad.any():
         raise UserError(f'{name}: {int(bad.sum())} rows of features are not finite, the first is {int(bad.argmax())}')

@@ -10,7 +10,7 @@ from ...errors import UserError, nearest
 from ..pictures import Treatment
 from ..readers import Tfds
 from . import digits, features, folder, listing, npz, shards, tfds, vectors
-from .arrays import from_arrays, from_rows
+from .arrays import from_arrays, from_rows, integers, renumbered
 from .base import Options, Source, Spec, check_labels, first_of_each_class, fitted, readable, split, treated
 
 __all__ = [
@@ -24,8 +24,10 @@ __all__ = [
     'fitted',
     'from_arrays',
     'from_rows',
+    'integers',
     'open_source',
     'readable',
+    'renumbered',
     'shared_rows',
     'split',
     'treated',

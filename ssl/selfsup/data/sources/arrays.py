@@ -23,7 +23,9 @@ def integers(labels: Any, count: int, name: str) -> np.ndarray:
         raise UserError(f'{name}: labels must be integers, not {labels.dtype}')
     if len(labels) and labels.min() < -1:
         raise UserError(f'{name}: labels must be -1 (unknown) or number a class, and reach down to {labels.min()}')
-    return labels
+    if len(labels) and labels.max() >= 2**63:
+        raise UserError(f'{name}: labels must be below 2^63, and reach {labels.max()}')
+    return labels.astype(np.int64)  # uint64 beside the -1 of a part without labels would become floats
 
 
 def renumbered(*parts: np.ndarray) -> tuple[list[np.ndarray], tuple[str, ...]]:
@@ -31,9 +33,10 @@ def renumbered(*parts: np.ndarray) -> tuple[list[np.ndarray], tuple[str, ...]]:
 
     Numbers with gaps (identifiers of products, of taxa) would otherwise count as many classes as the largest.
     """
-    known = np.unique(np.concatenate(parts))
-    known = known[known >= 0]
-    return [np.where(p >= 0, np.searchsorted(known, p), -1) for p in parts], tuple(str(c) for c in known)
+    # As uint64, which holds every number of a class: of int64 and uint64 NumPy would make float64, and merge numbers.
+    known = np.unique(np.concatenate([p[p >= 0].astype(np.uint64) for p in parts]))
+    found = [np.where(p >= 0, np.searchsorted(known, p.astype(np.uint64)), -1) for p in parts]
+    return found, tuple(str(c) for c in known)
 
 
 def from_arrays(
@@ -58,8 +61,8 @@ def from_arrays(
             f'not {images.dtype} {list(images.shape)}'
         )
     if images.dtype != np.uint8:
-        rule = 'v >> 8' if images.dtype == np.uint16 else '255 v, rounded'
-        notes = (*notes, f'{name}: {images.dtype} images are scaled to 8 bits as {rule}')
+        rule = '255 v, rounded' if np.issubdtype(images.dtype, np.floating) else 'v >> 8'
+        notes = (*notes, f'{name}: {images.dtype.name} images are scaled to 8 bits as {rule}')
         images = as_uint8(images, name)
     given = integers(labels, len(images), name)
     fingerprint = digest(np.ascontiguousarray(images).tobytes(), narrow(given).tobytes())

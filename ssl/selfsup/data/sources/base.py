@@ -35,6 +35,11 @@ class Spec(NamedTuple):
     def is_image(self) -> bool:
         return self.dtype == np.uint8 and len(self.shape) == 3
 
+    @property
+    def unit(self) -> str:
+        """What the rows are called: 'images', 'vectors', or 'rows' of another rank."""
+        return {1: 'vectors', 3: 'images'}.get(len(self.shape), 'rows')
+
 
 class Source:
     """A sequence of rows with labels.
@@ -157,11 +162,11 @@ def readable(index: int, count: int, read: Any, on_corrupt: str, skipped: dict[i
     raise UserError(f'none of the {count} images can be decoded, number {index} for one: {skipped[index]}')
 
 
-def digest(*parts: bytes) -> str:
-    """16 hexadecimal digits of the SHA-256 of the parts in turn."""
+def digest(*parts: bytes | str) -> str:
+    """16 hexadecimal digits of the SHA-256 of the parts in turn; names of files may be no UTF-8."""
     total = hashlib.sha256()
     for part in parts:
-        total.update(part)
+        total.update(part.encode('utf-8', 'surrogateescape') if isinstance(part, str) else part)
     return total.hexdigest()[:16]
 
 
@@ -174,17 +179,20 @@ def check_labels(labels: np.ndarray, name: str) -> None:
 
 
 def split(source: Source, fraction: float, *, seed: int, parts: tuple[str, str]) -> tuple[Source, Source]:
-    """Two disjoint parts, `fraction` of each class in the second (at least one row), the rest in the first."""
+    """Two disjoint parts, `fraction` of each class in the second (at least one row), the rest in the first.
+
+    With a fraction of 0 the second part is empty.
+    """
     generator = np.random.Generator(np.random.Philox(key=seed))
     second: list[int] = []
     for label in np.unique(source.labels):
         members = np.flatnonzero(source.labels == label)
-        count = min(max(1, round(fraction * len(members))), len(members) - 1)
+        count = min(max(1, round(fraction * len(members))), len(members) - 1) if fraction else 0
         second.extend(members[np.argsort(generator.random(len(members)), kind='stable')[: max(count, 0)]])
-    if not second:
+    if not second and fraction:
         raise UserError(f'{source.name} holds {len(source)} images, too few to set {fraction:.0%} of each class apart')
     chosen = np.zeros(len(source), bool)
-    chosen[second] = True
+    chosen[np.array(second, int)] = True
     return source.select(np.flatnonzero(~chosen), parts[0]), source.select(np.flatnonzero(chosen), parts[1])
 
 

@@ -47,7 +47,7 @@ def open_features(path: str, options: Options) -> tuple[Source, Source]:
 def parted(source: Source, fraction: float) -> tuple[Source, Source]:
     """A source of rows cut into train and test, both standardised by the statistics of train."""
     parts = split(source, fraction, seed=0, parts=('train', 'test'))
-    rows = standardised(*(part.images() for part in parts))
+    rows = standardised(*(part.images() if len(part) else source.images()[:0] for part in parts))
     train, test = (
         from_rows(part.name, values, part.labels, part.class_names) for part, values in zip(parts, rows, strict=True)
     )

@@ -222,4 +222,4 @@ def _source(reading: Reading, more: Counter[str] | None = None) -> Source:
             f'parts of a set that is cut in two'
         )
     name, labels = f'folder:{reading.root}', np.array(reading.labels)
-    return Source(name, Files(files), labels, reading.names, digest(listing.encode()), notes=notes)
+    return Source(name, Files(files), labels, reading.names, digest(listing), notes=notes)

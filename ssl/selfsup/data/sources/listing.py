@@ -1,6 +1,7 @@
 """Image files named in a list: CSV, or text with one path a line."""
 
 import csv
+import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,9 +51,16 @@ def open_list(path: str, options: Options) -> tuple[Source, Source]:
 
 
 def _rows(file: Path) -> list[Row]:
-    lines = read_text(file).splitlines()
-    cut = csv.reader(lines) if file.suffix.lower() == '.csv' else (line.split('\t') for line in lines)
-    rows = [(number, [cell.strip() for cell in cells]) for number, cells in enumerate(cut, 1) if any(cells)]
+    text = read_text(file).removeprefix('\ufeff')  # the mark that spreadsheets put first
+    try:
+        if file.suffix.lower() == '.csv':
+            reader = csv.reader(io.StringIO(text, newline=''))  # a quoted name may hold a line break
+            cut = [(reader.line_num, cells) for cells in reader]
+        else:
+            cut = [(number, line.split('\t')) for number, line in enumerate(text.split('\n'), 1)]
+    except csv.Error as error:
+        raise UserError(f'{file} is no CSV: {error}') from error
+    rows = [(number, [cell.strip() for cell in cells]) for number, cells in cut if any(cell.strip() for cell in cells)]
     order = ['path', 'label', 'split']
     if file.suffix.lower() == '.csv' and rows and any(cell.lower() in HEADER for cell in rows[0][1]):
         order = ['path' if cell.lower() in HEADER else cell.lower() for cell in rows.pop(0)[1]]
@@ -89,4 +97,4 @@ def _source(file: Path, rows: list[Row], names: list[str], part: str) -> Source:
     paths = [file.parent / row.path for row in rows]
     text = '\n'.join(f'{row.path} {row.label} {p.stat().st_size}' for row, p in zip(rows, paths, strict=True))
     kept = names if (labels >= 0).any() else []
-    return Source(f'list:{file}{part}', Files(paths), labels, kept, digest(text.encode()))
+    return Source(f'list:{file}{part}', Files(paths), labels, kept, digest(text))

@@ -26,7 +26,7 @@ def open_npz(path: str, options: Options) -> tuple[Source, Source]:
             f'{path} holds {", ".join(arrays) or "nothing"}; it needs train_images (and train_labels, test_images, '
             f'test_labels), or images and labels'
         )
-    if len(images) == 0:
+    if images.shape[:1] == (0,):
         raise UserError(f'{path} holds no images')
     labels = pick('train_labels', 'y_train', 'labels')
     train = from_arrays(name, images, labels)

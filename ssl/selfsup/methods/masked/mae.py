@@ -11,7 +11,7 @@ from ... import losses
 from ...augment import masking
 from ...errors import UserError
 from ...losses.masked import patchify, standardize_patches
-from ...signature import ProperShare
+from ...signature import StaticProperShare
 from ..base import Method, encode_with, view_keys
 
 MASKS = 1  # stream of the examples' keys; the encoder's is 0
@@ -40,14 +40,14 @@ def explained_share(loss: Array, targets: Array, hidden: Array, *, normalize: bo
     return jax.lax.stop_gradient(1.0 - loss / jnp.maximum(baseline, 1e-12))
 
 
-def mae(encoder: nn.Module, decoder: nn.Module, *, ratio: ProperShare = 0.75, normalize: bool = True) -> Method:
+def mae(encoder: nn.Module, decoder: nn.Module, *, ratio: StaticProperShare = 0.75, normalize: bool = True) -> Method:
     """Masked autoencoder: the encoder sees a random part of the patches, the decoder predicts the pixels of the rest.
 
     Args:
       encoder: a vision transformer. The paper's has fixed positions (`model.positions='sincos'`).
       decoder: a network of kind `transformer`; its `out` is set here to the values of a patch. Paper: 8 blocks of
         width 512 with 16 heads.
-      ratio: share of hidden patches; it decides shapes, so it is a number and never a traced value.
+      ratio: share of hidden patches; it decides shapes, so it is neither swept as a value nor scheduled.
       normalize: targets are the patches of the normalised view, each brought to mean 0 and variance 1; see
         :func:`selfsup.losses.masked_mse`.
 
@@ -65,8 +65,6 @@ def mae(encoder: nn.Module, decoder: nn.Module, *, ratio: ProperShare = 0.75, no
         raise UserError(f'mae needs an encoder of patches (model.name=vit_s, ...), not {type(encoder).__name__}')
     if not hasattr(decoder, 'out'):
         raise UserError(f"mae needs a decoder of kind 'transformer', not {type(decoder).__name__}")
-    if isinstance(ratio, jax.core.Tracer):
-        raise UserError('method.ratio decides the number of kept patches: it cannot be swept as a value')
 
     def masks(images: Array, keys: Array) -> tuple[tuple[int, int], Array, Array]:
         grid = patch_grid(encoder, images)

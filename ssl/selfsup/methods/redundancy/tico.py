@@ -30,6 +30,7 @@ def tico(
     beta: Share = 0.9,
     rho: NonNegative = 20.0,
     momentum: ScheduledShare = 0.99,
+    stop_moment: bool = False,
 ) -> Method:
     """TiCo: the first view's embedding agrees with the momentum network's of the second, and avoids a covariance.
 
@@ -41,6 +42,8 @@ def tico(
       encoder, projector: flax modules. Paper's projector: 4096 (batch-norm), 256.
       beta, rho: of :func:`selfsup.losses.tico`. Paper: 0.9, and 20 (8 at 1000 epochs).
       momentum: m of the moving average, a value or a function of the step. Paper: 0.99 to 1.
+      stop_moment: no gradient through the covariance's new part, of :func:`selfsup.losses.tico`. Paper: False;
+        lightly: True.
 
     State: target parameters and batch statistics, covariance `[dim, dim]`.
 
@@ -68,7 +71,7 @@ def tico(
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
         (query,), (target,) = outputs['embeddings'], outputs['targets']
-        value, covariance = losses.tico(query, target, extra['covariance'], beta=beta, rho=rho)
+        value, covariance = losses.tico(query, target, extra['covariance'], beta=beta, rho=rho, stop_moment=stop_moment)
         covariance = covariance.astype(extra['covariance'].dtype)
         return value, ({**extra, 'covariance': covariance}, {'positive_cosine': mean_cosine(query, target)})
 

@@ -39,6 +39,7 @@ def vicregl(
     covariance_weight: NonNegative = 1.0,
     local_widths: Counts = (512, 512, 512),
     matches: Pair = (20, 4),
+    matches_by_place: bool = False,
     fuse_views: bool = False,
 ) -> Method:
     """VICRegL: L = α·global + (1 − α)·local, each an average over pairs (one of the first two views, another view).
@@ -56,8 +57,9 @@ def vicregl(
       invariance_weight, variance_weight, covariance_weight: of both parts. Authors: 25, 25, 1.
       local_widths: layers of the projector of places, batch-norm between them. Paper: 512, 512, 512.
       matches: pairs by position kept from maps as large as the first view's, and from smaller ones.
-        Paper: 20 and 4. The authors' code keeps 20 from the first map of each pair and 4 from the second,
-        whatever their sizes.
+        Paper: 20 and 4.
+      matches_by_place: `matches` are of the first and of the second map of each pair, whatever their sizes, as in the
+        authors' code (`_local_loss` of main_vicregl.py).
       fuse_views: whether views of one resolution share batch-norm statistics.
 
     State: none beside batch statistics. `params['local_projector']` may have an optimiser group of its
@@ -119,8 +121,10 @@ def vicregl(
         kept = [matches[0] if m.shape == maps[0].shape else matches[1] for m in maps]
         partners = [(i, j) for i in range(2) for j in range(len(views)) if j != i]
         spread = [losses.vicreg_terms(z, z) for z in views]
+        counts = [matches if matches_by_place else (kept[i], kept[j]) for i, j in partners]
         both = [
-            losses.vicregl_local_terms(maps[i], maps[j], at[i], at[j], matches=(kept[i], kept[j])) for i, j in partners
+            losses.vicregl_local_terms(maps[i], maps[j], at[i], at[j], matches=count)
+            for (i, j), count in zip(partners, counts, strict=True)
         ]
         terms = {
             'invariance': sum(jnp.mean((views[i] - views[j]) ** 2) for i, j in partners) / len(partners),
