@@ -22,6 +22,7 @@ from .alarm import measurements, verdict
 from .build import Data
 from .encoder import Encoder
 from .plots import plot_features, plot_training
+from .speed import sentence
 
 REPRESENTATIONS = {'trained': 'trained encoder', 'untrained': 'untrained encoder', 'pixels': 'raw pixels'}
 # Raw pixels have a row where train and test together have no more values than this, 1 GiB as float32.
@@ -262,11 +263,13 @@ def finish(
     encoded.notes.extend(notes)
     numbers = _numbers(encoder.step, table, encoded)
     text = _text(encoder, encoded, numbers, lines)
+    speed = sentence(workdir)
+    text += f'- {speed}\n' if speed else ''
     # Tables take a run with this file for finished, so it is written whole.
     _replace(workdir / 'results.json', json.dumps(numbers, indent=2, allow_nan=False) + '\n')
     if table:
         print_table(table)
-    for note in encoded.notes:
+    for note in [*encoded.notes, *([speed] if speed else [])]:
         print(note)
     pictures = _drawn(workdir, lines, encoded, data.test.class_names)
     _replace(workdir / 'report.md', text + '\n' + '\n\n'.join(pictures) + '\n')
