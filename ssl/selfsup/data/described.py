@@ -42,7 +42,7 @@ class Described:
         """`(data, indices)` of a dispatch of so many steps, as shapes with the shardings that the feed gives them."""
         spread = NamedSharding(self._mesh, PartitionSpec(None, DATA_AXIS))
 
-        def rows(*shape: int, dtype: Any = np.uint8) -> jax.ShapeDtypeStruct:
+        def rows(*shape: int, dtype: Any = np.uint8) -> Any:
             return jax.ShapeDtypeStruct((steps, self._batch_size, *shape), dtype, sharding=spread)
 
         spec = self._source.spec
@@ -50,13 +50,14 @@ class Described:
         if self.resident:
             inputs, labels = self._whole()
             return {'input': inputs, 'label': labels}, rows(dtype=jnp.int32)
-        boxes = tuple(rows(4, dtype=np.float32) for _ in self._crops)
+        boxes: Any = tuple(rows(4, dtype=np.float32) for _ in self._crops)
         if not self._crops:
             inputs = rows(*spec.shape, dtype=spec.dtype)
         elif self._canvas:
             inputs = Canvas(rows(self._canvas, self._canvas, self._channels), boxes)
         else:
-            inputs = Crops(tuple(rows(c.size, c.size, self._channels) for c in self._crops), boxes)
+            views: Any = tuple(rows(c.size, c.size, self._channels) for c in self._crops)
+            inputs = Crops(views, boxes)
         return {'input': inputs, 'label': rows(dtype=jnp.int32)}, rows(dtype=jnp.int32)
 
     def _whole(self) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:

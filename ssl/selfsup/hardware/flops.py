@@ -20,11 +20,11 @@ def arithmetic(body: dict[str, Instruction], one: Instruction) -> float:
     if not one.arrays or one.arrays[0].dtype not in _FLOATS:
         return 0.0
     if one.op in _ARITHMETIC:
-        return float(one.arrays[0].count)
+        return float(one.arrays[0].elements)
     if one.op in _REDUCTIONS and one.operands:
         operand = body.get(one.operands[0])
-        inputs = len(one.arrays) * (operand.arrays[0].count if operand and operand.arrays else 0)
-        return float(max(inputs - sum(a.count for a in one.arrays), 0))
+        inputs = len(one.arrays) * (operand.arrays[0].elements if operand and operand.arrays else 0)
+        return float(max(inputs - sum(a.elements for a in one.arrays), 0))
     return 0.0
 
 
@@ -54,7 +54,7 @@ def _dot(left: Instruction, one: Instruction) -> float:
     )
     axes = [int(a) for a in re.findall(r'\d+', contracted[1])] if contracted else []
     dims = left.arrays[0].dims
-    return 2.0 * one.arrays[0].count * math.prod(dims[a] for a in axes if a < len(dims))
+    return 2.0 * one.arrays[0].elements * math.prod(dims[a] for a in axes if a < len(dims))
 
 
 def _window(text: str, count: int) -> list[dict[str, tuple[int, ...]]]:

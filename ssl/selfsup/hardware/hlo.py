@@ -34,7 +34,7 @@ class Array(NamedTuple):
     size: int
 
     @property
-    def count(self) -> int:
+    def elements(self) -> int:
         """Elements."""
         return math.prod(self.dims)
 

@@ -111,11 +111,11 @@ class Program(NamedTuple):
     @property
     def matrix(self) -> dict[str, float]:
         """FLOPs of products and convolutions, by type."""
-        total: collections.Counter = collections.Counter()
+        total: dict[str, float] = {}
         for kernel in self.kernels:
             for dtype, count in kernel.matrix.items():
-                total[dtype] += kernel.times * count
-        return dict(total)
+                total[dtype] = total.get(dtype, 0.0) + kernel.times * count
+        return total
 
     @property
     def sent(self) -> float:
@@ -275,7 +275,7 @@ def _read(program: Computations, inside: dict[str, Instruction], parameter: Inst
             continue
         first = user.operands[0] == parameter.name
         if user.op in _PARTIAL and first:
-            total += sum(_plain(array.dtype, array.count) for array in user.arrays)
+            total += sum(_plain(array.dtype, array.elements) for array in user.arrays)
         elif user.op == 'dynamic-update-slice' and first:
             continue
         elif user.op in _SEEN_THROUGH:
@@ -301,7 +301,9 @@ def _collective(body: dict[str, Instruction], one: Instruction, devices: int) ->
     kind = one.op.removesuffix('-start')
     if kind not in COLLECTIVES:
         return None
-    size = sum(_plain(array.dtype, array.count) for name in one.operands if name in body for array in body[name].arrays)
+    size = sum(
+        _plain(array.dtype, array.elements) for name in one.operands if name in body for array in body[name].arrays
+    )
     group = _group(one.text, devices) if kind != 'collective-permute' else 2
     rest = (group - 1) / group
     factor = {'all-reduce': 2 * rest, 'all-gather': group - 1.0, 'collective-permute': 1.0, 'collective-broadcast': 1.0}
