@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parent.parent / 'ssl' / 'selfsup'
 # from another package of the same layer, but where the pair is named.
 LAYERS = (
     {'errors'},
-    {'files', 'signature', 'parallel', 'losses', 'diagnostics', 'augment'},
+    {'files', 'signature', 'parallel', 'hardware', 'losses', 'diagnostics', 'augment'},
     {'models'},
     {'methods', 'optim', 'data', 'evals', 'weights'},
     {'config'},

@@ -1,5 +1,7 @@
 """Trains from a config file; the same command again resumes."""
 
+import os
+
 from . import cli, launch
 from .errors import UserError, command
 
@@ -11,15 +13,22 @@ USAGE = (
   --config.field=value  overrides a field, e.g. --config.optimizer.learning_rate=0.1
   --deterministic       deterministic GPU kernels (slower)
   --host-devices=N      pretend that the CPU is N devices
-  --dry-run             print what would be run, with its FLOPs and memory, and stop"""
+  --dry-run             print what would be run, with its FLOPs and memory, and stop
+  --on=TARGET           with --dry-run, on hardware that is not there: h100:8, a100:1, tpu-v5e:4x4 (docs/hardware.md)"""
     + launch.USAGE
 )
+OPTIONS: dict[str, str | None] = {
+    'config': None, 'workdir': '', 'deterministic': 'false', 'host-devices': '0', 'dry-run': 'false', 'on': '',
+    **launch.OPTIONS,
+}  # fmt: skip
 
 
 def main(arguments: list[str]) -> int:
-    options = {'config': None, 'workdir': '', 'deterministic': 'false', 'host-devices': '0', 'dry-run': 'false'}
-    options |= launch.OPTIONS
-    values, overrides = cli.parse(arguments, options, USAGE)
+    values, overrides = cli.parse(arguments, OPTIONS, USAGE)
+    if values['on']:
+        _check_planned(values)
+        # Only compilers are asked, and no platform but the CPU may be looked for.
+        os.environ['JAX_PLATFORMS'] = 'cpu'
     cli.prepare(
         deterministic=values['deterministic'] == 'true',
         host_devices=cli.integer('host-devices', values['host-devices']),
@@ -36,7 +45,18 @@ def main(arguments: list[str]) -> int:
     launch.join(values)
     from .engine import dry_run, loop
 
-    return launch.ending_together(lambda: dry_run.dry_run(resolved) if dry else loop.train(resolved, values['workdir']))
+    return launch.ending_together(
+        lambda: dry_run.dry_run(resolved, values['on']) if dry else loop.train(resolved, values['workdir'])
+    )
+
+
+def _check_planned(values: dict[str, str]) -> None:
+    """Refuses options that `--on` cannot go with."""
+    if values['dry-run'] != 'true':
+        raise UserError(f'--on={values["on"]} plans a run and needs --dry-run; a run takes the devices at hand')
+    for name in ('host-devices', *launch.OPTIONS):
+        if values[name] != OPTIONS[name]:
+            raise UserError(f'--on={values["on"]} plans the whole run from one process; leave out --{name}')
 
 
 if __name__ == '__main__':

@@ -166,6 +166,21 @@ def make_feed(
     canvas: int = 0,
 ) -> Resident | Streaming:
     """The feed of a config: 'resident', 'streaming', or 'auto' by the size of the set; see the two classes."""
+    kind = feed_kind(kind, source, batch_size=batch_size, mesh=mesh, crops=crops, canvas=canvas)
+    common: dict[str, Any] = {'seed': seed, 'batch_size': batch_size, 'mesh': mesh}
+    if kind == 'resident':
+        return Resident(source, **common)
+    return Streaming(source, **common, workers=workers, crops=crops, channels=channels, canvas=canvas)
+
+
+def feed_kind(
+    kind: str, source: Source, *, batch_size: int, mesh: Mesh, crops: Sequence[Crop] = (), canvas: int = 0
+) -> str:
+    """'resident' or 'streaming'.
+
+    Raises:
+      UserError: for a batch that does not fit the set or the mesh, or a feed that cannot do what is asked.
+    """
     if len(source) < batch_size:
         raise UserError(
             f'data.batch_size={batch_size} is larger than the {len(source)} examples to train on '
@@ -193,7 +208,4 @@ def make_feed(
     if kind == 'auto':
         size = len(source) * math.prod(source.spec.shape) * source.spec.dtype.itemsize
         kind = 'resident' if not crops and size <= RESIDENT_LIMIT else 'streaming'
-    common: dict[str, Any] = {'seed': seed, 'batch_size': batch_size, 'mesh': mesh}
-    if kind == 'resident':
-        return Resident(source, **common)
-    return Streaming(source, **common, workers=workers, crops=crops, channels=channels, canvas=canvas)
+    return kind

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from .. import augment, optim
 from ..data import crop_boxes, loader, sources
+from ..data.described import Described
 from ..errors import UserError
 from ..methods import METHODS, Method
 from ..methods.base import scheduled
@@ -232,13 +233,15 @@ def _check_channels(config: ConfigDict, source: sources.Source) -> None:
             raise UserError(f'augment.{field} has {len(c[field])} entries for images of {channels} channels')
 
 
-def build_feed(config: ConfigDict, source: sources.Source, mesh: Any) -> Any:
-    """The feed of the training step."""
+def build_feed(config: ConfigDict, source: sources.Source, mesh: Any, *, described: bool = False) -> Any:
+    """The feed of the training step; `described` gives the shapes of its rows alone (:class:`Described`)."""
     c = config.data
     _check_channels(config, source)
-    common: dict[str, Any] = {'seed': config.seed, 'batch_size': c.batch_size, 'mesh': mesh}
+    common: dict[str, Any] = {'batch_size': c.batch_size, 'mesh': mesh}
     if c.crop != 'device':
         common['crops'] = crop_boxes.crops(config.augment.views.to_dict())
     if c.crop == 'canvas':
         common['canvas'] = c.canvas
-    return loader.make_feed(c.feed, source, **common, workers=c.workers, channels=c.channels)
+    if described:
+        return Described(c.feed, source, **common, channels=c.channels)
+    return loader.make_feed(c.feed, source, seed=config.seed, **common, workers=c.workers, channels=c.channels)

@@ -62,15 +62,20 @@ def _example_keys(key: Array, positions: Array) -> Array:
 def _whole(method: Method, views: Callable, mesh: Any, control: str) -> Gradient:
     def gradient(params: Any, extra: Any, rows: dict, key: Array, sources: list) -> tuple:
         positions = jnp.arange(rows['index'].shape[0])
-        seen, sampled = views(jax.random.fold_in(key, VIEWS), rows['input'], positions, sources)
+        with jax.named_scope('augmentation'):
+            seen, sampled = views(jax.random.fold_in(key, VIEWS), rows['input'], positions, sources)
         batch = {name: value for name, value in rows.items() if name != 'input'}
         batch |= {'views': constrain_batch(seen, mesh), 'view_params': sampled, 'keys': _example_keys(key, positions)}
 
         def loss(params: Any) -> tuple[Array, tuple]:
-            outputs, new = method.embed(params, extra, batch, jax.random.fold_in(key, EMBED))
+            with jax.named_scope('forward'):
+                outputs, new = method.embed(params, extra, batch, jax.random.fold_in(key, EMBED))
             features = jax.lax.stop_gradient(outputs['features'][0])
             outputs, known = controlled(control, outputs), _criterion_batch(batch)
-            value, (new, metrics) = method.criterion(params, outputs, new, known, jax.random.fold_in(key, CRITERION))
+            with jax.named_scope('loss'):
+                value, (new, metrics) = method.criterion(
+                    params, outputs, new, known, jax.random.fold_in(key, CRITERION)
+                )
             return value, (new, metrics, features)
 
         return jax.value_and_grad(loss, has_aux=True)(params)
@@ -113,10 +118,12 @@ def _cached(method: Method, views: Callable, microbatches: int, mesh: Any, contr
         def embed(params: Any, chunk: dict) -> tuple[Any, tuple[Any, Any]]:
             position, inputs = chunk['position'], rows['input'] if shuffled else chunk['input']
             drawn = [position if s is None else s[position] for s in sources] if shuffled else sources
-            seen, sampled = views(jax.random.fold_in(key, VIEWS), inputs, position, drawn)
+            with jax.named_scope('augmentation'):
+                seen, sampled = views(jax.random.fold_in(key, VIEWS), inputs, position, drawn)
             batch = {**_criterion_batch(chunk), 'step': rows['step'], 'keys': _example_keys(key, position)}
             batch |= {'views': seen, 'view_params': sampled}
-            outputs, new = method.embed(params, extra, batch, jax.random.fold_in(key, EMBED))
+            with jax.named_scope('forward'):
+                outputs, new = method.embed(params, extra, batch, jax.random.fold_in(key, EMBED))
             return outputs, (_statistics(new, extra), sampled)
 
         outputs, (statistics, sampled) = jax.lax.map(lambda chunk: embed(params, chunk), chunks)
@@ -128,7 +135,8 @@ def _cached(method: Method, views: Callable, microbatches: int, mesh: Any, contr
 
         def loss(params: Any, floats: list[Array]) -> tuple[Array, tuple]:
             known = controlled(control, _with_floats(whole, floats))
-            return method.criterion(params, known, moved, batch, jax.random.fold_in(key, CRITERION))
+            with jax.named_scope('loss'):
+                return method.criterion(params, known, moved, batch, jax.random.fold_in(key, CRITERION))
 
         (value, (new, metrics)), (direct, cotangents) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
             params, _floats(whole)

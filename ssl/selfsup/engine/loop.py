@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from ..config import to_json
 from ..data.sampler import batch_indices
 from ..errors import REQUEUE, UserError
-from . import multihost, preemption, report, untrained, warm_start, workdir
+from . import multihost, preemption, report, speed, untrained, warm_start, workdir
 from .alarm import collapsed, exhausted, measurements, raised, verdict
 from .checkpoint import Checkpoints
 from .encoder import Encoder
@@ -143,7 +143,7 @@ class _Results:
         self._run, self._root, self._writer, self._stop = run, root, writer, stop
         self._pending: collections.deque = collections.deque()
         self._waited = run.feed.waited
-        self.bar = Bar(run.total, step, run.config.data.batch_size)
+        self.bar = Bar(run.total, step, run.config.data.batch_size, speed.peak_share(run))
         self.measured: dict[str, float] = {}
         self.late = False
 

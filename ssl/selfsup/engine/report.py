@@ -23,6 +23,7 @@ from .build import Data
 from .encoder import Encoder
 from .pictures import plot_reconstructions
 from .plots import plot_features, plot_training
+from .speed import sentence
 
 REPRESENTATIONS = {'trained': 'trained encoder', 'untrained': 'untrained encoder', 'pixels': 'raw pixels'}
 # Raw pixels have a row where train and test together have no more values than this, 1 GiB as float32.
@@ -289,11 +290,13 @@ def finish(
     encoded.notes.extend(notes)
     numbers = _numbers(encoder.step, table, encoded)
     text = _text(encoder, encoded, numbers, lines, unit=data.test.spec.unit)
+    speed = sentence(workdir)
+    text += f'- {speed}\n' if speed else ''
     # Tables take a run with this file for finished, so it is written whole.
     _replace(workdir / 'results.json', json.dumps(numbers, indent=2, allow_nan=False) + '\n')
     if table:
         print_table(table)
-    for note in encoded.notes:
+    for note in [*encoded.notes, *([speed] if speed else [])]:
         print(note)
     pictures = _pictures(workdir, Drawn(data, encoder, encoded, lines))
     _replace(workdir / 'report.md', text + '\n' + '\n\n'.join(pictures) + '\n')

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
@@ -31,6 +32,8 @@ class Run:
     Args:
       config: resolved and validated.
       devices: use only the first so many.
+      mesh: what to compile for, in their place; it may be of devices that are not there. No image is read then, and
+        the feed has shapes alone.
       change: applied to the method that the config names: a regulariser around its criterion, or a fault.
     """
 
@@ -39,16 +42,17 @@ class Run:
         config: ConfigDict,
         *,
         devices: int | None = None,
+        mesh: Mesh | None = None,
         change: Callable[[Method], Method] | None = None,
     ):
         self.config = config
         self._change = change or (lambda method: method)
         self.data = build.open_data(config)
-        self.mesh = parallel.data_mesh(devices)
-        self.feed = build.build_feed(config, self.data.train, self.mesh)
+        self.mesh = mesh or parallel.data_mesh(devices)
+        self.feed = build.build_feed(config, self.data.train, self.mesh, described=mesh is not None)
         self.epoch_steps = len(self.data.train) // config.data.batch_size
         self.total = config.train.epochs * self.epoch_steps
-        self.chunk = config.train.steps_per_call or (1 if jax.default_backend() == 'cpu' else 20)
+        self.chunk = config.train.steps_per_call or (1 if self.mesh.devices.flat[0].platform == 'cpu' else 20)
         self.views = build.build_views(config, self.data.train)
         self.prepare = build.build_preparation(config)
         self.image_shape = self.data.train.image_shape

@@ -1,4 +1,8 @@
-"""The one training step: views, method, optimiser, probe. Everything in it is compiled together."""
+"""The one training step: views, method, optimiser, probe. Everything in it is compiled together.
+
+Its parts stand in named scopes (`data, augmentation, forward, loss, optimizer, probe, diagnostics`), by which
+`hardware.program` accounts for a compiled step; they change no number.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -105,11 +109,14 @@ def make_step(
         if method.uses_labels:
             seen['label'] = own['label']
         (value, (extra, metrics, features)), gradients = gradient(state.params, state.extra, seen, key, sources)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params, extra = method.after(optax.apply_updates(state.params, updates), extra, state.step)
-        probe, accuracy = update_probe(state.probe, features, rows['label'], probe_rate)
-        norm = global_norm(gradients)
-        finite = jnp.isfinite(value) & jnp.isfinite(norm)
+        with jax.named_scope('optimizer'):
+            updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+            params, extra = method.after(optax.apply_updates(state.params, updates), extra, state.step)
+        with jax.named_scope('probe'):
+            probe, accuracy = update_probe(state.probe, features, rows['label'], probe_rate)
+        with jax.named_scope('diagnostics'):
+            norm = global_norm(gradients)
+            finite = jnp.isfinite(value) & jnp.isfinite(norm)
         new = TrainState(state.step + 1, params, extra, opt_state, probe)
         if skip_nonfinite:
             kept = dataclasses.replace(state, step=state.step + 1)
@@ -137,7 +144,8 @@ def make_dispatch(step: Callable, *, resident: bool, shardings: Any = None) -> A
 
     def rows(data: dict[str, Array], indices: Array) -> dict[str, Array]:
         if resident:
-            data = {name: array[indices] for name, array in data.items()}
+            with jax.named_scope('data'):
+                data = {name: array[indices] for name, array in data.items()}
         return {**data, 'index': indices}
 
     def dispatch(state: TrainState, data: dict[str, Array], indices: Array) -> tuple[TrainState, Any]:

@@ -74,11 +74,12 @@ class Memory:
 class Bar:
     """Step, loss, images/s, time left and the share of time waiting for data, on one line.
 
-    On a terminal it is a live bar; elsewhere a line is printed about every tenth of the run.
+    On a terminal it is a live bar; elsewhere a line is printed about every tenth of the run. `peak_share` is the
+    share of the chips' peak FLOP/s for one image a second, 0 where it is not known (:mod:`.speed`).
     """
 
-    def __init__(self, total: int, start: int, batch_size: int):
-        self.total, self.batch_size, self.start = total, batch_size, start
+    def __init__(self, total: int, start: int, batch_size: int, peak_share: float = 0.0):
+        self.total, self.batch_size, self.start, self.peak_share = total, batch_size, start, peak_share
         self._console = Console()
         self._live = self._console.is_terminal
         self._begun = self._last = time.perf_counter()
@@ -101,6 +102,9 @@ class Bar:
         rate = (step - self._last_step) * self.batch_size / elapsed
         timing = {'images_per_second': rate, 'waiting_share': min(waited / elapsed, 1.0), 'seconds': now - self._begun}
         text = f'loss {loss:.4f}  {rate:,.0f} images/s  waiting {timing["waiting_share"]:.0%}'
+        if self.peak_share:
+            timing['peak_share'] = rate * self.peak_share
+            text += f'  {timing["peak_share"]:.1%} of peak'
         if self._live:
             self._progress.update(self._task, completed=step, description=text)
         elif step - self._printed >= self.total / 10 or step >= self.total:

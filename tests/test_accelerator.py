@@ -1,0 +1,62 @@
+"""Bytes, kernels and temporaries of the step's program on an H100 and a TPU v5e stay within 5 % of what is recorded."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from selfsup.hardware import targets
+
+from experiments.tables import hardware
+
+ROOT = Path(__file__).parent.parent
+INSTALLED = all(targets._installed(name) for packages in targets.PACKAGES.values() for name in packages)
+
+
+@pytest.fixture(scope='module')
+def accelerator():
+    spec = importlib.util.spec_from_file_location('accelerator', ROOT / 'benchmarks' / 'accelerator.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.skipif(not INSTALLED, reason='requirements-plan.txt is not installed')
+@pytest.mark.parametrize('on', ['h100:1', 'tpu-v5e:1x1'])
+def test_the_step_has_not_grown(on, accelerator):
+    """In a process of its own: the flags of the tests are for the CPU's compiler."""
+    environment = {k: v for k, v in os.environ.items() if k not in ('XLA_FLAGS', 'JAX_PLATFORMS')}
+    command = [sys.executable, 'benchmarks/accelerator.py', f'--on={on}']
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=1800)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(f'| {on} |') == len(accelerator.SMALL)
+
+
+def test_every_small_row_is_recorded(accelerator):
+    recorded = json.loads(accelerator.RECORDED.read_text())
+    for name in accelerator.SMALL:
+        for on in accelerator.PLACES:
+            assert all(recorded[f'{name} on {on}'][what] > 0 for what in accelerator.COUNTED)
+
+
+def test_growth_is_told(accelerator):
+    recorded = {'bytes': 100.0, 'kernels': 20, 'temporaries': 1000}
+    assert accelerator.grown(recorded, {'bytes': 105.0, 'kernels': 21, 'temporaries': 10}) == []
+    assert accelerator.grown(recorded, {'bytes': 106.0, 'kernels': 22, 'temporaries': 1000}) == [
+        'bytes: 106, recorded 100 (+6.0%)', 'kernels: 22, recorded 20 (+10.0%)',
+    ]  # fmt: skip
+    assert accelerator.grown({}, {'bytes': 1.0, 'kernels': 1, 'temporaries': 1}) == []
+
+
+def test_the_page_holds_the_recorded_plans():
+    recorded = json.loads((ROOT / 'docs' / 'hardware.json').read_text())
+    text = hardware.PAGE.read_text()
+    assert hardware.page(recorded, hardware.PLACES.split(','), text) == text, (
+        'run python -m experiments.tables.hardware'
+    )
+    for found in recorded.values():
+        for part in ('bytes', 'flops', 'kernels'):
+            assert abs(sum(row[part] for row in found['shares'].values()) - 1) < 1e-9
