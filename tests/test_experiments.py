@@ -115,7 +115,7 @@ def test_every_config_of_a_table_has_a_name():
 
 
 TRAINED = [f for f in FILES if f.parent.name in SMALL]
-# A step compiles for seconds: one config of each kind takes real steps in the quick suite, the others are traced.
+# A step compiles for seconds: one config of each kind takes real steps in the quick suite, those of digits are traced.
 QUICK = ('digits/dino', 'digits/mae', 'digits/moco_v2', 'cifar10/simclr')
 
 
@@ -147,7 +147,12 @@ def made(tmp_path_factory):
     return file
 
 
-@pytest.mark.parametrize('file', TRAINED, ids=_name)
+def _traces(file: Path):
+    quick = file.parent.name != 'cifar10' or _name(file) in QUICK
+    return pytest.param(file, id=_name(file), marks=[] if quick else [pytest.mark.slow])
+
+
+@pytest.mark.parametrize('file', [_traces(f) for f in TRAINED])
 def test_a_step_of_the_config_can_be_traced(file, made):
     run = _small_run(file, *([f'data.source=npz:{made}'] if 'cifar' in file.parent.name else []))
     state, metrics = jax.eval_shape(run.dispatch, run.shapes, *run.feed(0, 1))
