@@ -24,12 +24,12 @@ COUNTED = ('bytes', 'kernels', 'temporaries')
 ONE_STEP = ['train.steps_per_call=1']
 # Row -> (config, overrides). The small ones have all that the large ones have: augmentation, strided and 1x1
 # convolutions, batch-norm, attention, projector, loss, optimiser, probe.
-_TINY = ['data.batch_size=16', 'projector.widths=(32,16)', *ONE_STEP]
+_TINY = ['data.source=blank:1000x32x32x3/10', 'data.batch_size=16', 'projector.widths=(32,16)', *ONE_STEP]
 SMALL = {
     'small resnet': ('cifar10/simclr', ['model.width=16', 'model.stages=(1,1)', *_TINY]),
     'small vit': (
         'cifar10/simclr',
-        ['model.name=vit_ti', 'model.patch=4', 'model.dim=32', 'model.depth=1', 'model.heads=2', *_TINY],
+        ['model.name=vit_ti', 'model.patch=4', 'model.dim=64', 'model.depth=1', 'model.heads=2', *_TINY],
     ),
 }
 _224 = ['data.batch_size=256', 'train.precision=bfloat16', *ONE_STEP]

@@ -12,7 +12,7 @@ from .base import Source, check_labels, digest
 
 
 def integers(labels: Any, count: int, name: str) -> np.ndarray:
-    """Labels `[n]` or `[n, 1]` of a file as integers of at least −1; −1 for all where there are none."""
+    """Labels `[n]` or `[n, 1]` of a file as int64 or uint64 of at least −1; −1 for all where there are none."""
     if labels is None:
         return np.full(count, -1)
     labels = np.asarray(labels)
@@ -23,9 +23,7 @@ def integers(labels: Any, count: int, name: str) -> np.ndarray:
         raise UserError(f'{name}: labels must be integers, not {labels.dtype}')
     if len(labels) and labels.min() < -1:
         raise UserError(f'{name}: labels must be -1 (unknown) or number a class, and reach down to {labels.min()}')
-    if len(labels) and labels.max() >= 2**63:
-        raise UserError(f'{name}: labels must be below 2^63, and reach {labels.max()}')
-    return labels.astype(np.int64)  # uint64 beside the -1 of a part without labels would become floats
+    return labels if labels.dtype == np.uint64 else labels.astype(np.int64)
 
 
 def renumbered(*parts: np.ndarray) -> tuple[list[np.ndarray], tuple[str, ...]]:
@@ -73,9 +71,9 @@ def from_arrays(
 
 
 def narrow(labels: np.ndarray) -> np.ndarray:
-    """Labels as int32, in which they enter a fingerprint, or as int64 where they need it."""
+    """Labels as int32, in which they enter a fingerprint, or as 64 bits where they need it."""
     fits = not len(labels) or labels.max() < 2**31
-    return labels.astype(np.int32 if fits else np.int64)
+    return labels.astype(np.int32) if fits else labels
 
 
 def from_rows(name: str, rows: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Source:
