@@ -142,8 +142,10 @@ def inside(domain: Domain, r: random.Random) -> Any:
 def outside(domain: Domain, r: random.Random) -> Any:
     """A value of the right kind beyond a border of a domain; None where it has no border."""
     if domain.choices:
-        word = isinstance(domain.choices[0], str)
-        return misspelt(r.choice(domain.choices), r) if word else max(domain.choices) + 1
+        value = r.choice(domain.choices) if isinstance(domain.choices[0], str) else max(domain.choices) + 1
+        while domain.holds(value):  # exchanging two letters may leave a word as it was
+            value = misspelt(value, r)
+        return value
     if domain.several:
         wrong = outside(domain._replace(several=False, optional=False), r)
         return None if wrong is None else (*inside(domain._replace(optional=False), r)[1:], wrong)
