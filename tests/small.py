@@ -1,12 +1,15 @@
 """Small networks, data and configs that tests share."""
 
 import functools
+import importlib.util
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from selfsup import config, methods, models, signature
 
+ROOT = Path(__file__).parent.parent
 ENCODER = models.ConvNet(widths=(8, 16))
 PROJECTOR = models.MLP(widths=(32, 16))
 PREDICTOR = models.MLP(widths=(32, 16))
@@ -125,6 +128,14 @@ def loss_and_gradient(method, params, extra, rows, key):
         return value, (new, metrics)
 
     return jax.value_and_grad(loss, has_aux=True)(params)
+
+
+def script(path):
+    """The module of a script outside the package, by its path from the root of the repository."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def tree_distance(a, b):

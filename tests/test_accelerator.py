@@ -1,6 +1,5 @@
 """Bytes, kernels and temporaries of the step's program on an H100 and a TPU v5e stay within 5 % of what is recorded."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -8,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import small
 from selfsup.hardware import targets
 
 from experiments.tables import hardware
@@ -18,10 +18,7 @@ INSTALLED = all(targets._installed(name) for packages in targets.PACKAGES.values
 
 @pytest.fixture(scope='module')
 def accelerator():
-    spec = importlib.util.spec_from_file_location('accelerator', ROOT / 'benchmarks' / 'accelerator.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return small.script('benchmarks/accelerator.py')
 
 
 @pytest.mark.skipif(not INSTALLED, reason='requirements-plan.txt is not installed')

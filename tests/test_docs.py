@@ -1,21 +1,18 @@
 """Generated pages are up to date, and what the README shows works."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import jax
 import pytest
+import small
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope='module')
 def generate():
-    spec = importlib.util.spec_from_file_location('generate', ROOT / 'docs' / 'generate.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return small.script('docs/generate.py')
 
 
 def test_what_is_generated_is_up_to_date(generate):

@@ -1,6 +1,5 @@
 """Targets, what is read from compiled programs, bounds, and plans: without the compilers of `requirements-plan.txt`."""
 
-import importlib.util
 import json
 import os
 import re
@@ -340,9 +339,7 @@ def test_recorded_programs_are_those_of_the_script(recorded, monkeypatch, tmp_pa
     """hlo/record.py still describes what the texts hold: FLOPs by the real compiler are those above."""
     if not INSTALLED['cuda']:
         pytest.skip('requirements-plan.txt is not installed')
-    spec = importlib.util.spec_from_file_location('record', ROOT / 'tests' / 'hlo' / 'record.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = small.script('tests/hlo/record.py')
     monkeypatch.setattr(module, '__file__', str(tmp_path / 'record.py'))
     monkeypatch.setattr(module, 'PLACES', {'h100': 'h100:2'})
     module.main()

@@ -146,7 +146,9 @@ def main(arguments: list[str]) -> int:
         raise UserError(f'--short-side={short_side} must not be negative; 0 leaves every image as it is')
     if values['on-corrupt'] not in ('stop', 'skip'):
         raise UserError(f'--on-corrupt={values["on-corrupt"]} must be stop or skip')
-    for option, choices in (('background', ('none', 'white', 'black')), ('orientation', ('stored', 'exif'))):
+    from .data.pictures import BACKGROUNDS, ORIENTATIONS
+
+    for option, choices in (('background', tuple(BACKGROUNDS)), ('orientation', ORIENTATIONS)):
         if values[option] not in choices:
             raise UserError(f'--{option}={values[option]} must be {", ".join(choices[:-1])} or {choices[-1]}')
     from .data import shards, sources

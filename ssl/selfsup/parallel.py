@@ -27,6 +27,12 @@ def data_mesh(devices: int | None = None) -> Mesh:
     return Mesh(np.asarray(chosen), (DATA_AXIS,), axis_types=auto)
 
 
+def varying_axes(value: Any) -> frozenset[str]:
+    """The axes of `shard_map` over which a value differs between devices; none outside of it, or without its check."""
+    kind: Any = jax.typeof(value)  # versions of jax have different names for them
+    return frozenset(kind.manual_axis_type.varying if hasattr(kind, 'manual_axis_type') else getattr(kind, 'vma', ()))
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """One whole copy on each device."""
     return NamedSharding(mesh, PartitionSpec())

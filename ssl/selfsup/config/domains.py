@@ -7,6 +7,7 @@ have those of the optimiser that its function or `optim.optimizer` takes. Checks
 
 from typing import Any
 
+from ..data.pictures import BACKGROUNDS, ORIENTATIONS
 from ..optim import OPTIMIZERS, optimizer
 from ..signature import (
     Count,
@@ -46,8 +47,8 @@ FIELDS: dict[str, Any] = {
     'data.canvas': at_most(Count, SIDE),
     'data.on_corrupt': one_of('stop', 'skip'),
     'data.labels': one_of('own', 'none'),
-    'data.background': one_of('none', 'white', 'black'),
-    'data.orientation': one_of('stored', 'exif'),
+    'data.background': one_of(*BACKGROUNDS),
+    'data.orientation': one_of(*ORIENTATIONS),
     'augment.size': at_most(Count, SIDE),
     'augment.mean': Numbers,
     'augment.std': Positives,

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ..augment.pipeline import Canvas, Crops
 from ..parallel import DATA_AXIS, replicated
 from .crop_boxes import Crop
-from .loader import RESIDENT_LIMIT, feed_kind
+from .loader import feed_kind, is_shared, set_bytes
 from .sources import Source
 
 
@@ -63,7 +63,7 @@ class Described:
     def _whole(self) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
         """The whole set on each device, or its share where that is too much."""
         spec, count, place = self._source.spec, len(self._source), replicated(self._mesh)
-        if count * int(np.prod(spec.shape)) * spec.dtype.itemsize > RESIDENT_LIMIT and self._mesh.size > 1:
+        if is_shared(set_bytes(self._source), self._mesh):
             place = NamedSharding(self._mesh, PartitionSpec(DATA_AXIS))
             count += -count % self._mesh.shape[DATA_AXIS]
         return (

@@ -30,6 +30,16 @@ from .workers import Processes, Threads
 RESIDENT_LIMIT = 2 * 1024**3
 
 
+def set_bytes(source: Source) -> int:
+    """Bytes of all rows in memory."""
+    return len(source) * math.prod(source.spec.shape) * source.spec.dtype.itemsize
+
+
+def is_shared(nbytes: int, mesh: Mesh) -> bool:
+    """Whether each device holds its share of a resident set of so many bytes, and not the whole."""
+    return nbytes > RESIDENT_LIMIT and mesh.size > 1
+
+
 def place(mesh: Mesh, array: np.ndarray, spec: PartitionSpec | None = None) -> jax.Array:
     """A host array on the mesh; each process gives only the part that its devices hold."""
     sharding = replicated(mesh) if spec is None else NamedSharding(mesh, spec)
@@ -51,7 +61,7 @@ class Resident:
         inputs, labels, self.skipped = source.arrays()
         _tell(source.name, {}, self.skipped)
         spread = None
-        if inputs.nbytes > RESIDENT_LIMIT and mesh.size > 1:
+        if is_shared(inputs.nbytes, mesh):
             spread = PartitionSpec(DATA_AXIS)
             rest = -len(inputs) % mesh.shape[DATA_AXIS]  # shares must be equal; the last rows are never asked for
             inputs, labels = (np.concatenate([x, x[:rest]]) for x in (inputs, labels))
@@ -206,6 +216,5 @@ def feed_kind(
             f'{list(source.spec.shape)}; set data.crop=device'
         )
     if kind == 'auto':
-        size = len(source) * math.prod(source.spec.shape) * source.spec.dtype.itemsize
-        kind = 'resident' if not crops and size <= RESIDENT_LIMIT else 'streaming'
+        kind = 'resident' if not crops and set_bytes(source) <= RESIDENT_LIMIT else 'streaming'
     return kind

@@ -19,6 +19,7 @@ _GREY_MODES = ('1', 'L', 'LA')
 _ALPHA_MODES = ('RGBA', 'LA', 'PA', 'La', 'RGBa')
 ORIENTATION = 0x0112  # the EXIF tag
 BACKGROUNDS = {'none': None, 'white': 255, 'black': 0}
+ORIENTATIONS = ('stored', 'exif')
 
 
 class CorruptImage(UserError):

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
+from ..parallel import varying_axes
 from .base import Method
 
 # Batch entries that hold one row per example and so must be gathered with the outputs.
@@ -46,10 +47,7 @@ def _settled(tree: Any, axis_name: str) -> Any:
     """
 
     def settle(x: Any) -> Any:
-        kind: Any = jax.typeof(x)  # jax calls the axes over which a value varies by different names
-        axes = kind.manual_axis_type.varying if hasattr(kind, 'manual_axis_type') else getattr(kind, 'vma', ())
-        varies = axis_name in axes
-        return jax.lax.pmax(jax.lax.stop_gradient(x), axis_name) if varies else x
+        return jax.lax.pmax(jax.lax.stop_gradient(x), axis_name) if axis_name in varying_axes(x) else x
 
     return jax.tree.map(settle, tree)
 

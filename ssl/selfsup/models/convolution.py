@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..parallel import varying_axes
+
 conv_init = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')  # torchvision's of its ResNets
 Pairs = tuple[tuple[int, int], tuple[int, int]]
 NHWC = ('NHWC', 'HWIO', 'NHWC')
@@ -83,12 +85,7 @@ def varying_alike(kernel: Array, x: Array) -> Array:
 
     Its gradient is then summed over the devices outside the hand-written derivative, as that of any product is.
     """
-
-    def axes(value: Array) -> Any:
-        kind: Any = jax.typeof(value)  # jax calls the axes over which a value varies by different names
-        return kind.manual_axis_type.varying if hasattr(kind, 'manual_axis_type') else getattr(kind, 'vma', frozenset())
-
-    missing = tuple(sorted(set(axes(x)) - set(axes(kernel))))
+    missing = tuple(sorted(varying_axes(x) - varying_axes(kernel)))
     return jax.lax.pcast(kernel, missing, to='varying') if missing else kernel
 
 

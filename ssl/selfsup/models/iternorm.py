@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .norm import move_average
+
 HIGHEST = jax.lax.Precision.HIGHEST
 
 
@@ -56,8 +58,7 @@ class IterNorm(nn.Module):
                 parts.append(jnp.einsum('bgc,gcd->bgd', centred, root, precision=HIGHEST))
                 if not self.is_initializing():
                     for running, new in ((running_mean, mean), (running_root, root)):
-                        kept = self.momentum * running.value
-                        running.value = kept + (1 - self.momentum) * jax.lax.stop_gradient(new).astype(kept.dtype)
+                        move_average(running, new, self.momentum)
             y = jnp.stack(parts, axis=1).reshape(-1, channels)
         else:
             mean, root = running_mean.value.astype(x.dtype), running_root.value.astype(x.dtype)

@@ -13,6 +13,12 @@ from .convolution import varying_alike
 HIGHEST = jax.lax.Precision.HIGHEST
 
 
+def move_average(running: Any, new: Array, momentum: float) -> None:
+    """Moves a running average of `batch_stats`, of which the share `momentum` is kept; no gradient."""
+    kept = momentum * running.value
+    running.value = kept + (1 - momentum) * jax.lax.stop_gradient(new).astype(kept.dtype)
+
+
 def _wide(x: Array) -> Array:
     """At least float32."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
@@ -217,5 +223,4 @@ class BatchNorm(nn.Module):
             count = count * jax.lax.psum(1, self.axis_name)
         unbiased = variance * (count / max(count - 1, 1))
         for running, new in ((running_mean, mean), (running_var, unbiased)):
-            kept = self.momentum * running.value
-            running.value = kept + (1 - self.momentum) * jax.lax.stop_gradient(new).astype(kept.dtype)
+            move_average(running, new, self.momentum)

@@ -1,4 +1,4 @@
-"""BYOL (Grill et al. 2020, https://arxiv.org/abs/2006.07733): predict the projection of a slower self."""
+"""BYOL (Grill et al. 2020, https://arxiv.org/abs/2006.07733): predict the EMA target network's projection."""
 
 import flax.linen as nn
 from jaxtyping import Array
