@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from selfsup import models
-from selfsup.models.vit import drop_examples, sincos_positions
+from selfsup.models.positions import sincos_positions
+from selfsup.models.transformer import drop_examples
 from tolerances import FLOAT32, FLOAT64
 
 # Parameters of the torchvision and timm models without their classifiers.
@@ -300,6 +301,7 @@ def test_networks_of_the_config():
     assert {name: constructor.__name__ for name, constructor in models.NETWORKS.items()} == {
         'mlp': 'MLP',
         'transformer': 'TransformerDecoder',
+        'linear': 'LinearDecoder',
     }
 
 

@@ -43,6 +43,7 @@ def of_run(encoder: Encoder, root: Path) -> foreign.Weights:
     }
     spread = [tuple(v) * (channels if len(v) == 1 else 1) for v in (c.mean, c.std)]
     params = jax.tree.map(np.asarray, holder['params']['encoder'])
+    params = {name: leaf for name, leaf in params.items() if name != 'mask_token'}  # no image is encoded with it
     crop = c.evaluation_crop
     if 'positions' in params:
         model['grid'] = round(len(params['positions']) ** 0.5)

@@ -63,6 +63,8 @@ def start_from(state: TrainState, weights: foreign.Weights) -> TrainState:
 
 def _placed(old: Any, new: Any, flat: dict[str, Any]) -> Any:
     """`new` in the types and places of `old`, after a check of names and shapes."""
+    if 'mask_token' in old:  # only masked methods have one, and encoders go out without it
+        new, flat = {**new, 'mask_token': old['mask_token']}, {**flat, 'mask_token': old['mask_token']}
     own: dict[str, Any] = flatten_dict(old, sep='/')
     wanted = {name: leaf.shape for name, leaf in own.items()}
     found = {name: leaf.shape for name, leaf in flat.items()}

@@ -6,7 +6,8 @@ They hold no parameters and no state, call no collectives, and compute in at lea
 from .barlow_twins import barlow_twins, barlow_twins_terms
 from .contrastive import info_nce, ntxent
 from .in_batch import info_nce_in_batch, moco_v3, nnclr
-from .masked import masked_mse
+from .latent import averaged_layers, masked_smooth_l1, standardize_tokens
+from .masked import masked_l1, masked_mse
 from .mmcr import mmcr
 from .negatives import debiased, decoupled
 from .predictive import byol, simsiam
@@ -21,6 +22,7 @@ from .vicregl import vicregl_local, vicregl_local_terms
 from .whitening import w_mse
 
 __all__ = [
+    'averaged_layers',
     'barlow_twins',
     'barlow_twins_terms',
     'byol',
@@ -33,7 +35,9 @@ __all__ = [
     'info_nce_in_batch',
     'lejepa',
     'lejepa_terms',
+    'masked_l1',
     'masked_mse',
+    'masked_smooth_l1',
     'mmcr',
     'moco_v3',
     'nnclr',
@@ -42,6 +46,7 @@ __all__ = [
     'sigreg',
     'simsiam',
     'sinkhorn',
+    'standardize_tokens',
     'supcon',
     'swav',
     'tico',

@@ -14,7 +14,10 @@ from .contrastive.supcon import supcon
 from .distillation.byol import byol
 from .distillation.dino import dino
 from .distillation.simsiam import simsiam
+from .masked.data2vec import data2vec
+from .masked.ijepa import ijepa
 from .masked.mae import mae
+from .masked.simmim import simmim
 from .over_axis import over_axis
 from .redundancy.barlow_twins import barlow_twins
 from .redundancy.lejepa import lejepa
@@ -29,10 +32,12 @@ from .redundancy.w_mse import w_mse
 METHODS = {
     'barlow_twins': barlow_twins,
     'byol': byol,
+    'data2vec': data2vec,
     'debiased': debiased,
     'decoupled': decoupled,
     'deepcluster_v2': deepcluster_v2,
     'dino': dino,
+    'ijepa': ijepa,
     'lejepa': lejepa,
     'mae': mae,
     'mmcr': mmcr,
@@ -42,6 +47,7 @@ METHODS = {
     'nnclr': nnclr,
     'ressl': ressl,
     'simclr': simclr,
+    'simmim': simmim,
     'simsiam': simsiam,
     'supcon': supcon,
     'swav': swav,
@@ -59,10 +65,12 @@ __all__ = [
     'over_axis',
     'barlow_twins',
     'byol',
+    'data2vec',
     'debiased',
     'decoupled',
     'deepcluster_v2',
     'dino',
+    'ijepa',
     'lejepa',
     'mae',
     'mmcr',
@@ -72,6 +80,7 @@ __all__ = [
     'nnclr',
     'ressl',
     'simclr',
+    'simmim',
     'simsiam',
     'supcon',
     'swav',

@@ -3,7 +3,7 @@
 from functools import partial
 
 from .convnet import ConvNet
-from .decoder import TransformerDecoder
+from .decoder import LinearDecoder, TransformerDecoder
 from .iternorm import IterNorm
 from .mlp import MLP
 from .norm import BatchNorm
@@ -24,7 +24,7 @@ ENCODERS = {
 }
 
 # The kinds of the other networks (projectors, predictors, decoders) -> constructor.
-NETWORKS = {'mlp': MLP, 'transformer': TransformerDecoder}
+NETWORKS = {'mlp': MLP, 'transformer': TransformerDecoder, 'linear': LinearDecoder}
 
 __all__ = [
     'ENCODERS',
@@ -33,6 +33,7 @@ __all__ = [
     'BatchNorm',
     'ConvNet',
     'IterNorm',
+    'LinearDecoder',
     'ResNet',
     'TransformerDecoder',
     'ViT',

@@ -21,5 +21,7 @@ def check_sizes(section: str, fields: Mapping[str, Any]) -> None:
     stages = fields.get('stages', ())
     if sum(stages) > MOST_BLOCKS:
         raise UserError(f'{section}.stages={stages!r} must be at most {MOST_BLOCKS} blocks, not {sum(stages)}')
+    if fields.get('pool') == 'token' and not fields.get('class_token', True):
+        raise UserError(f"{section}.class_token=False leaves no token to pool; set {section}.pool='mean'")
     if 'heads' in fields and 'dim' in fields and fields['dim'] % fields['heads']:
         raise UserError(f'{section}.heads={fields["heads"]} must divide {section}.dim={fields["dim"]}')

@@ -1,6 +1,5 @@
 """Vision transformers: ViT-Ti, ViT-S and ViT-B as timm and DINO build them."""
 
-import math
 from functools import partial
 from typing import Annotated, Any
 
@@ -9,78 +8,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from ..signature import Count, Domain, Positive, ProperShare, Whole
+from ..signature import Count, Domain, NonNegative, Positive, ProperShare, Whole
 from .convolution import Conv
 from .positions import INTERPOLATIONS, interpolation_matrix, sincos_positions
+from .transformer import EncoderBlock, truncated, xavier
 
 POSITIONS = ('learned', 'sincos')
 POOLS = ('token', 'mean')
-truncated = nn.initializers.truncated_normal(0.02)
-
-
-def xavier(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Xavier-uniform over the flattened kernel: a convolution's fan-in is all that one output sees, its fan-out one."""
-    return nn.initializers.xavier_uniform()(key, (math.prod(shape[:-1]), shape[-1]), dtype).reshape(shape)
-
-
 INITS = ('truncated', 'xavier')
-
-
-def attend(query: Array, key: Array, value: Array) -> Array:
-    """softmax(q·k/√d)·v over `[batch, length, heads, d]`, in the type of the arrays."""
-    if query.dtype != jnp.float64:
-        return jax.nn.dot_product_attention(query, key, value)
-    # jax's function takes the softmax in float32, whatever the arrays are.
-    logits = jnp.einsum('bqhd,bkhd->bhqk', query, key, precision='highest') / query.shape[-1] ** 0.5
-    return jnp.einsum('bhqk,bkhd->bqhd', jax.nn.softmax(logits), value, precision='highest')
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention with one projection for queries, keys and values."""
-
-    heads: int
-    dtype: Any = None
-    kernel_init: Any = truncated
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        batch, length, dim = x.shape
-        qkv = nn.Dense(3 * dim, kernel_init=self.kernel_init, dtype=self.dtype, name='qkv')(x)
-        query, key, value = jnp.moveaxis(qkv.reshape(batch, length, 3, self.heads, dim // self.heads), 2, 0)
-        x = attend(query, key, value)
-        x = x.reshape(batch, length, dim)
-        return nn.Dense(dim, kernel_init=self.kernel_init, dtype=self.dtype, name='proj')(x)
-
-
-def drop_examples(x: Array, rate: float, keys: Array | None, stream: int) -> Array:
-    """Stochastic depth: each example's `x` becomes 0 with probability `rate`, else x / (1 − rate).
-
-    `keys` `[batch]` are typed keys, one an example; the draws of one block take different streams.
-    """
-    if rate == 0.0:
-        return x
-    kept = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, stream), 1.0 - rate))(keys)
-    return jnp.where(kept[:, None, None], x / (1.0 - rate), jnp.zeros((), x.dtype))
-
-
-class EncoderBlock(nn.Module):
-    """Pre-norm transformer block: attention, then a GELU MLP, each with stochastic depth."""
-
-    heads: int
-    mlp_ratio: float
-    drop_path: float
-    dtype: Any = None
-    kernel_init: Any = truncated
-
-    @nn.compact
-    def __call__(self, x: Array, train: bool, keys: Array | None = None) -> Array:
-        norm = partial(nn.LayerNorm, epsilon=1e-6, dtype=self.dtype)
-        linear = partial(nn.Dense, kernel_init=self.kernel_init, dtype=self.dtype)
-        attention = Attention(self.heads, self.dtype, self.kernel_init, name='attn')
-        rate = self.drop_path if train else 0.0
-        x = x + drop_examples(attention(norm(name='norm1')(x)), rate, keys, 0)
-        y = linear(int(x.shape[-1] * self.mlp_ratio), name='fc1')(norm(name='norm2')(x))
-        return x + drop_examples(linear(x.shape[-1], name='fc2')(nn.gelu(y, approximate=False)), rate, keys, 1)
+OUTPUTS = ('norm', 'block', 'mlp')
 
 
 class ViT(nn.Module):
@@ -94,7 +30,12 @@ class ViT(nn.Module):
       interpolation: how: 'timm', 'dino' or 'torchvision', three bicubic ones that differ; see
         :func:`interpolation_matrix`.
       grid: side of the learned positions' grid; 0 takes it from the first image seen.
-      pool: 'token' or 'mean'.
+      pool: 'token' or 'mean', of the patches.
+      class_token: whether there is one; without it (I-JEPA) `pool` must be 'mean'.
+      registers: so many learned tokens without a position stand between the class token and the patches; no output is
+        made of them (Darcet et al. 2024).
+      layer_scale: what attention and MLP add is scaled by learned factors, which start at this value (CaiT, BEiT: 0.1,
+        DINOv2: 1e-5); 0 has none.
       frozen_patches: no gradient into the patch projection (MoCo v3's trick for stability).
       drop_path: stochastic depth of the last block, rising linearly from 0; in training, drawn from `keys`.
       remat: keep only the blocks' inputs for the backward pass and run each block twice.
@@ -104,7 +45,8 @@ class ViT(nn.Module):
       dtype: compute type; parameters stay float32.
 
     References:
-      Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929; Touvron et al. 2021 (Ti, S).
+      Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929; Touvron et al. 2021 (Ti, S); registers: Darcet et al.
+      2024, https://arxiv.org/abs/2309.16588.
     """
 
     dim: Count
@@ -116,6 +58,9 @@ class ViT(nn.Module):
     interpolation: Annotated[str, Domain(str, choices=INTERPOLATIONS)] = 'timm'
     grid: Whole = 0
     pool: Annotated[str, Domain(str, choices=POOLS)] = 'token'
+    class_token: bool = True
+    registers: Whole = 0
+    layer_scale: NonNegative = 0.0
     frozen_patches: bool = False
     drop_path: ProperShare = 0.0
     remat: bool = False
@@ -133,9 +78,21 @@ class ViT(nn.Module):
         del order  # there is no batch-norm whose groups it could decide
         return self.pooled(self.tokens(images, train=train, keys=keys))
 
-    def pooled(self, tokens: Float[Array, 'batch length features']) -> Float[Array, 'batch features']:
-        """The class token of what :meth:`tokens` gives, or the mean of its patch tokens, as `pool` says."""
-        return tokens[:, 0] if self.pool == 'token' else jnp.mean(tokens[:, 1:], axis=1)
+    def pooled(
+        self, tokens: Float[Array, 'batch length features'], valid: Bool[Array, 'batch kept'] | None = None
+    ) -> Float[Array, 'batch features']:
+        """The class token of what :meth:`tokens` gives, or the mean of its (valid) patch tokens, as `pool` says."""
+        if self.pool == 'token':
+            return tokens[:, 0]
+        patches = tokens[:, self.prefix :]
+        if valid is None:
+            return jnp.mean(patches, axis=1)
+        return jnp.mean(patches, axis=1, where=valid[:, :, None])
+
+    @property
+    def prefix(self) -> int:
+        """How many tokens stand before those of the patches: the class token and the registers."""
+        return int(self.class_token) + self.registers
 
     @nn.compact
     def tokens(
@@ -143,31 +100,36 @@ class ViT(nn.Module):
         images: Float[Array, 'batch height width channels'],
         *,
         keep: Int[Array, 'batch kept'] | None = None,
+        valid: Bool[Array, 'batch kept'] | None = None,
         hidden: Bool[Array, 'batch patches'] | None = None,
         blocks: int = 1,
+        of: str = 'norm',
         train: bool = False,
         keys: Key[Array, ' batch'] | None = None,
     ) -> Any:
-        """Class token and patch tokens before pooling, in at least float32.
+        """Class token, registers and patch tokens before pooling, in at least float32.
 
         Args:
           images: the patches are numbered row by row.
           keep: numbers of the patches that the blocks see, in the order of the output; None keeps all. Each image
             has its own, all have equally many. Positions are added before the others are dropped.
+          valid: which entries of `keep` count; no token attends to the others. None counts all.
           hidden: patches whose embedding is replaced by a learned mask token, before positions are added. The
             parameter `mask_token` exists only if `init` is called with `hidden`.
           blocks: the outputs of how many blocks, counted from the last, are given.
+          of: what these outputs are: 'norm', the blocks' outputs, the last of them after the last norm; 'block', the
+            blocks' outputs without the last norm; 'mlp', what the blocks' MLPs add.
           train: stochastic depth is applied; it draws from `keys`, one an example, or from flax's 'dropout' stream if
             there are none.
 
         Returns:
-          `[batch, 1 + kept, features]`, the class token first, after the last norm. With `blocks` above 1 a tuple of
-          such arrays, in the order of the blocks; only the last one is normed.
+          `[batch, prefix + kept, features]`, the class token first. With `blocks` above 1 a tuple of such arrays, in
+          the order of the blocks.
 
         Raises:
-          ValueError: fields, image size, `keep`, `hidden` or `blocks` that do not fit.
+          ValueError: fields, image size, `keep`, `valid`, `hidden`, `blocks` or `of` that do not fit.
         """
-        self._check(images, keep, hidden, blocks)
+        self._check(images, keep, valid, hidden, blocks, of)
         size = (self.patch, self.patch)
         kernel_init = xavier if self.init_kernels == 'xavier' else truncated
         first = {'kernel_init': xavier} if self.init_kernels == 'xavier' else {}
@@ -182,30 +144,56 @@ class ViT(nn.Module):
         x = x + self._positions(height, width)[None].astype(x.dtype)
         if keep is not None:
             x = jnp.take_along_axis(x, keep[:, :, None], axis=1)
-        token = self.param('cls_token', truncated, (1, 1, dim))
-        if self.positions == 'learned':
-            token = token + self.param('cls_position', truncated, (1, 1, dim))
-        x = jnp.concatenate([jnp.broadcast_to(token.astype(x.dtype), (batch, 1, dim)), x], axis=1)
-        block = nn.remat(EncoderBlock, static_argnums=(2,)) if self.remat else EncoderBlock
+        x, valid = self._prefixed(x, valid)
+        block = nn.remat(EncoderBlock, static_argnums=(2, 5)) if self.remat else EncoderBlock
         if train and self.drop_path > 0 and keys is None:
             keys = jax.random.split(self.make_rng('dropout'), batch)
         outputs = []
         for index in range(self.depth):
             drop = self.drop_path * index / max(self.depth - 1, 1)
             own = None if keys is None else jax.vmap(lambda key, index=index: jax.random.fold_in(key, index))(keys)
-            x = block(self.heads, self.mlp_ratio, drop, self.dtype, kernel_init, name=f'block{index}')(x, train, own)
-            outputs.append(x)
-        outputs[-1] = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name='norm')(x)
+            fields = (self.heads, self.mlp_ratio, drop, self.dtype, kernel_init, self.layer_scale)
+            found = block(*fields, name=f'block{index}')(x, train, own, valid, of == 'mlp')
+            x, output = found if of == 'mlp' else (found, found)
+            outputs.append(output)
+        normed = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name='norm')(x)
+        outputs[-1] = normed if of == 'norm' else outputs[-1]
         last = [x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in outputs[-blocks:]]
         return last[0] if blocks == 1 else tuple(last)
 
-    def _check(self, images: Array, keep: Array | None, hidden: Array | None, blocks: int) -> None:
+    def _prefixed(self, x: Array, valid: Array | None) -> tuple[Array, Array | None]:
+        """Patch tokens behind the class token and the registers, and which of all are valid."""
+        batch, _, dim = x.shape
+        before = []
+        if self.class_token:
+            token = self.param('cls_token', truncated, (1, 1, dim))
+            if self.positions == 'learned':
+                token = token + self.param('cls_position', truncated, (1, 1, dim))
+            before.append(token)
+        if self.registers:
+            before.append(self.param('registers', truncated, (1, self.registers, dim)))
+        spread = [jnp.broadcast_to(token.astype(x.dtype), (batch, *token.shape[1:])) for token in before]
+        if valid is not None:
+            valid = jnp.concatenate([jnp.ones((batch, self.prefix), bool), valid], axis=1)
+        return jnp.concatenate([*spread, x], axis=1), valid
+
+    def _check(
+        self,
+        images: Array,
+        keep: Array | None,
+        valid: Array | None,
+        hidden: Array | None,
+        blocks: int,
+        of: str,
+    ) -> None:
         """Refuses fields and arguments of `tokens` that do not fit one another."""
         if self.positions not in ('learned', 'sincos') or self.pool not in ('token', 'mean'):
             raise ValueError(
                 f"positions must be 'learned' or 'sincos' and pool 'token' or 'mean', "
                 f'not {self.positions!r} and {self.pool!r}'
             )
+        if self.pool == 'token' and not self.class_token:
+            raise ValueError("pool='token' needs class_token=True; without one pool must be 'mean'")
         if self.init_kernels not in INITS:
             raise ValueError(f'init_kernels must be one of {", ".join(INITS)}, not {self.init_kernels!r}')
         batch, height, width, _ = images.shape
@@ -214,10 +202,15 @@ class ViT(nn.Module):
         patches = (height // self.patch) * (width // self.patch)
         if keep is not None and (keep.ndim != 2 or keep.shape[0] != batch or not 1 <= keep.shape[1] <= patches):
             raise ValueError(f'keep must have shape [{batch}, 1 to {patches}], not {list(keep.shape)}')
+        if valid is not None and (keep is None or valid.shape != keep.shape):
+            shape = 'none' if keep is None else list(keep.shape)
+            raise ValueError(f'valid must have the shape of keep, {shape}, not {list(valid.shape)}')
         if hidden is not None and hidden.shape != (batch, patches):
             raise ValueError(f'hidden must have shape {[batch, patches]}, not {list(hidden.shape)}')
         if not 1 <= blocks <= self.depth:
             raise ValueError(f'blocks must be from 1 to {self.depth}, the depth, not {blocks}')
+        if of not in OUTPUTS:
+            raise ValueError(f'of must be one of {", ".join(OUTPUTS)}, not {of!r}')
 
     def _positions(self, height: int, width: int) -> Array:
         if self.positions == 'sincos':

@@ -106,6 +106,9 @@ def state_dict(weights: Weights, *, names: str = 'torchvision', image_size: int 
     """
     if names not in NAMINGS:
         raise UserError(f'names={names!r} is unknown{nearest(names, NAMINGS)}')
+    for field, plain in (('registers', 0), ('layer_scale', 0.0), ('class_token', True)):
+        if weights.model.get(field, plain) != plain:
+            raise UserError(f'names={names!r} has no encoders with model.{field}={weights.model[field]!r}')
     naming = NAMINGS[names][weights.family]
     found: dict[str, np.ndarray] = {}
     for tree in (weights.params, weights.batch_stats):

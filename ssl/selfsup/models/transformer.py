@@ -1,0 +1,104 @@
+"""What transformers are made of: attention, stochastic depth, LayerScale, pre-norm blocks."""
+
+import math
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+truncated = nn.initializers.truncated_normal(0.02)
+
+
+def xavier(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Xavier-uniform over the flattened kernel: a convolution's fan-in is all that one output sees, its fan-out one."""
+    return nn.initializers.xavier_uniform()(key, (math.prod(shape[:-1]), shape[-1]), dtype).reshape(shape)
+
+
+def attend(query: Array, key: Array, value: Array, valid: Array | None = None) -> Array:
+    """softmax(q·k/√d)·v over `[batch, length, heads, d]`, in the type of the arrays.
+
+    No query sees the keys that `valid` `[batch, length]` marks false.
+    """
+    seen = None if valid is None else valid[:, None, None, :]
+    if query.dtype != jnp.float64:
+        return jax.nn.dot_product_attention(query, key, value, mask=seen)
+    # jax's function takes the softmax in float32, whatever the arrays are.
+    logits = jnp.einsum('bqhd,bkhd->bhqk', query, key, precision='highest') / query.shape[-1] ** 0.5
+    if seen is not None:
+        logits = jnp.where(seen, logits, -1e30)  # not -inf, which makes NaN where nothing is valid
+    return jnp.einsum('bhqk,bkhd->bqhd', jax.nn.softmax(logits), value, precision='highest')
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one projection for queries, keys and values."""
+
+    heads: int
+    dtype: Any = None
+    kernel_init: Any = truncated
+
+    @nn.compact
+    def __call__(self, x: Array, valid: Array | None = None) -> Array:
+        batch, length, dim = x.shape
+        qkv = nn.Dense(3 * dim, kernel_init=self.kernel_init, dtype=self.dtype, name='qkv')(x)
+        query, key, value = jnp.moveaxis(qkv.reshape(batch, length, 3, self.heads, dim // self.heads), 2, 0)
+        x = attend(query, key, value, valid)
+        x = x.reshape(batch, length, dim)
+        return nn.Dense(dim, kernel_init=self.kernel_init, dtype=self.dtype, name='proj')(x)
+
+
+def drop_examples(x: Array, rate: float, keys: Array | None, stream: int) -> Array:
+    """Stochastic depth: each example's `x` becomes 0 with probability `rate`, else x / (1 − rate).
+
+    `keys` `[batch]` are typed keys, one an example; the draws of one block take different streams.
+    """
+    if rate == 0.0:
+        return x
+    kept = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, stream), 1.0 - rate))(keys)
+    return jnp.where(kept[:, None, None], x / (1.0 - rate), jnp.zeros((), x.dtype))
+
+
+class LayerScale(nn.Module):
+    """Multiplies each feature by a learned factor, which starts at `start` (CaiT, https://arxiv.org/abs/2103.17239)."""
+
+    start: float
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        gamma = self.param('gamma', nn.initializers.constant(self.start), (x.shape[-1],))
+        return x * gamma[None, None].astype(x.dtype)
+
+
+class EncoderBlock(nn.Module):
+    """Pre-norm transformer block: attention, then a GELU MLP, each with stochastic depth.
+
+    `layer_scale` above 0 scales what each of the two adds (:class:`LayerScale`). With `apart` the call also gives what
+    the MLP adds, before stochastic depth.
+    """
+
+    heads: int
+    mlp_ratio: float
+    drop_path: float
+    dtype: Any = None
+    kernel_init: Any = truncated
+    layer_scale: float = 0.0
+
+    @nn.compact
+    def __call__(
+        self, x: Array, train: bool, keys: Array | None = None, valid: Array | None = None, apart: bool = False
+    ) -> Any:
+        norm = partial(nn.LayerNorm, epsilon=1e-6, dtype=self.dtype)
+        linear = partial(nn.Dense, kernel_init=self.kernel_init, dtype=self.dtype)
+        attention = Attention(self.heads, self.dtype, self.kernel_init, name='attn')
+        rate = self.drop_path if train else 0.0
+
+        def scaled(branch: Array, name: str) -> Array:
+            return LayerScale(self.layer_scale, name=name)(branch) if self.layer_scale > 0 else branch
+
+        x = x + drop_examples(scaled(attention(norm(name='norm1')(x), valid), 'ls1'), rate, keys, 0)
+        y = linear(int(x.shape[-1] * self.mlp_ratio), name='fc1')(norm(name='norm2')(x))
+        y = linear(x.shape[-1], name='fc2')(nn.gelu(y, approximate=False))
+        x = x + drop_examples(scaled(y, 'ls2'), rate, keys, 1)
+        return (x, y) if apart else x

@@ -1,0 +1,182 @@
+"""Vision transformers and decoders beyond the defaults: registers, LayerScale, entries that do not count, linear heads."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from selfsup import models
+from selfsup.config import validate
+from selfsup.errors import UserError
+from tolerances import FLOAT32, FLOAT64
+
+VIT = models.ViT(dim=16, depth=2, heads=2, patch=4)
+IMAGES = jax.random.normal(jax.random.key(5), (2, 16, 16, 3))
+KEEP = jnp.array([[3, 9, 0, 14], [7, 1, 12, 5]])
+VALID = jnp.array([[True, True, False, True], [True, False, True, True]])
+
+
+def started(module, *args, **given):
+    """Variables with all biases and tokens moved away from zero, so that each of them shows."""
+    variables = module.init(jax.random.key(0), *args, **given)
+    return jax.tree.map(lambda x: x + 0.2 * jax.random.normal(jax.random.key(x.size), x.shape), variables)
+
+
+def test_registers_are_free_tokens_that_no_output_is_made_of():
+    module = VIT.clone(registers=3)
+    variables = started(module, IMAGES)
+    assert variables['params']['registers'].shape == (1, 3, 16)
+    tokens = module.apply(variables, IMAGES, method='tokens')
+    assert tokens.shape == (2, 4 + 16, 16) and module.prefix == 4
+    for pool, expected in (('token', tokens[:, 0]), ('mean', tokens[:, 4:].mean(axis=1))):
+        np.testing.assert_array_equal(module.clone(pool=pool).apply(variables, IMAGES), expected)
+    # Registers have no position: in another order they change nothing for the others.
+    turned = {'params': {**variables['params'], 'registers': variables['params']['registers'][:, ::-1]}}
+    np.testing.assert_allclose(module.apply(turned, IMAGES), tokens[:, 0], atol=FLOAT32)
+    none = {'params': {k: v for k, v in variables['params'].items() if k != 'registers'}}
+    assert float(jnp.abs(VIT.apply(none, IMAGES) - tokens[:, 0]).max()) > 1e-3
+
+
+def test_an_encoder_may_have_no_class_token():
+    module = VIT.clone(class_token=False, pool='mean')
+    variables = module.init(jax.random.key(0), IMAGES)
+    assert not {'cls_token', 'cls_position'} & set(variables['params'])
+    tokens = module.apply(variables, IMAGES, method='tokens', keep=KEEP)
+    assert tokens.shape == (2, 4, 16)
+    np.testing.assert_array_equal(module.pooled(tokens), tokens.mean(axis=1))
+    with pytest.raises(ValueError, match="pool='token' needs class_token=True"):
+        VIT.clone(class_token=False).init(jax.random.key(0), IMAGES)
+    with pytest.raises(UserError, match="model.class_token=False leaves no token to pool; set model.pool='mean'"):
+        validate.check_sizes('model', {'class_token': False, 'pool': 'token'})
+
+
+def test_layer_scale_starts_at_its_value_and_scales_both_branches():
+    module = VIT.clone(layer_scale=0.1)
+    params = module.init(jax.random.key(0), IMAGES)['params']
+    plain = VIT.init(jax.random.key(0), IMAGES)['params']
+    for block in ('block0', 'block1'):
+        for name in ('ls1', 'ls2'):
+            np.testing.assert_array_equal(params[block][name]['gamma'], np.full(16, 0.1, np.float32))
+    without = {
+        k: {n: v for n, v in tree.items() if n[:2] != 'ls'} if 'block' in k else tree for k, tree in params.items()
+    }
+    jax.tree.map(np.testing.assert_array_equal, without, plain)
+    # A factor of 0 takes its branch away; factors of 1 are the network without them.
+    ones = jax.tree_util.tree_map_with_path(lambda p, x: jnp.ones_like(x) if 'gamma' in str(p) else x, params)
+    np.testing.assert_allclose(
+        module.apply({'params': ones}, IMAGES), VIT.apply({'params': plain}, IMAGES), atol=FLOAT32
+    )
+    zero = jax.tree_util.tree_map_with_path(lambda p, x: jnp.zeros_like(x) if 'gamma' in str(p) else x, params)
+    first, last = module.apply({'params': zero}, IMAGES, method='tokens', blocks=2, of='block')
+    np.testing.assert_array_equal(first, last)
+
+
+def test_outputs_of_blocks_and_of_their_mlps():
+    variables = started(VIT, IMAGES)
+    _, last = VIT.apply(variables, IMAGES, method='tokens', blocks=2, of='block')
+    _, normed = VIT.apply(variables, IMAGES, method='tokens', blocks=2)
+    norm = variables['params']['norm']
+    centred = last - last.mean(-1, keepdims=True)
+    expected = (
+        centred / jnp.sqrt(jnp.mean(centred**2, -1, keepdims=True) + 1e-6) * norm['scale'][None, None]
+        + norm['bias'][None, None]
+    )
+    np.testing.assert_allclose(normed, expected, atol=10 * FLOAT32)
+    for remat in (False, True):
+        mlps = VIT.clone(remat=remat).apply(variables, IMAGES, method='tokens', blocks=2, of='mlp')
+        _, state = VIT.apply(variables, IMAGES, capture_intermediates=True, mutable=['intermediates'])
+        for number, found in enumerate(mlps):
+            inside = state['intermediates'][f'block{number}']['fc2']['__call__'][0]
+            np.testing.assert_allclose(found, inside, atol=FLOAT32)
+    with pytest.raises(ValueError, match="of must be one of norm, block, mlp, not 'attention'"):
+        VIT.apply(variables, IMAGES, method='tokens', of='attention')
+
+
+@pytest.mark.parametrize('double', [False, True])
+def test_kept_patches_that_do_not_count_have_no_influence(double, x64):
+    """As if they had been left out, in float32 and in float64, where attention is computed otherwise."""
+    images, limit = (IMAGES.astype(jnp.float64), FLOAT64) if double else (IMAGES.astype(jnp.float32), FLOAT32)
+    variables = jax.tree.map(lambda x: x.astype(images.dtype), started(VIT, images))
+    tokens = VIT.apply(variables, images, method='tokens', keep=KEEP, valid=VALID)
+    for row in range(2):
+        counted = KEEP[row][VALID[row]][None]
+        alone = VIT.apply(variables, images[row : row + 1], method='tokens', keep=counted)
+        chosen = jnp.concatenate([tokens[row, :1], tokens[row, 1:][VALID[row]]])
+        np.testing.assert_allclose(chosen, alone[0], atol=limit)
+
+
+DECODER = models.TransformerDecoder(dim=8, depth=2, heads=2, out=5)
+TOKENS = jax.random.normal(jax.random.key(1), (2, 5, 16))
+QUERIES = jnp.array([[1, 2, 15], [0, 3, 8]])
+ASKED = jnp.array([[True, True, False], [False, True, True]])
+
+
+def test_a_decoder_does_not_see_entries_that_do_not_count():
+    variables = started(DECODER, TOKENS, KEEP, (4, 4), QUERIES)
+    found = DECODER.apply(variables, TOKENS, KEEP, (4, 4), QUERIES, valid=VALID, asked=ASKED)
+    for row in range(2):
+        own = slice(row, row + 1)
+        tokens = jnp.concatenate([TOKENS[own, :1], TOKENS[own, 1:][:, VALID[row]]], axis=1)
+        counted, wanted = KEEP[own][:, VALID[row]], QUERIES[own][:, ASKED[row]]
+        alone = DECODER.apply(variables, tokens, counted, (4, 4), wanted)
+        np.testing.assert_allclose(found[row][ASKED[row]], alone[0], atol=FLOAT32)
+
+
+def test_a_decoder_may_start_from_a_truncated_normal_and_scale_its_layers():
+    module = DECODER.clone(init_kernels='truncated', layer_scale=0.5)
+    params = module.init(jax.random.key(0), TOKENS, KEEP, (4, 4), QUERIES)['params']
+    kernels = [params['embed'], params['head'], params['block0']['fc1'], params['block1']['attn']['qkv']]
+    assert all(float(jnp.abs(kernel['kernel']).max()) < 0.05 for kernel in kernels)  # two deviations of 0.02 / 0.88
+    np.testing.assert_array_equal(params['block1']['ls2']['gamma'], np.full(8, 0.5, np.float32))
+
+
+def test_a_linear_decoder_reads_the_token_of_each_patch():
+    module, order = models.LinearDecoder(out=3), jnp.array([[2, 0, 3, 1], [1, 3, 0, 2]])
+    tokens = jax.random.normal(jax.random.key(1), (2, 6, 16))  # two without a place, four of patches
+    variables = started(module, tokens, order, (2, 2))
+    found = module.apply(variables, tokens, order, (2, 2))
+    head = variables['params']['head']
+    for row in range(2):
+        for place, patch in enumerate(order[row]):
+            expected = tokens[row, 2 + place] @ head['kernel'] + head['bias']
+            np.testing.assert_allclose(found[row, patch], expected, atol=FLOAT32)
+    queries = jnp.array([[3, 3], [0, 1]])
+    asked = module.apply(variables, tokens, order, (2, 2), queries)
+    np.testing.assert_allclose(asked, jnp.take_along_axis(found, queries[..., None], axis=1), atol=FLOAT32)
+
+
+LINEAR = models.LinearDecoder(out=3)
+BAD = {
+    'valid': (
+        lambda: VIT.init(jax.random.key(0), IMAGES, method='tokens', keep=KEEP, valid=VALID[:, :3]),
+        ValueError,
+        r'valid must have the shape of keep, \[2, 4\], not \[2, 3\]',
+    ),
+    'valid of all': (
+        lambda: VIT.init(jax.random.key(0), IMAGES, method='tokens', valid=VALID),
+        ValueError,
+        r'valid must have the shape of keep, none, not \[2, 4\]',
+    ),
+    'linear': (lambda: LINEAR.init(jax.random.key(0), TOKENS, KEEP, (4, 4)), UserError, 'the encoder sees 4 of 16 patches'),
+    'out': (lambda: LINEAR.clone(out=0).init(jax.random.key(0), TOKENS, KEEP, (2, 2)), ValueError, 'out must be at least 1'),
+    'init': (
+        lambda: DECODER.clone(init_kernels='he').init(jax.random.key(0), TOKENS, KEEP, (4, 4)),
+        ValueError,
+        "one of truncated, xavier, not 'he'",
+    ),
+    'whole grid': (
+        lambda: DECODER.init(jax.random.key(0), TOKENS, KEEP, (4, 4), valid=VALID),
+        ValueError,
+        'valid and asked are of calls with queries',
+    ),
+    'asked': (
+        lambda: DECODER.init(jax.random.key(0), TOKENS, KEEP, (4, 4), QUERIES, asked=ASKED[:, :2]),
+        ValueError,
+        r'asked must have shape \[2, 3\], not \[2, 2\]',
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('call, error, message', BAD.values(), ids=BAD.keys())
+def test_what_does_not_fit_is_refused(call, error, message, own_checks):
+    with pytest.raises(error, match=message):
+        call()
