@@ -14,6 +14,7 @@ Every slice leaves `OUT/<slice>.json`; the exit code is 1 where one fails.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import subprocess
@@ -32,6 +33,7 @@ RUNS: dict[str, tuple[str, list[str], int, int]] = {
     'vit_s': ('imagenet/{}.py', ['data.image_size=256', 'model.name=vit_s'], 256, 2_048),
 }
 GOLDEN = ('test_losses.py', 'test_losses_each.py', 'test_augment_golden.py', 'test_diagnostics.py')
+READY = 0.7  # share of the time after which what has not compiled is left out
 TOY_GOLDEN = 'test_losses.py::test_golden_value'
 
 
@@ -45,7 +47,7 @@ def check(options: argparse.Namespace) -> dict[str, Any]:
     """Golden values on the device."""
     files = [f'tests/{TOY_GOLDEN}'] if options.toy else [f'tests/{name}' for name in GOLDEN]
     workers = ['-n', str(min(os.cpu_count() or 1, 8))] if not options.toy else []
-    command = [sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider', *workers, *files]
+    command = [sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider', '-p', 'no:benchmark', *workers, *files]
     done = subprocess.run(
         command, cwd=ROOT, env=environment(SELFSUP_TEST_PLATFORM=options.platform), capture_output=True, text=True,
         timeout=options.seconds,
@@ -107,8 +109,7 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
         waiting.append((row, process, log))
     print('| step | ms | images/s | ready after, s |\n| --- | ---: | ---: | ---: |', flush=True)
     found = []
-    ready = [(row, process, log, process.stdout.readline()) for row, process, log in waiting]
-    for row, process, log, line in ready:
+    for row, process, log, line in ready(waiting, begun + READY * options.seconds):
         answer = ''
         if line and time.monotonic() - begun < options.seconds:
             answer = process.communicate('go\n')[0]
@@ -122,12 +123,25 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
             if 'scopes' in result:
                 print('  ' + ', '.join(f'{k} {v:.3g}' for k, v in result['scopes'].items()), flush=True)
         else:
-            told = [x for x in log.read().splitlines() if x.strip()] or ['no time was left']
+            told = [x for x in log.read().splitlines() if x.strip() and not x.startswith(('W', 'I'))] or [
+                'it was not ready in time'
+            ]
             result['error'] = told[-1][:300]
             (options.out / 'speed.log').open('a').write('\n'.join([result['name'], *told, '']))
             print(f'| {result["name"]} | did not run: {result["error"]} | | |', flush=True)
         found.append(result)
     return {'rows': found, 'ok': any('ms' in row for row in found)}
+
+
+def ready(waiting: list[Any], deadline: float) -> list[Any]:
+    """`(row, process, log, line)` of each process, with the line that says it is ready, or '' at the deadline."""
+    with concurrent.futures.ThreadPoolExecutor(len(waiting)) as pool:
+        lines = [pool.submit(process.stdout.readline) for _, process, _ in waiting]
+        concurrent.futures.wait(lines, max(deadline - time.monotonic(), 0))
+        for (_, process, _), line in zip(waiting, lines, strict=True):
+            if not line.done():
+                process.kill()  # ends its line too
+    return [(*each, line.result()) for each, line in zip(waiting, lines, strict=True)]
 
 
 def kill(options: argparse.Namespace) -> dict[str, Any]:
