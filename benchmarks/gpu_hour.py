@@ -25,12 +25,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-METHODS = ('simclr', 'byol', 'vicreg', 'dino')
-# Network -> config, overrides, side of the stored images, how many of them.
-RUNS: dict[str, tuple[str, list[str], int, int]] = {
-    'resnet18': ('cifar10/{}.py', [], 32, 10_240),
-    'resnet50': ('imagenet/{}.py', ['data.image_size=256'], 256, 2_048),
-    'vit_s': ('imagenet/{}.py', ['data.image_size=256', 'model.name=vit_s'], 256, 2_048),
+# Views are cut on the device, from uint8 images that are there already.
+_224 = ['data.image_size=256', 'data.crop=device', 'data.feed=resident', 'data.workers=0']
+# Network -> config, methods, overrides, side of the stored images, how many of them.
+RUNS: dict[str, tuple[str, tuple[str, ...], list[str], int, int]] = {
+    'resnet18': ('cifar10/{}.py', ('simclr', 'byol', 'vicreg', 'dino'), [], 32, 10_240),
+    'resnet50': ('imagenet/{}.py', ('simclr', 'moco_v2', 'vicreg', 'barlow_twins'), _224, 256, 2_048),
+    'vit_s': ('imagenet/{}.py', ('simclr', 'mae'), [*_224, 'model.name=vit_s'], 256, 2_048),
 }
 GOLDEN = ('test_losses.py', 'test_losses_each.py', 'test_augment_golden.py', 'test_diagnostics.py')
 READY = 0.7  # share of the time after which what has not compiled is left out
@@ -73,8 +74,8 @@ def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
         small = ['data.channels=1', 'model.widths=(4,8)', 'projector.widths=(8,4)', 'data.holdout=0.2']
         return [*found, {'what': 'run', 'config': 'digits/simclr.py', 'method': 'simclr', 'overrides': small, **step}]
     for network in networks:
-        config, overrides, side, count = RUNS[network]
-        for method in options.methods if network == 'resnet18' or options.all else options.methods[:1]:
+        config, methods, overrides, side, count = RUNS[network]
+        for method in options.methods or methods:
             step = {'network': network, 'batch': batch, 'precision': options.precisions[0], 'seconds': seconds}
             found.append(
                 {'what': 'run', 'config': config.format(method), 'method': method, 'overrides': overrides, **step,
@@ -195,10 +196,9 @@ def main() -> int:
     parser.add_argument('--toy', action='store_true', help='small shapes, on any machine')
     parser.add_argument('--platform', default='cuda,cpu', help='of the golden values')
     parser.add_argument('--networks', nargs='+', default=list(RUNS), choices=RUNS)
-    parser.add_argument('--methods', nargs='+', default=list(METHODS))
+    parser.add_argument('--methods', nargs='+', help='of the runs; all that a network has by default')
     parser.add_argument('--precisions', nargs='+', default=['bfloat16', 'float32'])
     parser.add_argument('--kinds', nargs='*', default=['eager', 'compiled'], help='what PyTorch runs')
-    parser.add_argument('--all', action='store_true', help='all methods on all networks; else on ResNet-18')
     parser.add_argument('--run-flags', default='--xla_gpu_enable_command_buffer=', help='XLA_FLAGS of profiled runs')
     parser.add_argument('--batch', type=int, default=256)
     parser.add_argument('--kills', type=int, default=20)
