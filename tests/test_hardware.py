@@ -15,11 +15,11 @@ import small
 import tolerances
 from selfsup import parallel, train
 from selfsup.data.sources import blank, open_source
-from selfsup.engine import advice, dry_run, planning, speed
+from selfsup.engine import advice, dry_run, planning, speed, writer
 from selfsup.engine.run import Run
 from selfsup.engine.writer import Bar
 from selfsup.errors import UserError
-from selfsup.hardware import bound, chip, matrix_flops, parse, place, roofline, targets
+from selfsup.hardware import bound, chip, matrix_flops, parse, place, roofline, scope_times, targets
 from selfsup.hardware.program import scope_of
 
 ROOT = Path(__file__).parent.parent
@@ -241,6 +241,54 @@ def test_share_of_the_peak(planned, monkeypatch, capsys):
     timing = Bar(10, 0, 64, share).update(10, 0.5, 0.0)
     assert np.isclose(timing['peak_share'], share * timing['images_per_second'], rtol=tolerances.FLOAT64)
     assert 'of peak' in capsys.readouterr().out
+
+
+def test_times_of_a_profile_by_scope(tmp_path):
+    def step(x):
+        with jax.named_scope('forward'):
+            y = jnp.tanh(x @ x)
+        with jax.named_scope('loss'):
+            return jnp.sum(jnp.sort(y, axis=1) ** 2)
+
+    x = jnp.ones((200, 200))
+    compiled = jax.jit(step).lower(x).compile()
+    with jax.profiler.trace(str(tmp_path)):
+        for _ in range(3):
+            jax.block_until_ready(compiled(x))
+    program = parse(compiled.as_text())
+    times = scope_times(tmp_path, program)
+    assert {'forward', 'loss'} <= set(times) and all(0 < seconds < 60 for seconds in times.values())
+    with pytest.raises(ValueError, match=r'holds no profile \(\*.xplane.pb\)'):
+        scope_times(tmp_path / 'missing', program)
+
+
+@pytest.mark.slow
+def test_every_slice_of_the_gpu_hour_runs_small(tmp_path):
+    command = [sys.executable, str(small.ROOT / 'benchmarks' / 'gpu_hour.py'), 'check', 'speed', 'train', 'kill']
+    command += ['--toy', '--platform=cpu', f'--out={tmp_path}', '--kinds', 'eager']
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, 'JAX_PLATFORMS': 'cpu'})
+    found = {name: json.loads((tmp_path / f'{name}.json').read_text()) for name in ('check', 'speed', 'train', 'kill')}
+    assert done.returncode == 0 and all(slice['ok'] for slice in found.values()), done.stdout + done.stderr
+    assert 'passed' in found['check']['summary'] and found['train']['finished']
+    assert '1 of 1 kills left no trace' in found['kill']['lines'][-1]
+    ran = [row for row in found['speed']['rows'] if 'ms' in row]
+    assert {row['row']['what'] for row in ran} >= {'ours', 'run'}
+    shares = next(row['scopes'] for row in ran if 'scopes' in row)
+    del shares['ms a step']
+    assert np.isclose(sum(shares.values()), 1.0, rtol=tolerances.FLOAT64)
+
+
+def test_rates_are_measured_over_a_second(monkeypatch):
+    """Two results that arrive at once say nothing of the rate, nor does the time of compiling after the first."""
+    clock = [100.0]
+    monkeypatch.setattr(writer.time, 'perf_counter', lambda: clock[0])
+    bar, found = writer.Bar(1000, 0, 10), []
+    for seconds, step, waited in ((50, 20, 0.0), (0.5, 40, 0.25), (0.5, 60, 0.0), (0.001, 80, 0.0), (4.999, 280, 1.0)):
+        clock[0] += seconds
+        found.append(bar.update(step, 0.5, waited))
+    assert np.allclose([line['images_per_second'] for line in found], [4, 400, 400, 600 / 1.001, 2000 / 4.999])
+    assert np.allclose([line['waiting_share'] for line in found], [0, 0.5, 0.25, 0.25 / 1.001, 1 / 4.999])
+    assert found[-1]['seconds'] == 56.0
 
 
 def test_what_does_not_fit():

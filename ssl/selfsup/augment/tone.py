@@ -9,10 +9,14 @@ from ._common import Image, Report, Result, reported, require_choice, require_pr
 _LEVELS = 256
 
 
+# v / 255 of a uint8 v differs between devices by rounding; an image's value at the threshold is at it on all of them.
+ROUNDING = 1e-6
+
+
 def solarise(image: Image, *, threshold: ArrayLike = 128 / 255) -> Result:
-    """Inverts values at or above the threshold."""
+    """Inverts values at or above the threshold, up to `ROUNDING`."""
     image = to_float(image)
-    return jnp.where(image >= threshold, 1.0 - image, image)
+    return jnp.where(image >= threshold - ROUNDING, 1.0 - image, image)
 
 
 def posterise(image: Image, *, bits: ArrayLike = 4) -> Result:

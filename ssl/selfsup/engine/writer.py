@@ -1,5 +1,6 @@
 """Metrics to `metrics.jsonl` and TensorBoard; timings to `timing.jsonl`; a progress bar."""
 
+import collections
 import time
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,9 @@ class Memory:
         """There is no file."""
 
 
+SPAN = 1.0  # seconds over which a rate is measured, at least
+
+
 class Bar:
     """Step, loss, images/s, time left and the share of time waiting for data, on one line.
 
@@ -82,8 +86,9 @@ class Bar:
         self.total, self.batch_size, self.start, self.peak_share = total, batch_size, start, peak_share
         self._console = Console()
         self._live = self._console.is_terminal
-        self._begun = self._last = time.perf_counter()
-        self._last_step, self._printed = start, start
+        self._begun, self._printed = time.perf_counter(), start
+        # (time, step, seconds waited so far) of recent calls, the oldest of which rates are measured from.
+        self._recent = collections.deque([(self._begun, start, 0.0)])
         if self._live:
             columns = (
                 TextColumn('{task.completed:.0f}/{task.total:.0f}'),
@@ -96,11 +101,27 @@ class Bar:
             self._progress.start()
 
     def update(self, step: int, loss: float, waited: float) -> dict[str, float]:
-        """Shows the state of the run; returns the timings since the last call."""
+        """Shows the state of the run; returns the timings since the last call that is at least `SPAN` old.
+
+        Results of several dispatches can arrive at once, so that the time between two calls alone says nothing.
+
+        Args:
+          step: steps done.
+          loss: of the last one.
+          waited: seconds that the run waited for data since the last call.
+        """
         now = time.perf_counter()
-        elapsed = max(now - self._last, 1e-9)
-        rate = (step - self._last_step) * self.batch_size / elapsed
-        timing = {'images_per_second': rate, 'waiting_share': min(waited / elapsed, 1.0), 'seconds': now - self._begun}
+        total = self._recent[-1][2] + waited
+        while len(self._recent) > 1 and now - self._recent[1][0] >= SPAN:
+            self._recent.popleft()
+        then, before, had = self._recent[0]
+        if then == self._begun:  # the programs were compiled since
+            self._recent.clear()
+        self._recent.append((now, step, total))
+        elapsed = max(now - then, 1e-9)
+        rate = (step - before) * self.batch_size / elapsed
+        share = min((total - had) / elapsed, 1.0)
+        timing = {'images_per_second': rate, 'waiting_share': share, 'seconds': now - self._begun}
         text = f'loss {loss:.4f}  {rate:,.0f} images/s  waiting {timing["waiting_share"]:.0%}'
         if self.peak_share:
             timing['peak_share'] = rate * self.peak_share
@@ -111,7 +132,6 @@ class Bar:
             left = (now - self._begun) / max(step - self.start, 1) * (self.total - step)
             print(f'step {step}/{self.total}  {text}  {left:.0f} s left', flush=True)
             self._printed = step
-        self._last, self._last_step = now, step
         return timing
 
     def say(self, text: str) -> None:
