@@ -9,8 +9,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .activation import gelu
-
 truncated = nn.initializers.truncated_normal(0.02)
 
 
@@ -101,6 +99,6 @@ class EncoderBlock(nn.Module):
 
         x = x + drop_examples(scaled(attention(norm(name='norm1')(x), valid), 'ls1'), rate, keys, 0)
         y = linear(int(x.shape[-1] * self.mlp_ratio), name='fc1')(norm(name='norm2')(x))
-        y = linear(x.shape[-1], name='fc2')(gelu(y))
+        y = linear(x.shape[-1], name='fc2')(nn.gelu(y, approximate=False))
         x = x + drop_examples(scaled(y, 'ls2'), rate, keys, 1)
         return (x, y) if apart else x
