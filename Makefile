@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all lint format dist clean
 
 # The encoder of the demo: digits, one to two minutes of training on two cores.
 demo: $(VENV)/.run
@@ -34,6 +34,12 @@ $(VENV)/.run: requirements.txt pyproject.toml
 $(VENV)/.test: $(VENV)/.run requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt >/dev/null 2>$(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
 	@touch $@
+
+# A wheel with the configs in it: dist/selfsup-*.whl.
+dist: $(VENV)/.run
+	@rm -rf build dist
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache

@@ -8,6 +8,19 @@ from typing import Any
 from .errors import UserError, nearest
 from .files import expanded
 
+# Command -> module with `main(arguments)` and `USAGE`, what it does: see `__main__`.
+COMMANDS = {
+    'train': ('train', 'trains from a config, then evaluates; the same command again resumes'),
+    'evaluate': ('evaluate', "the table and report of a run again, other data, or anyone's features"),
+    'embed': ('embed', 'features of images, as an npz file'),
+    'select': ('select', 'ranks runs without labels'),
+    'convert': ('convert', 'encoders of other code bases in, ours out'),
+    'pack': ('pack', 'a data set as few large files'),
+    'runs': ('runs', 'lists the runs under a folder, or sets some side by side'),
+    'methods': ('catalogue', 'every method with its paper, configs and measured result'),
+    'doctor': ('doctor', 'devices, versions, memory and caches, and what is wrong with them'),
+    'completion': ('completion', 'a script that completes commands, options and configs in bash or zsh'),
+}
 MOST_HOST_DEVICES = 1024  # the CPU as more devices than this ends XLA, not the command
 Options = Mapping[str, str | list[str] | None]
 

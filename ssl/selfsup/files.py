@@ -3,11 +3,12 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def read_text(file: Path) -> str:
@@ -123,7 +124,7 @@ def read_results(file: Path) -> tuple[int, dict[str, dict[str, float]]]:
     return step, content['scores']
 
 
-def read_arrays(file: Path, name: str) -> dict[str, np.ndarray]:
+def read_arrays(file: Path, name: str) -> 'dict[str, np.ndarray]':
     """The arrays of an npz file; pickled objects are refused.
 
     Args:
@@ -144,7 +145,7 @@ def read_arrays(file: Path, name: str) -> dict[str, np.ndarray]:
     return content
 
 
-def read_array(file: Path) -> np.ndarray:
+def read_array(file: Path) -> 'np.ndarray':
     """The array of an npy file; pickled objects are refused.
 
     Raises:
@@ -159,8 +160,10 @@ def read_array(file: Path) -> np.ndarray:
     return content
 
 
-def _load(file: Path) -> np.ndarray | dict[str, np.ndarray]:
+def _load(file: Path) -> 'np.ndarray | dict[str, np.ndarray]':
     """What an npy or npz file holds; what a broken one raises is open-ended, all means the same to a user."""
+    import numpy as np  # not above: every command's --help imports this module
+
     with file.open('rb') as stream:
         content = np.load(stream, allow_pickle=False)
         return dict(content) if isinstance(content, np.lib.npyio.NpzFile) else content

@@ -13,14 +13,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ..errors import UserError, nearest
-from ..files import expanded
+from ..errors import UserError
 from ..methods import METHODS
 from ..signature import networks
 from . import fields
 from .complete import fill, network_sections, open_fields, reference, settle
 from .defaults import KIND, defaults
 from .neighbours import importable
+from .shipped import find
 from .validate import validate
 
 # Fields that may differ when a workdir is resumed: they do not change what a step computes, except
@@ -40,14 +40,12 @@ RESUMABLE = (
 
 
 def load(path: str, overrides: list[str] = ()) -> ConfigDict:  # type: ignore[assignment]
-    """The resolved, validated config of a file and `field=value` overrides.
+    """The resolved, validated config of a file, or of a name such as `digits/vicreg`, and `field=value` overrides.
 
     Raises:
       UserError: for anything that does not fit, naming the field.
     """
-    file = expanded(path)
-    if not file.is_file():
-        raise UserError(f'there is no config file {path}{nearest(file.name, [p.name for p in _siblings(file)])}')
+    file = find(path)
     with importable(file.parent):
         config = _run(file, path)
     if inspect.iscoroutine(config):
@@ -72,16 +70,13 @@ def _run(file: Path, path: str) -> Any:
         raise UserError(f'get_config() of {path} failed: {type(error).__name__}: {error}') from error
 
 
-def _siblings(file: Path) -> list[Path]:
-    return list(file.parent.glob('*.py')) if file.parent.is_dir() else []
-
-
 def with_overrides(config: ConfigDict, overrides: list[str] | tuple[str, ...]) -> ConfigDict:
     """A resolved, validated copy of `config` with `field=value` strings applied in order.
 
     Overrides of names (method, model, recipe) come first, since they decide which other fields exist.
     """
     config = config.copy_and_resolve_references()
+    before = config.copy_and_resolve_references()
     names = [o for o in overrides if o.startswith(_naming())]
     for override in sorted(names, key=lambda o: not o.startswith('method.name=')):
         _rename(config, override)
@@ -90,9 +85,20 @@ def with_overrides(config: ConfigDict, overrides: list[str] | tuple[str, ...]) -
         if override not in names:
             fields.override(config, override, open_fields(config))
     fill(config)
+    _shorten_warmup(config, before, overrides)
     settle(config)
     validate(config)
     return config
+
+
+def _shorten_warmup(config: ConfigDict, before: ConfigDict, overrides: list[str] | tuple[str, ...]) -> None:
+    """A warm-up longer than a run that was shortened by hand gets the share of it that it had before."""
+    given = {override.partition('=')[0] for override in overrides}
+    if 'train.epochs' not in given or 'optimizer.warmup_epochs' in given or not before.get('train', {}).get('epochs'):
+        return
+    if config.optimizer.warmup_epochs > config.train.epochs > 0:
+        share = config.optimizer.warmup_epochs / before.train.epochs
+        config.optimizer.warmup_epochs = min(share, 1.0) * config.train.epochs
 
 
 def _naming() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Debiased and hard-negative contrastive learning (Chuang et al. 2020, Robinson et al. 2021)."""
+"""Debiased and hard-negative contrast (Chuang et al. 2020, https://arxiv.org/abs/2007.00224; Robinson et al. 2021)."""
 
 from functools import partial
 
