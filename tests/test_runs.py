@@ -40,7 +40,8 @@ def root(tmp_path):
     torn = write(tmp_path / 'g')
     (torn / 'metrics.jsonl').write_text((torn / 'metrics.jsonl').read_text() + '{"step": 11, "lo')
     wrong = write(tmp_path / 'h')
-    (wrong / 'metrics.jsonl').write_text('no JSON\n' * 2 + (wrong / 'metrics.jsonl').read_text().replace('rankme', 'r'))
+    lines = (wrong / 'metrics.jsonl').read_text().splitlines()
+    (wrong / 'metrics.jsonl').write_text('\n'.join([*lines[:2], 'no JSON', lines[2], '']))
     export = tmp_path / 'export'
     export.mkdir()
     (export / 'config.json').write_text('{"architecture": "resnet18"}')

@@ -14,6 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ..errors import UserError
+from ..files import is_number
 from ..methods import METHODS
 from ..signature import networks
 from . import fields
@@ -94,11 +95,14 @@ def with_overrides(config: ConfigDict, overrides: list[str] | tuple[str, ...]) -
 def _shorten_warmup(config: ConfigDict, before: ConfigDict, overrides: list[str] | tuple[str, ...]) -> None:
     """A warm-up longer than a run that was shortened by hand gets the share of it that it had before."""
     given = {override.partition('=')[0] for override in overrides}
-    if 'train.epochs' not in given or 'optimizer.warmup_epochs' in given or not before.get('train', {}).get('epochs'):
+    if 'train.epochs' not in given or 'optimizer.warmup_epochs' in given:
         return
-    if config.optimizer.warmup_epochs > config.train.epochs > 0:
-        share = config.optimizer.warmup_epochs / before.train.epochs
-        config.optimizer.warmup_epochs = min(share, 1.0) * config.train.epochs
+    numbers = (config.optimizer.warmup_epochs, config.train.epochs, before.get('train', {}).get('epochs'))
+    if not all(map(is_number, numbers)):  # a warm-up that follows the epochs, or what validation refuses
+        return
+    warmup, epochs, had = numbers
+    if warmup > epochs > 0 and had > 0:
+        config.optimizer.warmup_epochs = min(warmup / had, 1.0) * epochs
 
 
 def _naming() -> tuple[str, ...]:
