@@ -1,8 +1,8 @@
 """Writes what is derived from other files: `python docs/generate.py`; a test fails where one of them is out of date.
 
 - docs/losses.md from the docstrings of `selfsup.losses`
-- docs/digits.md, the digits tables of the README and the result in the docstring of each config of
-  experiments/digits from the recorded scores in docs/digits.json (`python -m experiments.tables.digits` writes such a
+- docs/digits.md, the README's table of methods and the result in the docstring of each config of experiments/digits
+  from the recorded scores in docs/digits.json (`python -m experiments.tables.digits` writes such a
   file as WORKDIR/table.json)
 """
 
@@ -13,7 +13,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from selfsup import losses
+from selfsup import catalogue, losses
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -21,13 +21,19 @@ from experiments.tables import table  # noqa: E402
 
 WIDTH = 120
 COLUMN = 'linear_10'
-MARKS = ('<!-- digits, written by docs/generate.py -->\n', '<!-- end of digits -->\n')
+MARKS = ('<!-- methods, written by docs/generate.py -->\n', '<!-- end of methods -->\n')
 RESULT = re.compile(r'^Result with ten labels per class: .*?\.$', re.M | re.S)
 DIGITS = """# Digits, every method
 
-What `python -m experiments.tables.digits --workdir=runs/digits` prints (2 CPU cores, jax 0.10.2, Python 3.11, one
-thread a run): accuracy in per cent on the 359 test images, mean ± standard deviation (ddof 1) over seeds. Conditions
-and the table of leads are in the [README](../README.md#results); the numbers run by run are in
+Scikit-learn's 8x8 digits (1,438 to train, 359 to test), a three-layer convolutional network, 100 epochs, under
+a minute on two cores. Frozen backbone, features standardised on train, logistic regression with C = 1, low-label
+columns the mean of 5 label draws. Accuracy in per cent, mean ± standard deviation over seeds (1, 2, 3).
+*Shuffled pairs* is the same run with positives drawn from other images; the untrained encoder has its batch-norm
+statistics adapted on train. Hyper-parameters were tried on seed 0 with the same split.
+
+SupCon's control has shuffled labels too,
+DeepCluster's shuffled places in its memory. `python -m experiments.tables.digits --workdir=runs/digits` repeats the
+table, and goes on where it was stopped (jax 0.10.2, Python 3.11, CPU, one thread a run). The numbers run by run are in
 [digits.json](digits.json), from which `python docs/generate.py` writes this page.
 
 """
@@ -118,7 +124,7 @@ def not_better(recorded: table.Recorded) -> str:
 
 
 def digits_part(recorded: table.Recorded) -> str:
-    """What the README says of the digits table, with the table."""
+    """The table of leads, with what it says."""
     first = recorded['vicreg']['none']
     pixels = {c: table.scores(first, 'pixels', c)[0] for c in (COLUMN, 'linear_1')}
     trained, untrained = (table.cell(table.scores(first, of, 'linear_1')) for of in ('trained', 'untrained'))
@@ -134,6 +140,17 @@ def digits_part(recorded: table.Recorded) -> str:
     return f'{fill[0]}\n\n{table.summary(recorded, COLUMN)}\n\n{fill[1]}\n'
 
 
+def methods_table(recorded: table.Recorded) -> str:
+    """The README's table: every method with its paper, a config and its digits score."""
+    lines = ['| method | paper | family | config | digits |', '| --- | --- | --- | --- | ---: |']
+    for one in catalogue.rows(recorded):
+        config = min(one.configs, key=lambda name: (not name.startswith('digits/'), name)) if one.configs else ''
+        score = '' if one.score is None else f'{one.score:.1f}'
+        cells = (one.title, f'[{one.paper}]({one.link})', one.family, f'`{config}`' if config else '', score)
+        lines.append('| ' + ' | '.join(cells) + ' |')
+    return '\n'.join(lines) + '\n'
+
+
 def between(text: str, part: str) -> str:
     """The README with another part between the marks."""
     start, end = (text.index(mark) for mark in MARKS)
@@ -146,8 +163,8 @@ def pages(recorded: table.Recorded) -> dict[Path, str]:
     configs = {m: ROOT / 'experiments' / 'digits' / f'{m}.py' for m in recorded}
     return {
         ROOT / 'docs' / 'losses.md': losses_page(),
-        ROOT / 'docs' / 'digits.md': f'{DIGITS}{table.markdown(table.rows(recorded))}\n',
-        readme: between(readme.read_text(), digits_part(recorded)),
+        ROOT / 'docs' / 'digits.md': f'{DIGITS}{digits_part(recorded)}\n{table.markdown(table.rows(recorded))}\n',
+        readme: between(readme.read_text(), methods_table(recorded)),
         **{file: docstring(file.read_text(), recorded[method]) for method, file in configs.items()},
     }
 

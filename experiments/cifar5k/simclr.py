@@ -2,7 +2,7 @@
 
     python -m selfsup.train --config=experiments/cifar5k/simclr.py --workdir=runs/cifar5k/simclr
 
-Hardware, time, result: two CPU cores, minutes; the README's second table.
+Hardware, time, result: two CPU cores, minutes; docs/results.md.
 """
 
 from selfsup.config import defaults

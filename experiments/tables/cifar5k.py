@@ -1,4 +1,4 @@
-"""The README's table on 5,000 images of CIFAR-10 (500 per class) with a small network.
+"""The table of docs/results.md on 5,000 images of CIFAR-10 (500 per class) with a small network.
 
 python -m experiments.tables.cifar5k --workdir=runs/cifar5k [--methods=simclr] [--seeds=1,2,3]
 """

@@ -1,4 +1,4 @@
-"""The README's table on digits: every method, its shuffled-pairs control, untrained encoder and raw pixels.
+"""The table on digits (docs/digits.md): every method, its shuffled-pairs control, untrained encoder and raw pixels.
 
     python -m experiments.tables.digits --workdir=runs/digits [--methods=simclr,vicreg] [--seeds=1,2,3]
 

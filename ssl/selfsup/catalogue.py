@@ -5,7 +5,7 @@ import json
 import re
 import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from . import cli
@@ -47,13 +47,14 @@ class Row(NamedTuple):
     what: str
 
 
-def rows() -> list[Row]:
-    """Every method, by family and name."""
+def rows(scores: Mapping[str, Any] | None = None) -> list[Row]:
+    """Every method, by family and name; `scores` are those of docs/digits.json unless others are given."""
     from .config.shipped import recorded, shipped
     from .methods import METHODS
 
-    file = recorded('digits.json')
-    scores = json.loads(file.read_text(encoding='utf-8')) if file else {}
+    if scores is None:
+        file = recorded('digits.json')
+        scores = json.loads(file.read_text(encoding='utf-8')) if file else {}
     configs = list(shipped())
     found = []
     for name, constructor in METHODS.items():

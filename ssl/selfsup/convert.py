@@ -11,7 +11,7 @@ from .errors import UserError, command, nearest
 from .files import are_numbers, expanded, read_results
 from .weights.names import NAMINGS, ORIGINS
 
-USAGE = f"""usage: python -m selfsup.convert --from=PLACE --to=PLACE [options]
+USAGE = f"""usage: selfsup convert --from=PLACE --to=PLACE [options]
 
   --from=PLACE      a file (.pth, .pth.tar, .safetensors), a run, or an encoder folder
   --to=PLACE        a folder (model.safetensors, config.json, README.md, as the Hugging Face hub lays them out),

@@ -7,7 +7,7 @@ from . import cli
 from .errors import UserError, command
 from .files import expanded
 
-USAGE = """usage: python -m selfsup.embed --workdir=FOLDER --out=FILE.npz [--data=SOURCE] [--step=N] [--image-size=N]
+USAGE = """usage: selfsup embed --workdir=FOLDER --out=FILE.npz [--data=SOURCE] [--step=N] [--image-size=N]
                               [--channels=N]
 
   --workdir=FOLDER  a run, or an encoder of selfsup.convert

@@ -10,9 +10,9 @@ from . import cli
 from .errors import UserError, command, nearest
 from .files import plain, read_arrays, read_jsonl
 
-USAGE = """usage: python -m selfsup.evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [--only=a,b] [--out=FILE.json]
+USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [--only=a,b] [--out=FILE.json]
                                  [--image-size=N] [--channels=N]
-       python -m selfsup.evaluate --features TRAIN.npz TEST.npz [--only=a,b] [--out=FILE.json]
+       selfsup evaluate --features TRAIN.npz TEST.npz [--only=a,b] [--out=FILE.json]
 
   --workdir=FOLDER  a run, or an encoder of selfsup.convert; without --only its table and report
   --step=N          which checkpoint; by default the newest

@@ -12,7 +12,7 @@ from . import cli
 from .errors import UserError, command
 from .files import expanded, read_text
 
-USAGE = """usage: python -m selfsup.pack --data=SOURCE --out=FOLDER [--short-side=256] [--quality=90] ...
+USAGE = """usage: selfsup pack --data=SOURCE --out=FOLDER [--short-side=256] [--quality=90] ...
 
   --data=SOURCE     folder:<path>, list:<file>, tfds:<name> or npz:<file>
   --out=FOLDER      gets the shards; it must be empty or not exist

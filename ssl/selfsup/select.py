@@ -10,7 +10,7 @@ from . import cli
 from .errors import UserError, command, nearest
 from .files import read_jsonl, read_results
 
-USAGE = """usage: python -m selfsup.select RUN RUN ... --by=rankme[,lidar,...] [--judge=linear] [--alarm=on|off]
+USAGE = """usage: selfsup select RUN RUN ... --by=rankme[,lidar,...] [--judge=linear] [--alarm=on|off]
 
   RUN ...          workdirs; other folders are left out
   --by=a,b         rankme, rankme_features, lidar, alpha_req, nesum, stable_rank, uniformity, correlation, alignment,
