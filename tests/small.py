@@ -18,6 +18,7 @@ BATCH = 16
 VIT = models.ViT(dim=16, depth=1, heads=2, patch=2, positions='sincos', pool='mean')
 OWN_NETWORKS = {
     'data2vec': {'encoder': VIT.clone(depth=2), 'decoder': models.LinearDecoder()},
+    'data2vec2': {'encoder': VIT.clone(depth=2), 'decoder': models.ConvolutionalDecoder(dim=8, depth=2, groups=4)},
     'ijepa': {
         'encoder': VIT.clone(class_token=False),
         'predictor': models.TransformerDecoder(dim=8, depth=1, heads=2),
@@ -50,6 +51,7 @@ KEYWORDS = {
     'simmim': {'ratio': 0.5},
     'ijepa': {'context': 6, 'scale': (0.15, 0.25), 'least': 4, 'momentum': 0.9},
     'data2vec': {'ratio': 0.5, 'layers': 2, 'momentum': 0.9},
+    'data2vec2': {'ratio': 0.5, 'masks': 2, 'length': 2, 'adjust': 0.2, 'layers': 2, 'momentum': 0.9},
     'swav': {'prototypes': 12, 'queue': 32},
     'dino': {'prototypes': 12, 'momentum': 0.9},
     'vicregl': {'local_widths': (16, 16), 'matches': (2, 2)},

@@ -15,6 +15,7 @@ from .distillation.byol import byol
 from .distillation.dino import dino
 from .distillation.simsiam import simsiam
 from .masked.data2vec import data2vec
+from .masked.data2vec2 import data2vec2
 from .masked.ijepa import ijepa
 from .masked.mae import mae
 from .masked.simmim import simmim
@@ -33,6 +34,7 @@ METHODS = {
     'barlow_twins': barlow_twins,
     'byol': byol,
     'data2vec': data2vec,
+    'data2vec2': data2vec2,
     'debiased': debiased,
     'decoupled': decoupled,
     'deepcluster_v2': deepcluster_v2,
@@ -66,6 +68,7 @@ __all__ = [
     'barlow_twins',
     'byol',
     'data2vec',
+    'data2vec2',
     'debiased',
     'decoupled',
     'deepcluster_v2',
