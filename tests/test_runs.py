@@ -4,10 +4,15 @@ import fcntl
 import json
 import re
 import sys
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
 
 import pytest
 from selfsup import runs
 from selfsup.errors import UserError
+from selfsup.runs import listing, server, tables
 
 ALARM = {f'alarm/{flag}': 0.0 for flag in ('shrunk', 'narrow', 'flat', 'collapsed')}
 
@@ -112,8 +117,8 @@ def test_compare(root, capsys, tmp_path):
 
 
 def test_labels_tell_runs_apart():
-    assert runs._labels(['x/a/run', 'x/b/run']) == ['a/run', 'b/run']
-    assert runs._labels(['x/a', 'x/a']) == ['x/a (1)', 'x/a (2)']
+    assert tables._labels(['x/a/run', 'x/b/run']) == ['a/run', 'b/run']
+    assert tables._labels(['x/a', 'x/a']) == ['x/a (1)', 'x/a (2)']
 
 
 @pytest.mark.parametrize(
@@ -131,6 +136,9 @@ def test_labels_tell_runs_apart():
         (['compare', '{root}/a'], 'compare needs at least two runs'),
         (['compare', '{root}/a', '{root}/f'], 'JSONDecodeError'),
         (['compare', '{root}/a', '{root}/b', '--plot={root}/no/x.png'], 'cannot be written'),
+        (['serve', '{root}/none'], 'none is no folder'),
+        (['serve', '{root}', '--port=0'], '--port from 1 to 65535'),
+        (['serve', '{root}', '--port=x'], '--port must be a whole number'),
         (['{root}', '--config.seed=1'], 'runs reads the config of each run'),
     ],
 )
@@ -144,8 +152,80 @@ def test_only_the_end_of_long_metrics_is_read(tmp_path):
     with file.open('w') as stream:
         for step in range(20_000):
             stream.write(json.dumps({'step': step, 'loss': step / 2}) + '\n')
-    assert file.stat().st_size > 4 * runs.TAILS[1]
-    assert runs.last_values(file) == {'step': 19_999, 'loss': 9_999.5}
+    assert file.stat().st_size > 4 * listing.TAILS[1]
+    assert listing.last_values(file) == {'step': 19_999, 'loss': 9_999.5}
     file.write_text('{"step": 1, "loss": 1.0}\nbroken\n{"step": 3, "rankme": 2.0}\n')
     with pytest.raises(ValueError, match='holds a line that cannot be read'):
-        runs.last_values(file)
+        listing.last_values(file)
+
+
+@pytest.fixture
+def served(root):
+    with server.make(root, 0) as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield made.server_address[1]
+        made.shutdown()
+
+
+def get(port, path, **headers):
+    request = urllib.request.Request(f'http://127.0.0.1:{port}{path}', headers=headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return answer.read()
+
+
+def test_the_page_and_its_answers(root, served):
+    text = get(served, '/').decode()
+    assert 'http://' not in text.replace('http://www.w3.org/2000/svg', '') and 'https://' not in text
+    found = {row['run']: row for row in json.loads(get(served, '/api/runs'))['runs']}
+    assert found['a']['state'] == 'finished' and found['f']['state'] == 'damaged' and 'export' not in found
+    curves = json.loads(get(served, '/api/curves?run=a'))
+    assert curves['loss'] == [[5, 3.0], [10, 2.1]] and curves['rankme'] == [[10, 4.5]]
+    assert json.loads(get(served, '/api/config?run=group%2Fc'))['method.name'] == 'byol'
+    name = urllib.parse.quote('e\tline\nbreak')
+    assert json.loads(get(served, f'/api/curves?run={name}'))['loss']
+    (root / 'a' / 'report.html').write_text('<p>report')
+    assert get(served, '/file?name=report.html&run=a') == b'<p>report'
+
+
+def test_the_page_follows_runs(root, served):
+    assert len(json.loads(get(served, '/api/runs'))['runs']) == 8
+    write(root / 'i', step=2, results=False, checkpoint=False)
+    with (root / 'a' / 'metrics.jsonl').open('a') as file:
+        file.write('{"step": 12, "loss": 1.5}\n')
+    with (root / 'i' / '.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = {row['run']: row for row in json.loads(get(served, '/api/runs'))['runs']}
+    assert found['i']['state'] == 'running' and found['a']['loss'] == 1.5
+    found = {row['run']: row for row in json.loads(get(served, '/api/runs'))['runs']}
+    assert found['i']['state'] == 'lost'
+
+
+@pytest.mark.parametrize(
+    ('path', 'headers', 'code'),
+    [
+        ('/none', {}, 404),
+        ('/api/curves?run=none', {}, 404),
+        ('/api/curves?run=..', {}, 404),
+        ('/file?name=config.json&run=a', {}, 404),
+        ('/file?name=../b/config.json&run=a', {}, 404),
+        ('/file?run=a', {}, 404),
+        ('/api/runs', {'Host': 'example.org'}, 403),
+    ],
+)
+def test_what_the_server_refuses(served, path, headers, code):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        get(served, path, **headers)
+    assert refused.value.code == code
+    refused.value.close()
+
+
+def test_a_port_in_use(root, served):
+    with pytest.raises(UserError, match=f'--port={served} cannot be had: Address already in use; take another'):
+        server.make(root, served)
+
+
+def test_curves_are_thinned_and_keep_their_end():
+    points = [[step, float(step)] for step in range(1234)]
+    thin = server._thinned(points)
+    assert len(thin) <= server.POINTS and thin[-1] == [1233, 1233.0] and thin == sorted(thin)
+    assert server._thinned(points[:7]) == points[:7] and server._thinned([]) == []

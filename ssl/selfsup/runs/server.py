@@ -1,0 +1,161 @@
+"""The runs under a folder as a page for a browser on this machine alone."""
+
+import errno
+import json
+import os
+import threading
+import urllib.parse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..files import is_number, plain
+from .listing import find, is_held, read
+
+HOST = '127.0.0.1'
+PAGE = Path(__file__).with_name('page.html')
+POINTS = 400  # of a curve, at most
+WATCHED = ('config.json', 'metrics.jsonl', 'results.json', 'timing.jsonl', 'checkpoints')
+SHOWN_FILES = {'report.html': 'text/html; charset=utf-8', 'features.png': 'image/png', 'training.png': 'image/png'}
+
+
+class Index:
+    """What is known of the runs below a folder; a run whose files have not changed is not read again."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._known: dict[str, tuple[Any, bool, dict[str, Any] | None]] = {}
+        self._lock = threading.Lock()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every run, in the order of names; whether one is running is asked each time."""
+        with self._lock:
+            found = {}
+            for folder in find(self.root):
+                stamp = tuple(_stamp(folder / name) for name in WATCHED)
+                before = self._known.get(str(folder))
+                running = is_held(folder)
+                # A run that has ended leaves its files as they were, and is not running any more.
+                if before is None or before[:2] != (stamp, running):
+                    before = (stamp, running, read(folder, self.root))
+                found[str(folder)] = before
+            self._known = found
+            return [row for _, _, row in found.values() if row is not None]
+
+    def folder(self, name: str) -> Path | None:
+        """The folder of a run by its name in the list; None for anything else."""
+        return next((Path(row['folder']) for row in self.rows() if row['run'] == name), None)
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def curves(folder: Path) -> dict[str, list[list[float]]]:
+    """Measure -> `[step, value]`, at most `POINTS` of each and the last; lines that cannot be read are left out."""
+    found: dict[str, list[list[float]]] = {}
+    try:
+        lines = (folder / 'metrics.jsonl').read_text(encoding='utf-8', errors='replace').splitlines()
+    except OSError:
+        return {}
+    for text in lines:
+        try:
+            line = json.loads(text)
+            step = line.pop('step')
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+            continue
+        for name, value in line.items():
+            if is_number(value) and not name.startswith('alarm/'):
+                found.setdefault(name, []).append([step, value])
+    return {name: _thinned(points) for name, points in found.items()}
+
+
+def _thinned(points: list[list[float]]) -> list[list[float]]:
+    stride = -(-len(points) // POINTS)
+    return points[len(points) - 1 :: -stride][::-1] if points else []
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers of the page; `index` is set by :func:`make`."""
+
+    index: Index
+
+    def do_GET(self) -> None:
+        # A page of another host, whose name was made to point here, has no business with these files.
+        if self.headers.get('Host', '').rpartition(':')[0] not in (HOST, 'localhost'):
+            self._answer(403, 'text/plain', b'only from this machine')
+            return
+        url = urllib.parse.urlsplit(self.path)
+        asked = {name: values[0] for name, values in urllib.parse.parse_qs(url.query, errors='surrogateescape').items()}
+        if url.path == '/':
+            self._answer(200, 'text/html; charset=utf-8', PAGE.read_bytes())
+        elif url.path == '/api/runs':
+            rows = [{k: v for k, v in row.items() if k != '_config'} for row in self.index.rows()]
+            self._json({'root': str(self.index.root), 'runs': rows})
+        elif url.path in ('/api/curves', '/api/config', '/file'):
+            self._of_run(url.path, asked)
+        else:
+            self._answer(404, 'text/plain', b'there is no such page')
+
+    def _of_run(self, path: str, asked: dict[str, str]) -> None:
+        folder = self.index.folder(asked.get('run', ''))
+        if folder is None:
+            self._answer(404, 'text/plain', b'there is no such run')
+        elif path == '/api/curves':
+            self._json(curves(folder))
+        elif path == '/api/config':
+            row = next(row for row in self.index.rows() if row['folder'] == str(folder))
+            self._json(row.get('_config', {}))
+        elif asked.get('name') in SHOWN_FILES and (folder / asked['name']).is_file():
+            self._answer(200, SHOWN_FILES[asked['name']], (folder / asked['name']).read_bytes())
+        else:
+            self._answer(404, 'text/plain', b'the run has no such file')
+
+    def _json(self, content: Any) -> None:
+        # Names of folders may hold bytes that are no text.
+        text = json.dumps(plain(content))
+        self._answer(200, 'application/json', text.encode('utf-8', 'surrogateescape'))
+
+    def _answer(self, code: int, kind: str, body: bytes) -> None:
+        self.send_response(code)
+        self.send_header('Content-Type', kind)
+        self.send_header('Content-Length', str(len(body)))
+        self.send_header('Cache-Control', 'no-store')
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Says nothing of each request."""
+
+
+def make(root: Path, port: int) -> ThreadingHTTPServer:
+    """A server of the runs below a folder, bound and not yet serving; port 0 takes a free one.
+
+    Raises:
+      UserError: if there is no such folder, or the port is in use or may not be had.
+    """
+    if not root.is_dir():
+        raise UserError(f'{root} is no folder')
+    handler = type('RunsHandler', (Handler,), {'index': Index(root.resolve())})
+    try:
+        return ThreadingHTTPServer((HOST, port), handler)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        raise UserError(f'--port={port} cannot be had: {os.strerror(error.errno)}; take another') from error
+
+
+def serve(root: Path, port: int) -> int:
+    """Serves until it is interrupted."""
+    with make(root, port) as server:
+        print(f'runs of {root}: http://{HOST}:{server.server_address[1]}/  (ends with Ctrl-C)', flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+    return 0
