@@ -41,10 +41,12 @@ RUNS = (
     ('tico', ()),
 )
 
+EXTRA: list[str] = []  # options of every command
+
 
 def command(method: str, overrides: tuple[str, ...], workdir: Path) -> list[str]:
     config = ROOT / 'experiments' / 'digits' / f'{method}.py'
-    fields = [f'--config.{field}' for field in (*COMMON, *overrides)]
+    fields = [f'--config.{field}' for field in (*COMMON, *overrides)] + EXTRA
     return [sys.executable, '-m', 'selfsup.train', f'--config={config}', f'--workdir={workdir}', *fields]
 
 
@@ -99,7 +101,9 @@ def main() -> int:
     parser.add_argument('--kills', type=int, default=50)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--signal', choices=('KILL', 'TERM', 'INT'), default='KILL')
+    parser.add_argument('--deterministic', action='store_true', help='deterministic kernels, for GPUs')
     options = parser.parse_args()
+    EXTRA.extend(['--deterministic'] * options.deterministic)
     what = getattr(signal, f'SIG{options.signal}')
     dice, killed, phases = random.Random(options.seed), 0, collections.Counter()
     equal, harmless, lines, times = 0, 0, [], collections.defaultdict(list)

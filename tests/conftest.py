@@ -2,18 +2,22 @@
 
 import itertools
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-# Tests compile far more than they compute, so the compiler is asked to be quick (without the emitters of fusions it
-# takes 0.4 of the time), and threads that would wait for one another on two shared cores are left out.
+# Tests compile far more than they compute, so the compiler is asked to be quick (without the emitters of fusions, which
+# jaxlib from 0.11 on always has, it takes 0.4 of the time), and threads that would wait for one another on two shared
+# cores are left out.
+OLD = tuple(map(int, version('jaxlib').split('.')[:2])) < (0, 11)
 FLAGS = (
-    '--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 '
-    '--xla_cpu_use_fusion_emitters=false --xla_cpu_multi_thread_eigen=false'
+    '--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false'
+    + ' --xla_cpu_use_fusion_emitters=false' * OLD
 )
 os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {FLAGS}'
 os.environ.update(dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'), '1'))
-os.environ['JAX_PLATFORMS'] = 'cpu'
+# Another platform ('cuda,cpu') is for golden values on a device, benchmarks/gpu_hour.py.
+os.environ['JAX_PLATFORMS'] = os.environ.get('SELFSUP_TEST_PLATFORM', 'cpu')
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(ROOT / '.pytest_cache' / 'jax'))
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.3'
 os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from scipy.ndimage import correlate
 from scipy.special import erf
+from scipy.stats import norm
 from selfsup import models
 from selfsup.config import validate
 from selfsup.errors import UserError
+from selfsup.models import attention
+from selfsup.models.activation import gelu
 from tolerances import FLOAT32, FLOAT64
 
 VIT = models.ViT(dim=16, depth=2, heads=2, patch=4)
@@ -238,3 +241,69 @@ BAD = {
 def test_what_does_not_fit_is_refused(call, error, message, own_checks):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ('asked', 'dtype', 'width', 'masked', 'have', 'chosen'),
+    [
+        ('auto', 'bfloat16', 64, False, True, 'cudnn'),
+        ('auto', 'float16', 128, False, True, 'cudnn'),
+        ('cudnn', 'bfloat16', 8, False, True, 'cudnn'),
+        ('plain', 'bfloat16', 64, False, True, 'plain'),
+        ('auto', 'bfloat16', 64, False, False, 'plain'),
+        ('auto', 'float32', 64, False, True, 'plain'),
+        ('auto', 'bfloat16', 60, False, True, 'plain'),
+        ('auto', 'bfloat16', 136, False, True, 'plain'),
+        ('auto', 'bfloat16', 64, True, True, 'plain'),
+        ('cudnn', 'bfloat16', 64, False, False, "attention='cudnn' needs an NVIDIA GPU"),
+        ('cudnn', 'float32', 64, False, True, "attention='cudnn' needs .* half precision"),
+        ('flash', 'float32', 64, False, True, "one of auto, plain, cudnn, not 'flash'"),
+    ],
+)
+def test_cudnn_attends_where_it_can(monkeypatch, asked, dtype, width, masked, have, chosen):
+    monkeypatch.setattr(attention, '_has_cudnn', lambda: have)
+    query = jnp.zeros((2, 5, 3, width), dtype)
+    valid = jnp.ones((2, 5), bool) if masked else None
+    if chosen in attention.IMPLEMENTATIONS:
+        assert attention.implementation_of(asked, query, valid) == chosen
+    else:
+        with pytest.raises(ValueError, match=chosen):
+            attention.implementation_of(asked, query, valid)
+
+
+@pytest.mark.parametrize(
+    ('backend', 'version', 'capability', 'has'),
+    [
+        ('gpu', (0, 11, 1), '9.0', True),
+        ('gpu', (0, 12, 0), '8.0', True),
+        ('gpu', (0, 11, 1), '7.5', False),
+        ('gpu', (0, 11, 1), 'gfx942', False),
+        ('gpu', (0, 10, 2), '9.0', False),
+        ('cpu', (0, 12, 0), '', False),
+        ('tpu', (0, 12, 0), '', False),
+    ],
+)
+def test_where_cudnn_is(monkeypatch, backend, version, capability, has):
+    class Device:
+        compute_capability = capability
+
+    monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+    monkeypatch.setattr(jax, '__version_info__', version)
+    monkeypatch.setattr(jax, 'devices', lambda: [Device()])
+    assert attention._has_cudnn() is has
+
+
+@pytest.mark.parametrize(('dtype', 'least'), [('float32', FLOAT32), ('float64', FLOAT64), ('bfloat16', 2e-2)])
+def test_gelu_and_its_derivative(dtype, least, x64):
+    """Against SciPy's distribution; exact zeros far below, ones far above."""
+    x = np.concatenate([np.linspace(-6, 6, 121), [-50.0, 50.0, 0.0]])
+    x = np.asarray(jnp.asarray(x, dtype), np.float64)
+    value, slope = jax.vmap(jax.value_and_grad(gelu))(jnp.asarray(x, dtype))
+    assert value.dtype == slope.dtype == jnp.dtype(dtype)
+    np.testing.assert_allclose(np.asarray(value, np.float64), x * norm.cdf(x), rtol=least, atol=least)
+    np.testing.assert_allclose(np.asarray(slope, np.float64), norm.cdf(x) + x * norm.pdf(x), rtol=least, atol=least)
+
+
+def test_gelu_keeps_its_input_alone():
+    _, pull = jax.eval_shape(lambda x: jax.vjp(gelu, x), jnp.ones((3, 5)))
+    assert [leaf.shape for leaf in jax.tree.leaves(pull)] == [(3, 5)]

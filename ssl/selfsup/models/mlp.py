@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..signature import Counts, Domain
+from .activation import gelu
 from .iternorm import IterNorm
 from .norm import BatchNorm
 
@@ -62,7 +63,7 @@ class MLP(nn.Module):
             raise ValueError(f'last_norm must be one of {", ".join(LAST_NORMS)}, not {self.last_norm!r}')
         if self.activation not in ('relu', 'gelu'):
             raise ValueError(f"activation must be 'relu' or 'gelu', not {self.activation!r}")
-        activate = nn.relu if self.activation == 'relu' else lambda v: nn.gelu(v, approximate=False)
+        activate = nn.relu if self.activation == 'relu' else gelu
         norm = partial(BatchNorm, groups=self.groups, views=self.views, axis_name=self.axis_name)
         for index, width in enumerate(self.widths[:-1]):
             x = dense(x, width, bias=self.hidden_bias, name=f'linear{index}', dtype=self.dtype)

@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .activation import gelu
+from .attention import attend
+
 truncated = nn.initializers.truncated_normal(0.02)
 
 
@@ -17,34 +20,20 @@ def xavier(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Arra
     return nn.initializers.xavier_uniform()(key, (math.prod(shape[:-1]), shape[-1]), dtype).reshape(shape)
 
 
-def attend(query: Array, key: Array, value: Array, valid: Array | None = None) -> Array:
-    """softmax(q·k/√d)·v over `[batch, length, heads, d]`, in the type of the arrays.
-
-    No query sees the keys that `valid` `[batch, length]` marks false.
-    """
-    seen = None if valid is None else valid[:, None, None, :]
-    if query.dtype != jnp.float64:
-        return jax.nn.dot_product_attention(query, key, value, mask=seen)
-    # jax's function takes the softmax in float32, whatever the arrays are.
-    logits = jnp.einsum('bqhd,bkhd->bhqk', query, key, precision='highest') / query.shape[-1] ** 0.5
-    if seen is not None:
-        logits = jnp.where(seen, logits, -1e30)  # not -inf, which makes NaN where nothing is valid
-    return jnp.einsum('bhqk,bkhd->bqhd', jax.nn.softmax(logits), value, precision='highest')
-
-
 class Attention(nn.Module):
     """Multi-head self-attention with one projection for queries, keys and values."""
 
     heads: int
     dtype: Any = None
     kernel_init: Any = truncated
+    implementation: str = 'auto'
 
     @nn.compact
     def __call__(self, x: Array, valid: Array | None = None) -> Array:
         batch, length, dim = x.shape
         qkv = nn.Dense(3 * dim, kernel_init=self.kernel_init, dtype=self.dtype, name='qkv')(x)
         query, key, value = jnp.moveaxis(qkv.reshape(batch, length, 3, self.heads, dim // self.heads), 2, 0)
-        x = attend(query, key, value, valid)
+        x = attend(query, key, value, valid, implementation=self.implementation)
         x = x.reshape(batch, length, dim)
         return nn.Dense(dim, kernel_init=self.kernel_init, dtype=self.dtype, name='proj')(x)
 
@@ -84,6 +73,7 @@ class EncoderBlock(nn.Module):
     dtype: Any = None
     kernel_init: Any = truncated
     layer_scale: float = 0.0
+    attention: str = 'auto'
 
     @nn.compact
     def __call__(
@@ -91,7 +81,7 @@ class EncoderBlock(nn.Module):
     ) -> Any:
         norm = partial(nn.LayerNorm, epsilon=1e-6, dtype=self.dtype)
         linear = partial(nn.Dense, kernel_init=self.kernel_init, dtype=self.dtype)
-        attention = Attention(self.heads, self.dtype, self.kernel_init, name='attn')
+        attention = Attention(self.heads, self.dtype, self.kernel_init, self.attention, name='attn')
         rate = self.drop_path if train else 0.0
 
         def scaled(branch: Array, name: str) -> Array:
@@ -99,6 +89,6 @@ class EncoderBlock(nn.Module):
 
         x = x + drop_examples(scaled(attention(norm(name='norm1')(x), valid), 'ls1'), rate, keys, 0)
         y = linear(int(x.shape[-1] * self.mlp_ratio), name='fc1')(norm(name='norm2')(x))
-        y = linear(x.shape[-1], name='fc2')(nn.gelu(y, approximate=False))
+        y = linear(x.shape[-1], name='fc2')(gelu(y))
         x = x + drop_examples(scaled(y, 'ls2'), rate, keys, 1)
         return (x, y) if apart else x
