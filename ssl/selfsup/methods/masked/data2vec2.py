@@ -104,7 +104,7 @@ def data2vec2(
         images = batch['views'][0]
         grid, keep, hidden = shown(images, view_keys(batch, MASKS)(0))
         seen = {'keep': keep, 'train': True, 'keys': of_masks(view_keys(batch)(0))}
-        tokens = encoder.apply({'params': params['encoder']}, images, method='tokens', **seen)
+        tokens: Any = encoder.apply({'params': params['encoder']}, images, method='tokens', **seen)
         noise = of_masks(view_keys(batch, DECODER)(0))
         predictions = sized.apply({'params': params['decoder']}, tokens, keep, grid, train=True, keys=noise)
 

@@ -85,7 +85,7 @@ def target_layers(encoder: nn.Module, extra: dict, images: Array, layers: int, *
     `of` as in :meth:`selfsup.models.ViT.tokens`.
     """
     frozen = jax.lax.stop_gradient(extra['target']['params']['encoder'])
-    found = encoder.apply({'params': frozen}, images, method='tokens', blocks=layers, of=of)
+    found: Any = encoder.apply({'params': frozen}, images, method='tokens', blocks=layers, of=of)
     found = (found,) if layers == 1 else found
     return tuple(jax.lax.stop_gradient(tokens[:, encoder.prefix :]) for tokens in found)
 

@@ -1,0 +1,38 @@
+"""SimMIM on scikit-learn's 8x8 digits.
+
+python -m selfsup.train --config=experiments/digits/simmim.py --workdir=runs/digits/simmim
+
+Two CPU cores shared with other work, five to seven minutes. 16 patches of 2x2, of which 8 are hidden. On the 359 test
+images, seed 1: k-NN 83.0 % (untrained encoder 48.5, raw pixels 97.5), ten labels per class 71.5 (62.1, 89.5). After 600
+steps the pixels explained are 32 % of what the mean patch leaves, and still rise.
+"""
+
+from selfsup.config import defaults
+
+
+def get_config():
+    c = defaults()
+    c.method.name = 'simmim'
+    c.method.ratio = 0.5
+    c.method.unit = 1
+    c.model.name = 'vit_ti'
+    c.model.dim = 64
+    c.model.depth = 3
+    c.model.heads = 4
+    c.model.patch = 2
+    c.model.positions = 'sincos'
+    c.model.pool = 'mean'
+    c.model.init_kernels = 'xavier'
+    c.decoder.kind = 'linear'
+    c.decoder.init_kernels = 'xavier'
+    c.data.source = 'digits'
+    c.data.batch_size = 128
+    c.checkpoint.best = 'rankme_features'  # one view has no pairs whose alignment could be measured
+    c.augment.recipe = 'digits_masked'
+    c.augment.mean = (0.14,)
+    c.augment.std = (0.29,)
+    c.optimizer.learning_rate = 3e-3
+    c.optimizer.beta2 = 0.95
+    c.optimizer.weight_decay = 0.05
+    c.train.epochs = 100
+    return c
