@@ -15,7 +15,14 @@ PROJECTOR = models.MLP(widths=(32, 16))
 PREDICTOR = models.MLP(widths=(32, 16))
 BATCH = 16
 # Methods that want other networks than those above.
+TOKENS = {
+    'encoder': models.ViT(dim=16, depth=1, heads=2, patch=2, positions='sincos'),
+    'projector': models.MLP(widths=(32, 16), hidden_norm=False, activation='gelu'),
+}
 OWN_NETWORKS = {
+    'dinov2': TOKENS,
+    'ibot': TOKENS,
+    'msn': TOKENS,
     'mae': {
         'encoder': models.ViT(dim=16, depth=1, heads=2, patch=2, positions='sincos', pool='mean'),
         'decoder': models.TransformerDecoder(dim=16, depth=1, heads=2),
@@ -33,6 +40,7 @@ KEYWORDS = {
     'moco_v1': {'queue': 64, 'momentum': 0.9, 'groups': 4},
     'moco_v2': {'queue': 64, 'momentum': 0.9, 'groups': 4},
     'moco_v3': {'temperature': 0.2, 'momentum': 0.9},
+    'msn': {'prototypes': 12, 'ratio': 0.25, 'momentum': 0.9},
     'nnclr': {'temperature': 0.2, 'queue': 64},
     'ressl': {'queue': 64, 'momentum': 0.9},
     'simsiam': {},
@@ -45,6 +53,8 @@ KEYWORDS = {
     'mae': {'ratio': 0.5},
     'swav': {'prototypes': 12, 'queue': 32},
     'dino': {'prototypes': 12, 'momentum': 0.9},
+    'dinov2': {'prototypes': 12, 'patch_head': 'own', 'momentum': 0.9},
+    'ibot': {'prototypes': 12, 'momentum': 0.9},
     'vicregl': {'local_widths': (16, 16), 'matches': (2, 2)},
     'deepcluster_v2': {'data_size': BATCH, 'prototypes': 6, 'clusterings': 2},
 }

@@ -14,7 +14,10 @@ from .contrastive.supcon import supcon
 from .distillation.byol import byol
 from .distillation.dino import dino
 from .distillation.simsiam import simsiam
+from .masked.dinov2 import dinov2
+from .masked.ibot import ibot
 from .masked.mae import mae
+from .masked.msn import msn
 from .over_axis import over_axis
 from .redundancy.barlow_twins import barlow_twins
 from .redundancy.lejepa import lejepa
@@ -33,12 +36,15 @@ METHODS = {
     'decoupled': decoupled,
     'deepcluster_v2': deepcluster_v2,
     'dino': dino,
+    'dinov2': dinov2,
+    'ibot': ibot,
     'lejepa': lejepa,
     'mae': mae,
     'mmcr': mmcr,
     'moco_v1': moco_v1,
     'moco_v2': moco_v2,
     'moco_v3': moco_v3,
+    'msn': msn,
     'nnclr': nnclr,
     'ressl': ressl,
     'simclr': simclr,
@@ -63,12 +69,15 @@ __all__ = [
     'decoupled',
     'deepcluster_v2',
     'dino',
+    'dinov2',
+    'ibot',
     'lejepa',
     'mae',
     'mmcr',
     'moco_v1',
     'moco_v2',
     'moco_v3',
+    'msn',
     'nnclr',
     'ressl',
     'simclr',
