@@ -15,18 +15,22 @@ PROJECTOR = models.MLP(widths=(32, 16))
 PREDICTOR = models.MLP(widths=(32, 16))
 BATCH = 16
 # Methods that want other networks than those above.
+VIT = models.ViT(dim=16, depth=1, heads=2, patch=2, positions='sincos', pool='mean')
 TOKENS = {
-    'encoder': models.ViT(dim=16, depth=1, heads=2, patch=2, positions='sincos'),
+    'encoder': VIT.clone(pool='token'),
     'projector': models.MLP(widths=(32, 16), hidden_norm=False, activation='gelu'),
 }
 OWN_NETWORKS = {
     'dinov2': TOKENS,
     'ibot': TOKENS,
     'msn': TOKENS,
-    'mae': {
-        'encoder': models.ViT(dim=16, depth=1, heads=2, patch=2, positions='sincos', pool='mean'),
-        'decoder': models.TransformerDecoder(dim=16, depth=1, heads=2),
+    'data2vec': {'encoder': VIT.clone(depth=2), 'decoder': models.LinearDecoder()},
+    'ijepa': {
+        'encoder': VIT.clone(class_token=False),
+        'predictor': models.TransformerDecoder(dim=8, depth=1, heads=2),
     },
+    'mae': {'encoder': VIT, 'decoder': models.TransformerDecoder(dim=16, depth=1, heads=2)},
+    'simmim': {'encoder': VIT.clone(registers=1), 'decoder': models.LinearDecoder()},
 }
 
 # Every method with keywords that suit a batch of 16.
@@ -51,6 +55,9 @@ KEYWORDS = {
     'mmcr': {},
     'lejepa': {'directions': 32},
     'mae': {'ratio': 0.5},
+    'simmim': {'ratio': 0.5},
+    'ijepa': {'context': 6, 'scale': (0.15, 0.25), 'least': 4, 'momentum': 0.9},
+    'data2vec': {'ratio': 0.5, 'layers': 2, 'momentum': 0.9},
     'swav': {'prototypes': 12, 'queue': 32},
     'dino': {'prototypes': 12, 'momentum': 0.9},
     'dinov2': {'prototypes': 12, 'patch_head': 'own', 'momentum': 0.9},

@@ -16,6 +16,8 @@ each = pytest.mark.parametrize('name', sorted(methods.METHODS))
 # What a training step must move besides parameters, and what it must not.
 MOVES = {
     'byol': ('target',),
+    'data2vec': ('target',),
+    'ijepa': ('target',),
     'moco_v1': ('queue', 'pointer', 'target'),
     'moco_v2': ('queue', 'pointer', 'target'),
     'moco_v3': ('target',),
@@ -30,11 +32,7 @@ MOVES = {
     'tico': ('target', 'covariance'),
 }
 # Methods whose networks here have no batch-norm.
-NO_STATISTICS = ('dinov2', 'ibot', 'mae', 'msn')
-    'dinov2',
-    'ibot',
-    'mae',
-)
+NO_STATISTICS = ('data2vec', 'dinov2', 'ibot', 'ijepa', 'mae', 'msn', 'simmim')
 # What stands still within an epoch.
 KEEPS = {'deepcluster_v2': ('prototypes',)}
 # Keywords with which eight fixed images can be learned: groups of four, and a queue that 30 steps do not

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tolerances import TRAJECTORY_FLOAT64, TRAJECTORY_LOSS, TRAJECTORY_LOSS_SWAV, TRAJECTORY_PARAMETERS
-from trajectories import problem, replay
+from trajectories import masked_problem, masked_replay, problem, replay
 
 HERE = Path(__file__).parent / 'trajectories'
 NOTES = json.loads((HERE / 'references.json').read_text())
@@ -55,3 +55,37 @@ FAULTS = [
 def test_a_recipe_without_an_ingredient_is_seen(name, changes):
     ours, theirs = replay.run(name, changes=changes), problem.recorded(name)
     assert problem.distance(ours, theirs)['parameters'] > 2 * TRAJECTORY_PARAMETERS
+
+
+MASKED = [c if c == 'ijepa' else pytest.param(c, marks=pytest.mark.slow) for c in masked_problem.CASES]
+
+
+@pytest.mark.parametrize('name', MASKED)
+def test_twenty_float32_steps_with_given_masks(name):
+    assert masked_problem.fingerprint() == NOTES[name]['views'], 'NumPy draws other masks than those of the recording'
+    ours, theirs = masked_replay.run(name), problem.recorded(name)
+    assert set(ours) == set(theirs) - {'loss_float64'}
+    np.testing.assert_allclose(ours['learning_rate'], theirs['learning_rate'], rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(ours['loss'], theirs['loss'], rtol=TRAJECTORY_LOSS)
+    found = problem.distance(ours, theirs)
+    assert found['parameters'] < TRAJECTORY_PARAMETERS and found['state'] < TRAJECTORY_PARAMETERS, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', masked_problem.CASES)
+def test_twenty_float64_steps_with_given_masks(name, x64):
+    ours = masked_replay.run(name, np.float64)
+    np.testing.assert_allclose(ours['loss'], problem.recorded(name)['loss_float64'], rtol=TRAJECTORY_FLOAT64)
+
+
+MASKED_FAULTS = [
+    ('ijepa', {'method.momentum': 0.8, 'method.momentum_final': 0.8}),
+    pytest.param('data2vec', {'method.layers': 1}, marks=pytest.mark.slow),
+    pytest.param('data2vec', {'optimizer.clip_norm': 0.0}, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(('name', 'changes'), MASKED_FAULTS)
+def test_a_masked_recipe_without_an_ingredient_is_seen(name, changes):
+    found = problem.distance(masked_replay.run(name, changes=changes), problem.recorded(name))
+    assert max(found['parameters'], found['state']) > 2 * TRAJECTORY_PARAMETERS

@@ -8,7 +8,8 @@ from .contrastive import info_nce, ntxent
 from .dinov2 import dinov2_class, koleo
 from .ibot import dinov2_patches, ibot_patches
 from .in_batch import info_nce_in_batch, moco_v3, nnclr
-from .masked import masked_mse
+from .latent import averaged_layers, masked_smooth_l1, standardize_tokens
+from .masked import masked_l1, masked_mse
 from .mmcr import mmcr
 from .msn import msn, msn_targets, msn_terms
 from .negatives import debiased, decoupled
@@ -24,6 +25,7 @@ from .vicregl import vicregl_local, vicregl_local_terms
 from .whitening import w_mse
 
 __all__ = [
+    'averaged_layers',
     'barlow_twins',
     'barlow_twins_terms',
     'byol',
@@ -40,7 +42,9 @@ __all__ = [
     'koleo',
     'lejepa',
     'lejepa_terms',
+    'masked_l1',
     'masked_mse',
+    'masked_smooth_l1',
     'mmcr',
     'moco_v3',
     'msn',
@@ -52,6 +56,7 @@ __all__ = [
     'sigreg',
     'simsiam',
     'sinkhorn',
+    'standardize_tokens',
     'supcon',
     'swav',
     'tico',

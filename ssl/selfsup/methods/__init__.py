@@ -14,10 +14,13 @@ from .contrastive.supcon import supcon
 from .distillation.byol import byol
 from .distillation.dino import dino
 from .distillation.simsiam import simsiam
+from .masked.data2vec import data2vec
 from .masked.dinov2 import dinov2
 from .masked.ibot import ibot
+from .masked.ijepa import ijepa
 from .masked.mae import mae
 from .masked.msn import msn
+from .masked.simmim import simmim
 from .over_axis import over_axis
 from .redundancy.barlow_twins import barlow_twins
 from .redundancy.lejepa import lejepa
@@ -32,12 +35,14 @@ from .redundancy.w_mse import w_mse
 METHODS = {
     'barlow_twins': barlow_twins,
     'byol': byol,
+    'data2vec': data2vec,
     'debiased': debiased,
     'decoupled': decoupled,
     'deepcluster_v2': deepcluster_v2,
     'dino': dino,
     'dinov2': dinov2,
     'ibot': ibot,
+    'ijepa': ijepa,
     'lejepa': lejepa,
     'mae': mae,
     'mmcr': mmcr,
@@ -48,6 +53,7 @@ METHODS = {
     'nnclr': nnclr,
     'ressl': ressl,
     'simclr': simclr,
+    'simmim': simmim,
     'simsiam': simsiam,
     'supcon': supcon,
     'swav': swav,
@@ -65,12 +71,14 @@ __all__ = [
     'over_axis',
     'barlow_twins',
     'byol',
+    'data2vec',
     'debiased',
     'decoupled',
     'deepcluster_v2',
     'dino',
     'dinov2',
     'ibot',
+    'ijepa',
     'lejepa',
     'mae',
     'mmcr',
@@ -81,6 +89,7 @@ __all__ = [
     'nnclr',
     'ressl',
     'simclr',
+    'simmim',
     'simsiam',
     'supcon',
     'swav',

@@ -78,9 +78,16 @@ class ViT(nn.Module):
         del order  # there is no batch-norm whose groups it could decide
         return self.pooled(self.tokens(images, train=train, keys=keys))
 
-    def pooled(self, tokens: Float[Array, 'batch length features']) -> Float[Array, 'batch features']:
-        """The class token of what :meth:`tokens` gives, or the mean of its patch tokens, as `pool` says."""
-        return tokens[:, 0] if self.pool == 'token' else jnp.mean(tokens[:, self.prefix :], axis=1)
+    def pooled(
+        self, tokens: Float[Array, 'batch length features'], valid: Bool[Array, 'batch kept'] | None = None
+    ) -> Float[Array, 'batch features']:
+        """The class token of what :meth:`tokens` gives, or the mean of its (valid) patch tokens, as `pool` says."""
+        if self.pool == 'token':
+            return tokens[:, 0]
+        patches = tokens[:, self.prefix :]
+        if valid is None:
+            return jnp.mean(patches, axis=1)
+        return jnp.mean(patches, axis=1, where=valid[:, :, None])
 
     @property
     def prefix(self) -> int:

@@ -4,7 +4,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array
 
 from ... import losses
@@ -13,31 +12,7 @@ from ...errors import UserError
 from ...losses.masked import patchify, standardize_patches
 from ...signature import StaticProperShare
 from ..base import Method, encode_with, view_keys
-
-MASKS = 1  # stream of the examples' keys; the encoder's is 0
-
-
-def patch_grid(encoder: nn.Module, images: Array) -> tuple[int, int]:
-    """Rows and columns of patches of images `[batch, height, width, channels]`.
-
-    Raises:
-      UserError: patches that do not tile the images.
-    """
-    height, width = images.shape[1:3]
-    if height % encoder.patch or width % encoder.patch:
-        raise UserError(f'model.patch={encoder.patch} does not divide images of {height}x{width}')
-    return height // encoder.patch, width // encoder.patch
-
-
-def explained_share(loss: Array, targets: Array, hidden: Array, *, normalize: bool) -> Array:
-    """1 − loss / the loss of predicting the batch's mean at each place, for metrics: not positive without learning.
-
-    No gradient.
-    """
-    targets = standardize_patches(targets) if normalize else targets
-    mean = jnp.broadcast_to(jnp.mean(targets, axis=0, keepdims=True), targets.shape)
-    baseline = losses.masked_mse(mean, targets, hidden, normalize=False)
-    return jax.lax.stop_gradient(1.0 - loss / jnp.maximum(baseline, 1e-12))
+from .patches import MASKS, at_each_place, check_decoder, check_encoder, explained, patch_grid
 
 
 def mae(encoder: nn.Module, decoder: nn.Module, *, ratio: StaticProperShare = 0.75, normalize: bool = True) -> Method:
@@ -61,10 +36,8 @@ def mae(encoder: nn.Module, decoder: nn.Module, *, ratio: StaticProperShare = 0.
       UserError: an encoder without patch tokens, a decoder of another kind, patches that do not tile the view, or a
         ratio that keeps no patch.
     """
-    if not hasattr(encoder, 'tokens'):
-        raise UserError(f'mae needs an encoder of patches (model.name=vit_s, ...), not {type(encoder).__name__}')
-    if not hasattr(decoder, 'out'):
-        raise UserError(f"mae needs a decoder of kind 'transformer', not {type(decoder).__name__}")
+    check_encoder('mae', encoder)
+    check_decoder('mae', decoder, 'transformer')
 
     def masks(images: Array, keys: Array) -> tuple[tuple[int, int], Array, Array]:
         grid = patch_grid(encoder, images)
@@ -101,6 +74,8 @@ def mae(encoder: nn.Module, decoder: nn.Module, *, ratio: StaticProperShare = 0.
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
         predictions, targets, hidden = (outputs[name] for name in ('predictions', 'targets', 'hidden'))
         loss = losses.masked_mse(predictions, targets, hidden, normalize=normalize)
-        return loss, (extra, {'explained_share': explained_share(loss, targets, hidden, normalize=normalize)})
+        known = standardize_patches(targets) if normalize else targets
+        baseline = losses.masked_mse(at_each_place(known), known, hidden, normalize=False)
+        return loss, (extra, {'explained_share': explained(loss, baseline)})
 
     return Method(init, embed, criterion, encode_with({'encoder': encoder}), views=1, control='shuffled_targets')

@@ -1,0 +1,103 @@
+"""What methods that hide patches share: the grid, checks of their networks, and the share of the targets explained."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ...errors import UserError
+from ...signature import Domain
+
+MASKS = 1  # stream of the examples' keys; the encoder's is 0
+DECODER = 2  # of noise that a decoder draws
+
+# Least and most of a number that is drawn for each mask.
+Range = Annotated[tuple[float, float], Domain(above=0, several=True, length=2, static=True)]
+
+
+def check_encoder(method: str, encoder: nn.Module) -> None:
+    """Refuses an encoder that makes no tokens of patches."""
+    if not hasattr(encoder, 'tokens'):
+        raise UserError(f'{method} needs an encoder of patches (model.name=vit_s, ...), not {type(encoder).__name__}')
+
+
+def check_decoder(method: str, decoder: nn.Module, kind: str, *, section: str = 'decoder', has: str = 'out') -> None:
+    """Refuses a network of another kind; `has` is a field that those of `kind` have."""
+    if not hasattr(decoder, has):
+        raise UserError(
+            f'{method} needs a {section} of kind {kind!r}, not {type(decoder).__name__} (set {section}.kind)'
+        )
+
+
+def patch_grid(encoder: nn.Module, images: Array) -> tuple[int, int]:
+    """Rows and columns of patches of images `[batch, height, width, channels]`.
+
+    Raises:
+      UserError: patches that do not tile the images.
+    """
+    height, width = images.shape[1:3]
+    if height % encoder.patch or width % encoder.patch:
+        raise UserError(f'model.patch={encoder.patch} does not divide images of {height}x{width}')
+    return height // encoder.patch, width // encoder.patch
+
+
+def drawn(fields: str, mask: Callable, *arguments: Any, **keywords: Any) -> Any:
+    """A function of `augment.masking`, whose refusals name fields of the config.
+
+    Raises:
+      UserError: masks that the grid has no room for, or that hide nothing or everything.
+    """
+    try:
+        return mask(*arguments, **keywords)
+    except ValueError as error:
+        raise UserError(f'{fields}: {str(error).splitlines()[0]}') from error
+
+
+def every_patch(images: Array, grid: tuple[int, int]) -> Array:
+    """The numbers of all patches, for each image."""
+    return jnp.broadcast_to(jnp.arange(grid[0] * grid[1]), (len(images), grid[0] * grid[1]))
+
+
+def at_each_place(targets: Array) -> Array:
+    """The batch's mean of targets `[batch, patches, values]` at each place, for every example."""
+    return jnp.broadcast_to(jnp.mean(targets, axis=0, keepdims=True), targets.shape)
+
+
+def explained(loss: Array, baseline: Array) -> Array:
+    """1 − loss / baseline, the loss of predicting the batch's mean at each place: not positive without learning.
+
+    For metrics: no gradient.
+    """
+    return jax.lax.stop_gradient(1.0 - loss / jnp.maximum(baseline, 1e-12))
+
+
+def copied_encoder(params: dict) -> dict:
+    """A target network that starts equal to the trained encoder."""
+    return {'params': {'encoder': jax.tree.map(jnp.copy, params['encoder'])}, 'batch_stats': {'encoder': {}}}
+
+
+def target_layers(encoder: nn.Module, extra: dict, images: Array, layers: int, *, of: str) -> tuple[Array, ...]:
+    """What the target network's last `layers` blocks give for the patches of whole images; no gradient.
+
+    `of` as in :meth:`selfsup.models.ViT.tokens`.
+    """
+    frozen = jax.lax.stop_gradient(extra['target']['params']['encoder'])
+    found = encoder.apply({'params': frozen}, images, method='tokens', blocks=layers, of=of)
+    found = (found,) if layers == 1 else found
+    return tuple(jax.lax.stop_gradient(tokens[:, encoder.prefix :]) for tokens in found)
+
+
+def target_tokens(encoder: nn.Module, extra: dict, images: Array) -> Array:
+    """The target network's patch tokens of whole images, after its last norm; no gradient."""
+    return target_layers(encoder, extra, images, 1, of='norm')[0]
+
+
+def deviation(targets: Array) -> Array:
+    """Root mean variance over the batch of targets `[batch, tokens, features]`, for metrics: 0 when a target network
+    gives all images the same.
+    """
+    variance = jnp.mean((targets - at_each_place(targets)) ** 2)
+    return jax.lax.stop_gradient(jnp.sqrt(variance))

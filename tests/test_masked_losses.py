@@ -1,0 +1,178 @@
+"""The losses of SimMIM, I-JEPA and data2vec against the authors' numbers and NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+from selfsup import losses
+from selfsup.losses.masked import patchify
+from tolerances import BFLOAT16, FLOAT32, FLOAT64, GOLDEN_FLOAT64, GRADIENT
+
+# The authors' numbers that are printed with seven to ten digits.
+PRINTED = 1e-7
+
+
+def noise(seed, shape):
+    return np.random.RandomState(seed).randn(*shape)
+
+
+def shuffled_pixels(z, weight, bias, side):
+    """SimMIM's head: a 1x1 convolution of `[batch, features, rows, columns]` and a pixel shuffle; NumPy."""
+    x = np.einsum('bfrc,of->borc', z, weight[:, :, 0, 0]) + bias[None, :, None, None]
+    batch, values, rows, columns = x.shape
+    x = x.reshape(batch, values // side**2, side, side, rows, columns).transpose(0, 4, 2, 5, 3, 1)
+    return x.reshape(batch, rows * side, columns * side, values // side**2)
+
+
+def simmim_inputs():
+    images = noise(0, (2, 3, 8, 8)).transpose(0, 2, 3, 1)
+    found = shuffled_pixels(noise(4, (2, 6, 2, 2)), noise(5, (48, 6, 1, 1)), noise(6, (48,)), 4)
+    hidden = np.array([[1, 0, 0, 1], [1, 1, 0, 1]], bool)
+    return (*(patchify(jnp.asarray(x), 4) for x in (found, images)), hidden)
+
+
+@pytest.mark.parametrize('eps, expected', [(3e-5, 2.1429594696), (0.0, 2.1429597375)])
+def test_absolute_error_equals_the_authors(eps, expected, x64):
+    predictions, targets, hidden = simmim_inputs()
+    np.testing.assert_allclose(predictions[0, 0, :12:3], [-1.0726911, 1.7778922, -3.4280136, -0.9908178], atol=PRINTED)
+    value = losses.masked_l1(predictions, targets, hidden, eps=eps)
+    np.testing.assert_allclose(value, expected, rtol=GOLDEN_FLOAT64)
+
+
+def ijepa_inputs():
+    """Targets, predictions and the patches of two blocks, block by block as in the authors' code."""
+    tokens, predictions = noise(0, (2, 8, 16)), noise(1, (4, 3, 16))
+    blocks = np.array([[[0, 1, 2], [4, 5, 6]], [[3, 4, 7], [0, 2, 7]]])  # block, image, patch
+    places = blocks.transpose(1, 0, 2).reshape(2, 6)
+    return jnp.asarray(tokens), predictions.reshape(2, 2, 3, 16).transpose(1, 0, 2, 3).reshape(2, 6, 16), places
+
+
+# With standardized targets, and by the mistake of leaving that out.
+@pytest.mark.parametrize('standard, expected', [(True, 0.5611412071), (False, 0.5404740999)])
+def test_smooth_error_of_blocks_equals_the_authors(standard, expected, x64):
+    tokens, predictions, places = ijepa_inputs()
+    targets = losses.standardize_tokens(tokens) if standard else tokens
+    targets = jnp.take_along_axis(targets, jnp.asarray(places)[:, :, None], axis=1)
+    value = losses.masked_smooth_l1(predictions, targets, np.ones((2, 6), bool))
+    np.testing.assert_allclose(value, expected, rtol=GOLDEN_FLOAT64)
+
+
+LAYERS = noise(0, (3, 2, 8, 16))
+# data2vec 2.0's instance norm of each layer, and data2vec's layer norm.
+TARGETS = [
+    (True, [-0.0465436, -1.9042219, -0.3440011, 1.9483225]),
+    (False, [0.0416385, -1.8192577, -0.7421347, 2.1863935]),
+]
+
+
+@pytest.mark.parametrize('instance, expected', TARGETS)
+def test_averaged_layers_equal_the_authors(instance, expected, x64):
+    found = losses.averaged_layers(tuple(jnp.asarray(LAYERS)), instance=instance)
+    np.testing.assert_allclose(found[0, 0, :4], expected, atol=2 * PRINTED)
+    if instance:
+        np.testing.assert_allclose(jnp.abs(found).sum(), 210.08847, rtol=PRINTED)
+
+
+@pytest.mark.parametrize('instance', [True, False])
+def test_averaged_layers_equal_numpy_and_forget_a_layers_scale(instance, x64):
+    def standard(x, axis):
+        return (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + 1e-5)
+
+    axis = 1 if instance else 2
+    expected = standard(np.mean([standard(h, axis) for h in LAYERS], axis=0), 2)
+    layers = tuple(jnp.asarray(LAYERS))
+    np.testing.assert_allclose(losses.averaged_layers(layers, instance=instance), expected, rtol=FLOAT64, atol=FLOAT64)
+    scaled = (50.0 * layers[0] + 3.0, *layers[1:])
+    np.testing.assert_allclose(losses.averaged_layers(scaled, instance=instance), expected, atol=1e-4)
+
+
+def test_smooth_error_is_a_square_below_beta_and_a_line_above():
+    """By hand for β = 2: errors 1 and 3 give 1/4 and 2."""
+    counted = jnp.ones((1, 1), bool)
+    for error, expected in ((1.0, 0.25), (3.0, 2.0), (-3.0, 2.0), (0.0, 0.0)):
+        value = losses.masked_smooth_l1(jnp.full((1, 1, 4), error), jnp.zeros((1, 1, 4)), counted, beta=2.0)
+        np.testing.assert_allclose(value, expected, rtol=FLOAT32)
+
+
+def arrays():
+    predictions, targets = noise(0, (3, 5, 4)), noise(1, (3, 5, 4))
+    return predictions, targets, np.random.RandomState(2).rand(3, 5) < 0.6
+
+
+NUMPY = {
+    'masked_l1': (lambda e: np.abs(e), {'eps': 0.0}),
+    'masked_mse': (lambda e: e * e, {'normalize': False}),
+    'masked_smooth_l1': (lambda e: np.where(np.abs(e) < 0.7, e * e / 1.4, np.abs(e) - 0.35), {'beta': 0.7}),
+}
+each = pytest.mark.parametrize('name', NUMPY)
+
+
+@each
+def test_losses_equal_numpy_and_their_gradient_central_differences(name, x64):
+    (formula, keywords), (predictions, targets, hidden) = NUMPY[name], arrays()
+    loss = getattr(losses, name)
+    expected = np.mean(formula(predictions - targets)[hidden])
+    np.testing.assert_allclose(loss(predictions, targets, hidden, **keywords), expected, rtol=FLOAT64)
+    check_grads(
+        lambda p, t: loss(p, t, hidden, **keywords), (predictions, targets), order=1, modes=['rev'], rtol=GRADIENT
+    )
+
+
+@each
+def test_only_marked_patches_count(name):
+    (_, keywords), (predictions, targets, hidden) = NUMPY[name], arrays()
+    predictions, targets = jnp.asarray(predictions, jnp.float32), jnp.asarray(targets, jnp.float32)
+
+    def loss(p):
+        return getattr(losses, name)(p, targets, hidden, **keywords)
+
+    changed = jnp.where(hidden[..., None], predictions, 1e3)
+    assert loss(changed) == loss(predictions)
+    gradient = jax.grad(loss)(predictions)
+    assert float(jnp.abs(gradient[~hidden]).max()) == 0 and float(jnp.abs(gradient[hidden]).min()) > 0
+
+
+@each
+def test_nothing_marked_is_zero_and_half_precision_is_summed_in_float32(name):
+    (_, keywords), (predictions, targets, hidden) = NUMPY[name], arrays()
+    loss = getattr(losses, name)
+    for mask in (np.zeros_like(hidden), hidden):
+        value, gradient = jax.value_and_grad(loss)(jnp.asarray(predictions, jnp.bfloat16), targets, mask, **keywords)
+        assert value.dtype == jnp.float32 and bool(jnp.isfinite(gradient).all())
+        assert (value == 0) == (not mask.any())
+    exact = loss(jnp.asarray(predictions, jnp.float32), targets, hidden, **keywords)
+    np.testing.assert_allclose(value, exact, rtol=BFLOAT16)
+
+
+REFUSED = {
+    'shapes': (lambda: losses.masked_l1(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3, 5)), HIDDEN), r'\[2, 3, 4\] and \[2, 3, 5\]'),
+    'hidden': (
+        lambda: losses.masked_l1(jnp.zeros((2, 4, 4)), jnp.zeros((2, 4, 4)), HIDDEN),
+        r'hidden must have shape \[2, 4\], not \[2, 3\]',
+    ),
+    'counted': (
+        lambda: losses.masked_smooth_l1(jnp.zeros((2, 4, 4)), jnp.zeros((2, 4, 4)), HIDDEN),
+        r'counted must have shape \[2, 4\], not \[2, 3\]',
+    ),
+    'type': (
+        lambda: losses.masked_smooth_l1(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3, 4)), jnp.ones((2, 3))),
+        'counted must be a boolean array, not float32',
+    ),
+    'beta': (
+        lambda: losses.masked_smooth_l1(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3, 4)), HIDDEN, beta=0.0),
+        'beta must be positive, not 0.0',
+    ),
+    'layers': (
+        lambda: losses.averaged_layers((jnp.zeros((2, 3, 4)), jnp.zeros((2, 5, 4)))),
+        r'one shape \[batch, length, features\], and have \[2, 3, 4\], \[2, 5, 4\]',
+    ),
+    'no layers': (lambda: losses.averaged_layers(()), 'and have none'),
+}  # fmt: skip
+HIDDEN = jnp.ones((2, 3), bool)
+
+
+@pytest.mark.parametrize('call, message', REFUSED.values(), ids=REFUSED.keys())
+def test_arrays_that_do_not_fit_are_refused(call, message, own_checks):
+    with pytest.raises((ValueError, TypeError), match=message):
+        call()

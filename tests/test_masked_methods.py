@@ -1,0 +1,247 @@
+"""SimMIM, I-JEPA and data2vec: what each sees, predicts and moves, and what it refuses."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import small
+from selfsup import losses, methods, models
+from selfsup.engine.controls import controlled
+from selfsup.errors import UserError
+from selfsup.losses.masked import patchify, unpatchify
+from tolerances import FLOAT32
+
+NAMES = ('data2vec', 'ijepa', 'simmim')
+TARGETED = ('data2vec', 'ijepa')
+KEY = jax.random.key(3)
+each = pytest.mark.parametrize('name', NAMES)
+
+
+def one_view(n=small.BATCH):
+    rows = small.batch(n)
+    return {**rows, 'views': rows['views'][:1], 'view_params': rows['view_params'][:1]}
+
+
+def unseen(rows):
+    return {name: value for name, value in rows.items() if name != 'views'}
+
+
+def value_of(method, params, extra, rows, control='none'):
+    outputs, extra = method.embed(params, extra, rows, KEY)
+    return method.criterion(params, controlled(control, outputs), extra, unseen(rows), KEY)
+
+
+# Shapes of what 16 images of 8 x 8 with patches of 2 give; I-JEPA's blocks have up to 4 patches of 16.
+SHAPES = {
+    'simmim': {'predictions': (16, 16, 4), 'targets': (16, 16, 4), 'hidden': (16, 16)},
+    'data2vec': {'predictions': (16, 16, 16), 'targets': (16, 16, 16), 'counted': (16, 16)},
+    'ijepa': {'predictions': (16, 16, 16), 'targets': (16, 16, 16), 'places': (16, 16), 'counted': (16, 16)},
+}
+
+
+@each
+def test_what_a_method_says_it_needs_and_gives(name):
+    method, rows = small.make(name), one_view()
+    params, extra = small.initial(method, rows)
+    outputs, new = small.embed(method, params, extra, rows, KEY)
+    assert (method.views, method.control, method.uses_labels) == (1, 'shuffled_targets', False)
+    assert {k: outputs[k].shape for k in outputs.keys() - {'features', 'embeddings'}} == SHAPES[name]
+    assert [z.shape for z in (*outputs['features'], *outputs['embeddings'])] == [(16, 16)] * 2
+    jax.tree.map(np.testing.assert_array_equal, new, extra)  # nothing moves before `after`
+    assert set(extra) == ({'batch_stats', 'target'} if name in TARGETED else {'batch_stats'})
+
+
+@each
+def test_the_evaluated_network_sees_whole_images(name):
+    method, rows = small.make(name), one_view()
+    params, extra = small.initial(method, rows)
+    if name in TARGETED:
+        _, extra = method.after(jax.tree.map(lambda x: x + 1.0, params), extra, jnp.asarray(0))
+    evaluated = extra['target']['params'] if name == 'ijepa' else params
+    expected = small.OWN_NETWORKS[name]['encoder'].apply({'params': evaluated['encoder']}, rows['views'][0])
+    found = method.encode(method.network(params, extra), rows['views'][0])
+    np.testing.assert_allclose(found['features'], expected, atol=FLOAT32)
+
+
+def with_pixels(rows, marked, value):
+    """The batch with the pixels of marked patches `[batch, patches]` replaced."""
+    patches = jnp.where(marked[..., None], value, patchify(rows['views'][0], 2))
+    return {**rows, 'views': (unpatchify(patches, 2, (4, 4)),)}
+
+
+def masked_places(name, outputs):
+    """Which patches of each image are to be predicted."""
+    if name != 'ijepa':
+        return outputs['hidden' if name == 'simmim' else 'counted']
+    rows = jnp.arange(small.BATCH)[:, None]
+    return jnp.zeros((small.BATCH, 16), bool).at[rows, outputs['places']].set(True)
+
+
+@each
+def test_hidden_pixels_reach_the_targets_alone(name):
+    method, rows = small.make(name), one_view()
+    params, extra = small.initial(method, rows)
+    params = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape), params)
+    outputs, _ = small.embed(method, params, extra, rows, KEY)
+    hidden = masked_places(name, outputs)
+    other, _ = small.embed(method, params, extra, with_pixels(rows, hidden, 5.0), KEY)
+    for label in outputs.keys() - {'targets'}:
+        jax.tree.map(np.testing.assert_array_equal, outputs[label], other[label])
+    assert float(jnp.abs(outputs['targets'] - other['targets']).max()) > 0.1
+    seen, _ = small.embed(method, params, extra, with_pixels(rows, ~hidden, 5.0), KEY)
+    assert float(jnp.abs(outputs['predictions'] - seen['predictions']).max()) > 1e-3
+
+
+@each
+def test_every_parameter_gets_a_finite_gradient(name):
+    method, rows = small.make(name), one_view()
+    params, extra = small.initial(method, rows)
+    (value, (_, metrics)), gradients = small.loss_and_gradient(method, params, extra, rows, KEY)
+    assert np.isfinite(value)
+    assert set(metrics) == {'explained_share', *(('target_deviation',) if name in TARGETED else ())}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+        assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
+
+
+@pytest.mark.parametrize('name', TARGETED)
+def test_the_target_gets_no_gradient_and_moves_after_the_step(name):
+    """`after` of step 4 takes m(4); the target starts equal to the encoder."""
+    seen = []
+
+    def momentum(step):
+        seen.append(int(step))
+        return 0.75
+
+    method, rows = small.make(name, momentum=momentum), one_view()
+    params, extra = small.initial(method, rows)
+    start = extra['target']['params']
+    jax.tree.map(np.testing.assert_array_equal, start, {'encoder': params['encoder']})
+
+    def through_target(target):
+        return value_of(method, params, {**extra, 'target': {**extra['target'], 'params': target}}, rows)[0]
+
+    assert all(float(jnp.abs(x).max()) == 0 for x in jax.tree.leaves(jax.grad(through_target)(start)))
+    moved = jax.tree.map(lambda x: x + 1.0, params)
+    _, later = method.after(moved, extra, jnp.asarray(4))
+    assert seen == [4]
+    expected = jax.tree.map(lambda old, new: 0.75 * old + 0.25 * new, start, {'encoder': moved['encoder']})
+    assert small.tree_distance(later['target']['params'], expected) < 1e-6
+
+
+def test_data2vec_predicts_the_averaged_last_blocks_of_whole_images():
+    method, rows = small.make('data2vec'), one_view()
+    params, extra = small.initial(method, rows)
+    outputs, _ = small.embed(method, params, extra, rows, KEY)
+    encoder = small.OWN_NETWORKS['data2vec']['encoder']
+    frozen = {'params': extra['target']['params']['encoder']}
+    layers = encoder.apply(frozen, rows['views'][0], method='tokens', blocks=2, of='block')
+    expected = losses.averaged_layers(tuple(h[:, 1:] for h in layers))
+    np.testing.assert_allclose(outputs['targets'], expected, atol=1e-4)
+    value = small.criterion(method, params, outputs, extra, unseen(rows), KEY)[0]
+    expected = losses.masked_smooth_l1(outputs['predictions'], expected, outputs['counted'], beta=2.0)
+    np.testing.assert_allclose(value, expected, rtol=1e-4)
+
+
+def test_ijepa_predicts_each_block_apart_from_the_others():
+    """As the authors' predictor does, whose batch is repeated for every block; entries that only fill up do not count."""
+    method, rows = small.make('ijepa'), one_view()
+    params, extra = small.initial(method, rows)
+    outputs, _ = small.embed(method, params, extra, rows, KEY)
+    encoder, predictor = (small.OWN_NETWORKS['ijepa'][n] for n in ('encoder', 'predictor'))
+    frozen = {'params': extra['target']['params']['encoder']}
+    tokens = losses.standardize_tokens(encoder.apply(frozen, rows['views'][0], method='tokens'))
+    np.testing.assert_allclose(outputs['targets'], tokens, atol=FLOAT32)
+    targets = jnp.take_along_axis(tokens, outputs['places'][..., None], axis=1)
+    value = small.criterion(method, params, outputs, extra, unseen(rows), KEY)[0]
+    expected = losses.masked_smooth_l1(outputs['predictions'], targets, outputs['counted'])
+    np.testing.assert_allclose(value, expected, rtol=1e-4)
+    assert 0 < outputs['counted'].mean() <= 1
+    # The first block of the first image, of its real patches alone, from the real context alone.
+    from selfsup.augment import masking
+    from selfsup.methods.base import view_keys
+
+    mask = masking.multi_block(view_keys(rows, 1)(0), (4, 4), 6, scale=(0.15, 0.25), least=4)
+    context, block = mask.context[0][mask.context_valid[0]], mask.targets[0, 1][mask.targets_valid[0, 1]]
+    own = encoder.apply({'params': params['encoder']}, rows['views'][0][:1], method='tokens', keep=context[None])
+    sized = predictor.clone(out=16)
+    alone = sized.apply({'params': params['predictor']}, own, context[None], (4, 4), block[None])
+    size = mask.targets.shape[2]
+    found = outputs['predictions'][0, size : 2 * size][mask.targets_valid[0, 1]]
+    np.testing.assert_allclose(found, alone[0], atol=1e-4)
+
+
+# Networks and masks with which 16 images of 8 x 8 can be learned in 200 steps.
+LEARNABLE = {
+    'simmim': {},
+    'data2vec': {'momentum': 0.98},
+    'ijepa': {'momentum': 0.98},
+}
+
+
+def explained_after(name, control, steps=200):
+    """The share that is explained at the end of a short training on ramps, each with a slope of its own."""
+    method = small.make(name, **LEARNABLE[name])
+    slopes = jax.random.normal(jax.random.key(0), (small.BATCH, 1, 1, 1))
+    ramp = jnp.broadcast_to(jnp.linspace(-1, 1, 8)[None, :, None, None], (1, 8, 8, 1))
+    images = slopes * ramp
+    rows = {**one_view(), 'views': (images,)}
+    params, extra = small.initial(method, rows)
+    optimizer = optax.adam(3e-3)
+
+    @jax.jit
+    def step(params, extra, state, number):
+        keys = jax.random.split(jax.random.fold_in(KEY, number), small.BATCH)
+        order = jax.random.permutation(jax.random.fold_in(KEY, number), small.BATCH)
+        now = {**rows, 'keys': keys, 'views': (images[order],)}
+        (_, (extra, metrics)), gradients = jax.value_and_grad(
+            lambda p: value_of(method, p, extra, now, control), has_aux=True
+        )(params)
+        updates, state = optimizer.update(gradients, state)
+        params, extra = method.after(optax.apply_updates(params, updates), extra, number)
+        return params, extra, state, metrics
+
+    state, found = optimizer.init(params), []
+    for number in range(steps):
+        params, extra, state, metrics = step(params, extra, state, number)
+        found.append(metrics)
+    return {key: float(np.mean([m[key] for m in found[-20:]])) for key in found[0]}
+
+
+@each
+def test_training_explains_the_targets_and_the_control_does_not(name):
+    trained, control = (explained_after(name, c) for c in ('none', 'shuffled_targets'))
+    assert trained['explained_share'] > 0.4 and control['explained_share'] < 0.25, (trained, control)
+    assert trained.get('target_deviation', 1.0) > 0.1
+
+
+VIT, LINEAR = small.VIT, models.LinearDecoder()
+PREDICTOR = models.TransformerDecoder(dim=8, depth=1, heads=2)
+
+
+def started(name, *networks, **keywords):
+    return lambda: small.initial(methods.METHODS[name](*networks, **keywords), one_view())
+
+
+BAD = {
+    'encoder': (started('ijepa', small.ENCODER, PREDICTOR), 'ijepa needs an encoder of patches .*, not ConvNet'),
+    'predictor': (started('ijepa', VIT, small.PREDICTOR), "a predictor of kind 'transformer', not MLP .*predictor.kind"),
+    'linear predictor': (started('ijepa', VIT, LINEAR), "a predictor of kind 'transformer', not LinearDecoder"),
+    'head': (started('simmim', VIT, small.PROJECTOR), "simmim needs a decoder of kind 'linear', not MLP"),
+    'decoder of mae': (started('mae', VIT, LINEAR), "the encoder sees 4 of 16 patches; take decoder.kind='transformer'"),
+    'layers': (started('data2vec', VIT, LINEAR, layers=3), 'method.layers=3 must be at most model.depth=1'),
+    'nothing hidden': (started('data2vec', VIT, LINEAR, layers=1, ratio=0.01), 'method.ratio=0.01: .*not 0'),
+    'all units': (started('simmim', VIT, LINEAR, ratio=0.9), 'method.ratio=0.9, method.unit=2: ratio must hide'),
+    'units': (started('simmim', VIT, LINEAR, unit=3), 'units of 3x3 patches do not tile a grid of 4x4'),
+    'patch': (started('simmim', VIT.clone(patch=3), LINEAR), 'model.patch=3 does not divide images of 8x8'),
+    'grid': (started('data2vec', VIT.clone(patch=8), LINEAR, layers=1), 'a grid of 1x1 patches|must hide at least one'),
+    'blocks': (started('ijepa', VIT, PREDICTOR, context=4, scale=(0.01, 0.2)), 'method.least: a grid of 4x4 patches is too'),
+    'context': (started('ijepa', VIT, PREDICTOR, least=4), 'context from 1 to 16, not 55'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('call, message', BAD.values(), ids=BAD.keys())
+def test_what_cannot_be_used_is_refused_in_one_line(call, message):
+    with pytest.raises(UserError, match=message) as refused:
+        call()
+    assert '\n' not in str(refused.value)
