@@ -24,6 +24,7 @@ OWN_NETWORKS = {
     'dinov2': TOKENS,
     'ibot': TOKENS,
     'msn': TOKENS,
+    'gmml': {'encoder': VIT, 'decoder': models.MLP(widths=(16,), hidden_norm=False, activation='gelu')},
     'data2vec': {'encoder': VIT.clone(depth=2), 'decoder': models.LinearDecoder()},
     'ijepa': {
         'encoder': VIT.clone(class_token=False),
@@ -61,6 +62,7 @@ KEYWORDS = {
     'swav': {'prototypes': 12, 'queue': 32},
     'dino': {'prototypes': 12, 'momentum': 0.9},
     'dinov2': {'prototypes': 12, 'patch_head': 'own', 'momentum': 0.9},
+    'gmml': {'layers': (1,), 'largest': 0.6},
     'ibot': {'prototypes': 12, 'momentum': 0.9},
     'vicregl': {'local_widths': (16, 16), 'matches': (2, 2)},
     'deepcluster_v2': {'data_size': BATCH, 'prototypes': 6, 'clusterings': 2},

@@ -32,7 +32,7 @@ MOVES = {
     'tico': ('target', 'covariance'),
 }
 # Methods whose networks here have no batch-norm.
-NO_STATISTICS = ('data2vec', 'dinov2', 'ibot', 'ijepa', 'mae', 'msn', 'simmim')
+NO_STATISTICS = ('data2vec', 'dinov2', 'gmml', 'ibot', 'ijepa', 'mae', 'msn', 'simmim')
 # What stands still within an epoch.
 KEEPS = {'deepcluster_v2': ('prototypes',)}
 # Keywords with which eight fixed images can be learned: groups of four, and a queue that 30 steps do not

@@ -16,6 +16,7 @@ from .distillation.dino import dino
 from .distillation.simsiam import simsiam
 from .masked.data2vec import data2vec
 from .masked.dinov2 import dinov2
+from .masked.gmml import gmml
 from .masked.ibot import ibot
 from .masked.ijepa import ijepa
 from .masked.mae import mae
@@ -41,6 +42,7 @@ METHODS = {
     'deepcluster_v2': deepcluster_v2,
     'dino': dino,
     'dinov2': dinov2,
+    'gmml': gmml,
     'ibot': ibot,
     'ijepa': ijepa,
     'lejepa': lejepa,
@@ -77,6 +79,7 @@ __all__ = [
     'deepcluster_v2',
     'dino',
     'dinov2',
+    'gmml',
     'ibot',
     'ijepa',
     'lejepa',

@@ -15,7 +15,7 @@ from ...signature import Domain
 from ..base import Method, encode_with, forward, pairs, target_network, through, view_keys
 from ..distillation.dino import last_layer, new_layer
 from ..target import follow
-from .mae import patch_grid
+from .patches import check_encoder, patch_grid
 
 MASKS = 2  # stream of the examples' keys; 0 and 1 are the student's and the teacher's
 MASK_KINDS = ('block', 'random')
@@ -121,8 +121,7 @@ def masked_distillation(
       patch_mean: whether the targets hold the mean of all the teacher's normalised patch embeddings of an image.
       state: what the method keeps besides the target.
     """
-    if not hasattr(encoder, 'tokens'):
-        raise UserError(f'{name} needs an encoder of patches (model.name=vit_s, ...), not {type(encoder).__name__}')
+    check_encoder(name, encoder)
     if patch_head == 'shared' and patch_prototypes not in (0, prototypes):
         raise UserError(
             f"method.patch_head='shared' needs method.patch_prototypes=0 or {prototypes}, not {patch_prototypes}"

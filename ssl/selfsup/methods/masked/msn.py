@@ -25,7 +25,7 @@ from ..base import (
     view_keys,
 )
 from ..target import copied, follow
-from .mae import patch_grid
+from .patches import check_encoder, patch_grid
 
 MASKS = 2  # stream of the examples' keys; 0 and 1 are the anchors' and the target's
 
@@ -78,8 +78,7 @@ def msn(
       UserError: an encoder without patch tokens, patches that do not tile a view, a ratio that keeps none, or more
         masked views than anchors.
     """
-    if not hasattr(encoder, 'tokens'):
-        raise UserError(f'msn needs an encoder of patches (model.name=vit_s, ...), not {type(encoder).__name__}')
+    check_encoder('msn', encoder)
     modules = heads(encoder, projector, None)
     still = encoder.clone(drop_path=0.0) if getattr(encoder, 'drop_path', 0.0) else encoder
     target_modules = heads(still, projector, None)
