@@ -3,7 +3,7 @@
 python -m selfsup.train --config=experiments/digits/dinov2.py --workdir=runs/digits/dinov2
 """
 
-from tokens import small_tokens
+from common import small_tokens
 
 
 def get_config():

@@ -3,7 +3,7 @@
 python -m selfsup.train --config=experiments/digits/ibot.py --workdir=runs/digits/ibot
 """
 
-from tokens import small_tokens
+from common import small_tokens
 
 
 def get_config():

@@ -3,7 +3,7 @@
 python -m selfsup.train --config=experiments/digits/msn.py --workdir=runs/digits/msn
 """
 
-from tokens import small_tokens
+from common import small_tokens
 
 
 def get_config():
