@@ -26,6 +26,7 @@ OWN_NETWORKS = {
     'msn': TOKENS,
     'gmml': {'encoder': VIT, 'decoder': models.MLP(widths=(16,), hidden_norm=False, activation='gelu')},
     'data2vec': {'encoder': VIT.clone(depth=2), 'decoder': models.LinearDecoder()},
+    'data2vec2': {'encoder': VIT.clone(depth=2), 'decoder': models.ConvolutionalDecoder(dim=8, depth=2, groups=4)},
     'ijepa': {
         'encoder': VIT.clone(class_token=False),
         'predictor': models.TransformerDecoder(dim=8, depth=1, heads=2),
@@ -59,6 +60,7 @@ KEYWORDS = {
     'simmim': {'ratio': 0.5},
     'ijepa': {'context': 6, 'scale': (0.15, 0.25), 'least': 4, 'momentum': 0.9},
     'data2vec': {'ratio': 0.5, 'layers': 2, 'momentum': 0.9},
+    'data2vec2': {'ratio': 0.5, 'masks': 2, 'length': 2, 'adjust': 0.2, 'layers': 2, 'momentum': 0.9},
     'swav': {'prototypes': 12, 'queue': 32},
     'dino': {'prototypes': 12, 'momentum': 0.9},
     'dinov2': {'prototypes': 12, 'patch_head': 'own', 'momentum': 0.9},

@@ -9,9 +9,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from selfsup import config
+from selfsup import config, signature
 from selfsup.engine.run import Run
 from selfsup.errors import UserError
+from selfsup.methods import METHODS
 
 from experiments.tables import table
 
@@ -31,12 +32,25 @@ SMALL = {
     ],
 }  # fmt: skip
 # Instead of the widths above, for vision transformers; their methods may have no projector.
-SMALL_VIT = ['model.dim=8', 'model.depth=1', 'model.heads=2', 'decoder.dim=8', 'decoder.depth=1', 'decoder.heads=2']
+SMALL_VIT = ['model.dim=8', 'model.depth=1', 'model.heads=2']
+# Of the networks after them, by kind.
+SMALL_KIND = {
+    'transformer': ['dim=8', 'depth=1', 'heads=2'],
+    'linear': [],
+    'mlp': ['widths=(16, 8)'],
+    'convolution': ['dim=8', 'depth=1', 'groups=4'],
+}
 
 # What some methods need with so few images and steps.
 BY_METHOD = {
+    'data2vec': ['method.layers=1'],
+    'data2vec2': ['method.layers=1'],
     'deepcluster_v2': ['method.prototypes=4'],
     'dino': ['method.prototypes=16', 'optimizer.groups.prototypes.freeze_steps=0'],
+    'dinov2': ['method.prototypes=16', 'method.koleo_groups=1', 'optimizer.groups.prototypes.freeze_steps=0'],
+    'gmml': ['method.layers=(1,)'],
+    'ibot': ['method.prototypes=16', 'optimizer.groups.prototypes.freeze_steps=0'],
+    'msn': ['method.prototypes=16'],
     'swav': ['method.prototypes=16', 'optimizer.groups.prototypes.freeze_steps=0'],
     'vicregl': ['method.local_widths=(8, 8)'],
     'w_mse': ['method.block=16'],
@@ -128,9 +142,11 @@ def _small_run(file: Path, *more: str) -> Run:
     resolved = config.load(str(file))
     if resolved.model.name.startswith('vit'):
         overrides = [o for o in overrides if not o.startswith(('model.', 'projector.'))] + SMALL_VIT
+        for section in signature.networks(METHODS[resolved.method.name])[1:]:
+            overrides += [f'{section}.{field}' for field in SMALL_KIND[resolved[section].kind]]
     if resolved.method.get('queue', 0):
         overrides.append(f'method.queue={resolved.data.batch_size // 256 * 64}')
-    if resolved.predictor.widths:
+    if resolved.predictor.get('widths', ()):
         overrides.append('predictor.widths=(16, 8)')
     if resolved.method.get('groups', 1) > 1:
         overrides.append('method.groups=4')

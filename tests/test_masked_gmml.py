@@ -87,7 +87,9 @@ def test_the_layers_are_averaged_before_the_norm():
     mean = np.asarray((found[0] + found[2]) / 2, np.float64)
     norm = params['encoder']['norm']
     normed = (mean - mean.mean(2, keepdims=True)) / np.sqrt(mean.var(2, keepdims=True) + 1e-6)
-    normed = jnp.asarray(normed * np.asarray(norm['scale']) + np.asarray(norm['bias']), jnp.float32)[:, 1:].reshape(-1, 16)
+    normed = jnp.asarray(normed * np.asarray(norm['scale']) + np.asarray(norm['bias']), jnp.float32)[:, 1:].reshape(
+        -1, 16
+    )
     head = models.MLP(widths=(16, 4), hidden_norm=False, activation='gelu')
     expected = head.apply({'params': params['decoder']}, normed).reshape(16, 16, 4)
     np.testing.assert_allclose(outputs['predictions'][0], expected, atol=1e-4)

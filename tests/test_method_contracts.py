@@ -40,7 +40,7 @@ def zero(tree):
 
 # One query meets one key, or one target's covariance.
 TWO_VIEWS = ('moco_v1', 'moco_v2', 'ressl', 'tico')
-ONE_VIEW = ('data2vec', 'ijepa', 'mae', 'simmim')
+ONE_VIEW = ('data2vec', 'data2vec2', 'ijepa', 'mae', 'simmim')
 
 
 @pytest.mark.parametrize('name', sorted(set(methods.METHODS) - {*TWO_VIEWS, *ONE_VIEW}))

@@ -302,6 +302,7 @@ def test_networks_of_the_config():
         'mlp': 'MLP',
         'transformer': 'TransformerDecoder',
         'linear': 'LinearDecoder',
+        'convolution': 'ConvolutionalDecoder',
     }
 
 

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.ndimage import correlate
+from scipy.special import erf
 from selfsup import models
 from selfsup.config import validate
 from selfsup.errors import UserError
@@ -142,6 +144,62 @@ def test_a_linear_decoder_reads_the_token_of_each_patch():
     queries = jnp.array([[3, 3], [0, 1]])
     asked = module.apply(variables, tokens, order, (2, 2), queries)
     np.testing.assert_allclose(asked, jnp.take_along_axis(found, queries[..., None], axis=1), atol=FLOAT32)
+
+
+def test_several_rows_of_an_image_share_its_patches():
+    variables = started(VIT, IMAGES)
+    rows = jnp.stack([KEEP, KEEP[:, ::-1] // 2], axis=1).reshape(4, 4)  # two rows an image, side by side
+    found = VIT.apply(variables, IMAGES, method='tokens', keep=rows)
+    expected = VIT.apply(variables, jnp.repeat(IMAGES, 2, axis=0), method='tokens', keep=rows)
+    np.testing.assert_allclose(found, expected, atol=FLOAT32)
+
+
+CONVOLUTION = models.ConvolutionalDecoder(dim=16, depth=2, groups=4, out=3)
+
+
+def test_a_convolutional_decoder_equals_scipy():
+    tokens = jax.random.normal(jax.random.key(1), (2, 5, 16))  # the first has no place
+    variables = started(CONVOLUTION, tokens, KEEP, (4, 4))
+    found = CONVOLUTION.apply(variables, tokens, KEEP, (4, 4))
+    x = np.zeros((2, 16, 16))
+    x[np.arange(2)[:, None], KEEP] = tokens[:, 1:]
+    x = x.reshape(2, 4, 4, 16)
+    for name in ('conv0', 'conv1'):
+        kernel, bias = (np.asarray(variables['params'][name][n], np.float64) for n in ('kernel', 'bias'))
+        y = (
+            np.stack(
+                [
+                    [
+                        sum(
+                            correlate(x[image, :, :, 4 * (o // 4) + i], kernel[:, :, i, o], mode='constant')
+                            for i in range(4)
+                        )
+                        for o in range(16)
+                    ]
+                    for image in range(2)
+                ]
+            ).transpose(0, 2, 3, 1)
+            + bias
+        )
+        y = (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + 1e-5)
+        x = x + y * (1 + erf(y / np.sqrt(2))) / 2
+    head = variables['params']['head']
+    expected = x.reshape(2, 16, 16) @ np.asarray(head['kernel'], np.float64) + np.asarray(head['bias'])
+    np.testing.assert_allclose(found, expected, atol=10 * FLOAT32)
+    some = CONVOLUTION.apply(variables, tokens, KEEP, (4, 4), QUERIES)
+    np.testing.assert_allclose(some, jnp.take_along_axis(found, QUERIES[..., None], axis=1), atol=FLOAT32)
+
+
+def test_hidden_places_of_a_convolutional_decoder_hold_each_examples_own_noise():
+    module = CONVOLUTION.clone(noise=0.5)
+    tokens = jnp.tile(jax.random.normal(jax.random.key(1), (1, 5, 16)), (3, 1, 1))
+    keep, keys = jnp.tile(KEEP[:1], (3, 1)), jax.random.split(jax.random.key(2), 2)[jnp.array([0, 1, 0])]
+    variables = started(module, tokens, keep, (4, 4))
+    found = module.apply(variables, tokens, keep, (4, 4), keys=keys)
+    np.testing.assert_allclose(found[0], found[2], atol=FLOAT32)
+    assert float(jnp.abs(found[0] - found[1]).max()) > 1e-2
+    silent = module.clone(noise=0.0).apply(variables, tokens, keep, (4, 4), keys=keys)
+    np.testing.assert_array_equal(silent, module.apply(variables, tokens, keep, (4, 4)))
 
 
 LINEAR = models.LinearDecoder(out=3)

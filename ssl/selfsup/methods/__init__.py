@@ -15,6 +15,7 @@ from .distillation.byol import byol
 from .distillation.dino import dino
 from .distillation.simsiam import simsiam
 from .masked.data2vec import data2vec
+from .masked.data2vec2 import data2vec2
 from .masked.dinov2 import dinov2
 from .masked.gmml import gmml
 from .masked.ibot import ibot
@@ -37,6 +38,7 @@ METHODS = {
     'barlow_twins': barlow_twins,
     'byol': byol,
     'data2vec': data2vec,
+    'data2vec2': data2vec2,
     'debiased': debiased,
     'decoupled': decoupled,
     'deepcluster_v2': deepcluster_v2,
@@ -74,6 +76,7 @@ __all__ = [
     'barlow_twins',
     'byol',
     'data2vec',
+    'data2vec2',
     'debiased',
     'decoupled',
     'deepcluster_v2',

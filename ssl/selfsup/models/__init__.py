@@ -3,7 +3,7 @@
 from functools import partial
 
 from .convnet import ConvNet
-from .decoder import LinearDecoder, TransformerDecoder
+from .decoder import ConvolutionalDecoder, LinearDecoder, TransformerDecoder
 from .iternorm import IterNorm
 from .mlp import MLP
 from .norm import BatchNorm
@@ -24,7 +24,7 @@ ENCODERS = {
 }
 
 # The kinds of the other networks (projectors, predictors, decoders) -> constructor.
-NETWORKS = {'mlp': MLP, 'transformer': TransformerDecoder, 'linear': LinearDecoder}
+NETWORKS = {'mlp': MLP, 'transformer': TransformerDecoder, 'linear': LinearDecoder, 'convolution': ConvolutionalDecoder}
 
 __all__ = [
     'ENCODERS',
@@ -32,6 +32,7 @@ __all__ = [
     'NETWORKS',
     'BatchNorm',
     'ConvNet',
+    'ConvolutionalDecoder',
     'IterNorm',
     'LinearDecoder',
     'ResNet',

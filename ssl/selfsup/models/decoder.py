@@ -1,8 +1,9 @@
-"""From the tokens of some patches to a vector for others: MAE's decoder, I-JEPA's predictor, a linear head."""
+"""From the tokens of some patches to a vector for others: MAE's decoder, I-JEPA's predictor, data2vec's heads."""
 
 from typing import Annotated, Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
@@ -164,6 +165,79 @@ class LinearDecoder(nn.Module):
         x = jnp.take_along_axis(x, order[:, :, None], axis=1)
         kernel_init = xavier if self.init_kernels == 'xavier' else truncated
         x = nn.Dense(self.out, kernel_init=kernel_init, dtype=self.dtype, name='head')(x)
+        return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+class ConvolutionalDecoder(nn.Module):
+    """Convolutions over the grid of patches, with noise in the place of hidden ones: data2vec 2.0's decoder.
+
+    Each layer is a convolution in groups, a norm over the channels without parameters, a GELU, and the layer's input
+    where its width is that of the output; a linear layer ends them.
+
+    Attributes:
+      dim, depth: channels and number of the layers. Paper: 768 and 6 for ViT-B.
+      kernel: side of their windows in patches.
+      groups: of each convolution; must divide `dim` and the width of the tokens.
+      noise: deviation of what stands at hidden patches.
+      out: width of the output; 0 leaves it to the method.
+      dtype: compute type; parameters stay float32.
+
+    References:
+      Baevski et al. 2023, https://arxiv.org/abs/2212.07525, sect. 3.3.
+    """
+
+    dim: Count = 128
+    depth: Annotated[int, Domain(int, least=1, most=1000)] = 3
+    kernel: Count = 3
+    groups: Count = 16
+    noise: NonNegative = 0.01
+    out: Whole = 0
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens: Float[Array, 'batch length features'],
+        keep: Int[Array, 'batch kept'],
+        grid: tuple[int, int],
+        queries: Int[Array, 'batch asked'] | None = None,
+        train: bool = False,
+        keys: Key[Array, ' batch'] | None = None,
+    ) -> Float[Array, 'batch predicted out']:
+        """Predicts every patch, or those of `queries`; other arguments as of :class:`TransformerDecoder`.
+
+        Tokens without a place are left out.
+
+        Args:
+          keys: one an example, of which the noise is drawn; without keys there is 0 in its place.
+
+        Raises:
+          UserError: groups that do not divide the channels.
+          ValueError: shapes that do not fit.
+        """
+        del train
+        _check_out(self.out)
+        _check_keep(tokens, keep)
+        batch, _, width = tokens.shape
+        count = grid[0] * grid[1]
+        if self.dim % self.groups or width % self.groups:
+            raise UserError(f'decoder.groups={self.groups} must divide decoder.dim={self.dim} and model.dim={width}')
+        x = jnp.zeros((batch, count, width), tokens.dtype)
+        if keys is not None:
+            drawn = jax.vmap(lambda key: jax.random.normal(key, (count, width), jnp.float32))(keys)
+            x = self.noise * drawn.astype(x.dtype)
+        given = tokens[:, tokens.shape[1] - keep.shape[1] :]
+        x = x.at[jnp.arange(batch)[:, None], keep].set(given).reshape(batch, *grid, width)
+        for index in range(self.depth):
+            side = (self.kernel, self.kernel)
+            y = nn.Conv(self.dim, side, feature_group_count=self.groups, dtype=self.dtype, name=f'conv{index}')(x)
+            y = nn.LayerNorm(epsilon=1e-5, use_scale=False, use_bias=False, dtype=self.dtype, name=f'norm{index}')(y)
+            y = nn.gelu(y, approximate=False)
+            x = x + y if x.shape == y.shape else y
+        x = x.reshape(batch, count, self.dim)
+        if queries is not None:
+            x = jnp.take_along_axis(x, queries[:, :, None], axis=1)
+        x = nn.Dense(self.out, dtype=self.dtype, name='head')(x)
         return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 

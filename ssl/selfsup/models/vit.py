@@ -99,20 +99,21 @@ class ViT(nn.Module):
         self,
         images: Float[Array, 'batch height width channels'],
         *,
-        keep: Int[Array, 'batch kept'] | None = None,
-        valid: Bool[Array, 'batch kept'] | None = None,
+        keep: Int[Array, 'views kept'] | None = None,
+        valid: Bool[Array, 'views kept'] | None = None,
         hidden: Bool[Array, 'batch patches'] | None = None,
         blocks: int = 1,
         of: str = 'norm',
         train: bool = False,
-        keys: Key[Array, ' batch'] | None = None,
+        keys: Key[Array, ' views'] | None = None,
     ) -> Any:
         """Class token, registers and patch tokens before pooling, in at least float32.
 
         Args:
           images: the patches are numbered row by row.
           keep: numbers of the patches that the blocks see, in the order of the output; None keeps all. Each image
-            has its own, all have equally many. Positions are added before the others are dropped.
+            has its own, all have equally many. Positions are added before the others are dropped. With several rows
+            for each image, those of the first image first, the images' patches are embedded once for all of them.
           valid: which entries of `keep` count; no token attends to the others. None counts all.
           hidden: patches whose embedding is replaced by a learned mask token, before positions are added. The
             parameter `mask_token` exists only if `init` is called with `hidden`.
@@ -123,8 +124,8 @@ class ViT(nn.Module):
             there are none.
 
         Returns:
-          `[batch, prefix + kept, features]`, the class token first. With `blocks` above 1 a tuple of such arrays, in
-          the order of the blocks.
+          `[views, prefix + kept, features]`, a view for each image or row of `keep`, the class token first. With
+          `blocks` above 1 a tuple of such arrays, in the order of the blocks.
 
         Raises:
           ValueError: fields, image size, `keep`, `valid`, `hidden`, `blocks` or `of` that do not fit.
@@ -143,11 +144,12 @@ class ViT(nn.Module):
             x = jnp.where(hidden[:, :, None], mask.astype(x.dtype), x)
         x = x + self._positions(height, width)[None].astype(x.dtype)
         if keep is not None:
+            x = jnp.repeat(x, len(keep) // batch, axis=0) if len(keep) > batch else x
             x = jnp.take_along_axis(x, keep[:, :, None], axis=1)
         x, valid = self._prefixed(x, valid)
         block = nn.remat(EncoderBlock, static_argnums=(2, 5)) if self.remat else EncoderBlock
         if train and self.drop_path > 0 and keys is None:
-            keys = jax.random.split(self.make_rng('dropout'), batch)
+            keys = jax.random.split(self.make_rng('dropout'), len(x))
         outputs = []
         for index in range(self.depth):
             drop = self.drop_path * index / max(self.depth - 1, 1)
@@ -200,7 +202,7 @@ class ViT(nn.Module):
         if height % self.patch or width % self.patch:
             raise ValueError(f'patches of {self.patch} do not tile images of {height}x{width}')
         patches = (height // self.patch) * (width // self.patch)
-        if keep is not None and (keep.ndim != 2 or keep.shape[0] != batch or not 1 <= keep.shape[1] <= patches):
+        if keep is not None and (keep.ndim != 2 or keep.shape[0] % batch or not 1 <= keep.shape[1] <= patches):
             raise ValueError(f'keep must have shape [{batch}, 1 to {patches}], not {list(keep.shape)}')
         if valid is not None and (keep is None or valid.shape != keep.shape):
             shape = 'none' if keep is None else list(keep.shape)

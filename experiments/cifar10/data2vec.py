@@ -1,0 +1,43 @@
+"""data2vec on CIFAR-10 with ViT-Ti and patches of 4x4: the authors' recipe for images at a small size.
+
+    python -m selfsup.train --config=experiments/cifar10/data2vec.py --workdir=runs/cifar10/data2vec
+
+Hardware, time, result: not run yet. No published linear probe of this setting is known to us.
+"""
+
+from common import cifar10
+
+
+def get_config():
+    c = cifar10('data2vec')
+    del c.model.stem
+    c.method.ratio = 0.6
+    c.method.layers = 6
+    c.method.momentum = 0.996
+    c.method.momentum_final = 0.9999
+    c.model.name = 'vit_ti'
+    c.model.patch = 4
+    c.model.pool = 'mean'
+    c.model.init_kernels = 'xavier'
+    c.model.layer_scale = 0.1
+    c.model.drop_path = 0.1
+    c.decoder.kind = 'linear'
+
+    c.data.batch_size = 1024
+
+    c.checkpoint.best = 'rankme_features'  # one view has no pairs whose alignment could be measured
+    c.augment.recipe = ''
+    c.augment.views.only = dict(
+        size=32,
+        count=1,
+        crop=dict(scale=(0.2, 1.0), ratio=(3 / 4, 4 / 3), method='bicubic'),
+        flip=0.5,
+    )
+
+    c.optimizer.learning_rate = 1e-3
+    c.optimizer.weight_decay = 0.05
+    c.optimizer.clip_norm = 3.0
+    c.optimizer.warmup_epochs = 40.0
+
+    c.train.epochs = 800
+    return c

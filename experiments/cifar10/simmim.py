@@ -1,0 +1,42 @@
+"""SimMIM on CIFAR-10 with ViT-Ti and patches of 4x4: the paper's recipe at a small size.
+
+    python -m selfsup.train --config=experiments/cifar10/simmim.py --workdir=runs/cifar10/simmim
+
+Hardware, time, result: not run yet. No published linear probe of this setting is known to us; the paper's features are
+for fine-tuning.
+"""
+
+from common import cifar10
+
+
+def get_config():
+    c = cifar10('simmim')
+    del c.model.stem
+    c.method.ratio = 0.6
+    c.method.unit = 2  # 10 of 16 squares of 8x8 pixels
+    c.model.name = 'vit_ti'
+    c.model.patch = 4
+    c.model.pool = 'mean'
+    c.model.init_kernels = 'xavier'
+    c.model.layer_scale = 0.1
+    c.model.drop_path = 0.1
+    c.decoder.kind = 'linear'
+
+    c.data.batch_size = 1024
+
+    c.checkpoint.best = 'rankme_features'  # one view has no pairs whose alignment could be measured
+    c.augment.recipe = ''
+    c.augment.views.only = dict(
+        size=32,
+        count=1,
+        crop=dict(scale=(0.67, 1.0), ratio=(3 / 4, 4 / 3), method='bicubic'),
+        flip=0.5,
+    )
+
+    c.optimizer.learning_rate = 2e-4  # 1e-4 x 1024 / 512
+    c.optimizer.weight_decay = 0.05
+    c.optimizer.clip_norm = 5.0
+    c.optimizer.warmup_epochs = 10.0
+
+    c.train.epochs = 800
+    return c
