@@ -72,6 +72,75 @@ def moco_v3_reference(query, key):
     return 2 * 1.0 * info_nce_in_batch_reference(query, key, 1.0)
 
 
+def ibot_patches(z1, z2):
+    """Every row an image of one hidden patch."""
+    hidden = jnp.ones((len(z1), 1), bool)
+    s, t = (jnp.asarray(z)[:, None] for z in (z1, z2))
+    return losses.ibot_patches(s, t, hidden, jnp.linspace(-0.1, 0.1, s.shape[2]).astype(jnp.float32))
+
+
+def softmax(x):
+    p = np.exp(x - x.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True)
+
+
+def ibot_patches_reference(z1, z2):
+    p = softmax((z2 - np.linspace(-0.1, 0.1, z2.shape[1]).astype(np.float32)) / 0.07)
+    return np.mean([log_sum_exp(s / 0.1) - row @ s / 0.1 for s, row in zip(z1, p, strict=True)])
+
+
+def balanced(q, iterations=3):
+    for _ in range(iterations):
+        q = q / q.sum(axis=0, keepdims=True)
+        q = q / q.sum(axis=1, keepdims=True)
+    return q
+
+
+def dinov2_patches(z1, z2):
+    s, t = (jnp.asarray(z)[:, None] for z in (z1, z2))
+    return losses.dinov2_patches(s, t, jnp.ones((len(z1), 1), bool))
+
+
+def dinov2_patches_reference(z1, z2):
+    p = balanced(np.exp((z2 - z2.max()) / 0.07))
+    return np.mean([log_sum_exp(s / 0.1) - row @ s / 0.1 for s, row in zip(z1, p, strict=True)])
+
+
+def dinov2_class(z1, z2):
+    return losses.dinov2_class((jnp.asarray(z1)[::-1], z1), (jnp.asarray(z2),))
+
+
+def dinov2_class_reference(z1, z2):
+    """One teacher's crop, which the second student's crop predicts."""
+    return dinov2_patches_reference(z1, z2)
+
+
+def koleo(z1, z2):
+    return losses.koleo(jnp.concatenate([jnp.asarray(z1), jnp.asarray(z2)]))
+
+
+def koleo_reference(z1, z2):
+    z = unit(np.concatenate([z1, z2]))
+    nearest = [max((j for j in range(len(z)) if j != i), key=lambda j: z[i] @ z[j]) for i in range(len(z))]
+    return -np.mean([np.log(np.linalg.norm(z[i] - z[j] + 1e-8) + 1e-8) for i, j in enumerate(nearest)])
+
+
+def msn(z1, z2, **kwargs):
+    rows = jnp.asarray(QUEUE[:5, : np.shape(z1)[1]], dtype=jnp.result_type(z1))
+    return losses.msn((z1,), z2, prototypes=rows, **kwargs)
+
+
+def msn_reference(z1, z2, iterations=3, power=0.0, prior_weight=1.0, entropy_weight=0.0):
+    rows = unit(QUEUE[:5, : z1.shape[1]])
+    p, t = softmax(unit(z1) @ rows.T / 0.1), softmax(unit(z2) @ rows.T / 0.1)
+    t = t**4 / (t**4).sum(axis=1, keepdims=True)
+    t = balanced(t, iterations)
+    prior = np.arange(1.0, 6.0) ** -power
+    mean, prior = p.mean(0), prior / prior.sum()
+    crossed, own = -np.mean((t * np.log(p)).sum(1)), -np.mean((p * np.log(p)).sum(1))
+    return crossed + prior_weight * np.sum(mean * np.log(mean / prior)) + entropy_weight * own
+
+
 def nnclr(p, z, **kwargs):
     return losses.nnclr(p, z, jnp.asarray(QUEUE[:, : np.shape(z)[1]], dtype=jnp.result_type(z)), **kwargs)
 

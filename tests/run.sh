@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 # Every test file stands in one part (tests/test_layers.py checks it).
 declare -A PARTS=(
-  [losses]='test_losses test_losses_each test_losses_refusals test_masked*'
+  [losses]='test_losses test_losses_each test_losses_patches test_losses_refusals test_masked*'
   [augment]='test_augment test_augment_golden test_masking'
   [diagnostics]='test_diagnostics*'
   [methods]='test_methods test_method_contracts test_models* test_convolution test_batch_norm test_optim test_trajectories'

@@ -16,7 +16,15 @@ PREDICTOR = models.MLP(widths=(32, 16))
 BATCH = 16
 # Methods that want other networks than those above.
 VIT = models.ViT(dim=16, depth=1, heads=2, patch=2, positions='sincos', pool='mean')
+TOKENS = {
+    'encoder': VIT.clone(pool='token'),
+    'projector': models.MLP(widths=(32, 16), hidden_norm=False, activation='gelu'),
+}
 OWN_NETWORKS = {
+    'dinov2': TOKENS,
+    'ibot': TOKENS,
+    'msn': TOKENS,
+    'gmml': {'encoder': VIT, 'decoder': models.MLP(widths=(16,), hidden_norm=False, activation='gelu')},
     'data2vec': {'encoder': VIT.clone(depth=2), 'decoder': models.LinearDecoder()},
     'data2vec2': {'encoder': VIT.clone(depth=2), 'decoder': models.ConvolutionalDecoder(dim=8, depth=2, groups=4)},
     'ijepa': {
@@ -38,6 +46,7 @@ KEYWORDS = {
     'moco_v1': {'queue': 64, 'momentum': 0.9, 'groups': 4},
     'moco_v2': {'queue': 64, 'momentum': 0.9, 'groups': 4},
     'moco_v3': {'temperature': 0.2, 'momentum': 0.9},
+    'msn': {'prototypes': 12, 'ratio': 0.25, 'momentum': 0.9},
     'nnclr': {'temperature': 0.2, 'queue': 64},
     'ressl': {'queue': 64, 'momentum': 0.9},
     'simsiam': {},
@@ -54,6 +63,9 @@ KEYWORDS = {
     'data2vec2': {'ratio': 0.5, 'masks': 2, 'length': 2, 'adjust': 0.2, 'layers': 2, 'momentum': 0.9},
     'swav': {'prototypes': 12, 'queue': 32},
     'dino': {'prototypes': 12, 'momentum': 0.9},
+    'dinov2': {'prototypes': 12, 'patch_head': 'own', 'momentum': 0.9},
+    'gmml': {'layers': (1,), 'largest': 0.6},
+    'ibot': {'prototypes': 12, 'momentum': 0.9},
     'vicregl': {'local_widths': (16, 16), 'matches': (2, 2)},
     'deepcluster_v2': {'data_size': BATCH, 'prototypes': 6, 'clusterings': 2},
 }

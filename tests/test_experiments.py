@@ -37,6 +37,7 @@ SMALL_VIT = ['model.dim=8', 'model.depth=1', 'model.heads=2']
 SMALL_KIND = {
     'transformer': ['dim=8', 'depth=1', 'heads=2'],
     'linear': [],
+    'mlp': ['widths=(16, 8)'],
     'convolution': ['dim=8', 'depth=1', 'groups=4'],
 }
 
@@ -46,6 +47,10 @@ BY_METHOD = {
     'data2vec2': ['method.layers=1'],
     'deepcluster_v2': ['method.prototypes=4'],
     'dino': ['method.prototypes=16', 'optimizer.groups.prototypes.freeze_steps=0'],
+    'dinov2': ['method.prototypes=16', 'method.koleo_groups=1', 'optimizer.groups.prototypes.freeze_steps=0'],
+    'gmml': ['method.layers=(1,)'],
+    'ibot': ['method.prototypes=16', 'optimizer.groups.prototypes.freeze_steps=0'],
+    'msn': ['method.prototypes=16'],
     'swav': ['method.prototypes=16', 'optimizer.groups.prototypes.freeze_steps=0'],
     'vicregl': ['method.local_widths=(8, 8)'],
     'w_mse': ['method.block=16'],

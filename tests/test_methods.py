@@ -26,16 +26,21 @@ MOVES = {
     'ressl': ('queue', 'pointer', 'target'),
     'deepcluster_v2': ('per_example',),
     'dino': ('target', 'centre'),
+    'dinov2': ('target',),
+    'ibot': ('target', 'centre', 'patch_centre'),
+    'msn': ('target',),
     'swav': ('queue', 'pointer', 'filled'),
     'tico': ('target', 'covariance'),
 }
 # Methods whose networks here have no batch-norm.
-NO_STATISTICS = ('data2vec', 'data2vec2', 'ijepa', 'mae', 'simmim')
+NO_STATISTICS = ('data2vec', 'data2vec2', 'dinov2', 'gmml', 'ibot', 'ijepa', 'mae', 'msn', 'simmim')
 # What stands still within an epoch.
 KEEPS = {'deepcluster_v2': ('prototypes',)}
 # Keywords with which eight fixed images can be learned: groups of four, and a queue that 30 steps do not
 # fill with the eight images themselves.
 LEARNABLE = {
+    # Else the centres, which begin at zero, take the common part of the scores away and the loss grows.
+    'ibot': {'centre_momentum': 0.99, 'patch_centre_momentum': 0.99},
     'moco_v1': {'groups': 2, 'queue': 512},
     'moco_v2': {'groups': 2, 'queue': 512},
     'tico': {'beta': 0.0},  # else the covariance, which begins at zero, grows and the loss with it
@@ -56,7 +61,7 @@ def test_contract(name):
     method = small.make(name)
     rows = small.batch()
     params, extra = small.started(method, rows)
-    assert set(params) - {'prototypes', 'local_projector'} == set(networks)
+    assert set(params) - {'prototypes', 'local_projector', 'patch_projector'} == set(networks)
     assert method.views == 1 or {'encoder', 'projector'} <= set(params)
     assert 'batch_stats' in extra
     outputs, _ = jax.eval_shape(method.embed, params, extra, rows, jax.random.key(1))

@@ -15,3 +15,22 @@ def digits(method: str) -> ConfigDict:
     c.optimizer.learning_rate = 2e-3
     c.train.epochs = 100
     return c
+
+
+def small_tokens(method: str) -> ConfigDict:
+    """A transformer of two blocks on patches of 4x4, and the head of DINO's config."""
+    c = digits(method)
+    c.model.name = 'vit_ti'
+    c.model.dim = 32
+    c.model.depth = 2
+    c.model.heads = 4
+    c.model.patch = 4
+    c.model.positions = 'sincos'
+    c.model.init_kernels = 'xavier'
+    c.projector.widths = (128, 128, 32)
+    c.projector.activation = 'gelu'
+    c.projector.last_norm = 'plain'
+    c.data.batch_size = 128
+    c.optimizer.weight_decay = 0.05
+    c.optimizer.groups.prototypes = dict(freeze_steps=100)
+    return c

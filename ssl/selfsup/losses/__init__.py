@@ -5,10 +5,13 @@ They hold no parameters and no state, call no collectives, and compute in at lea
 
 from .barlow_twins import barlow_twins, barlow_twins_terms
 from .contrastive import info_nce, ntxent
+from .dinov2 import dinov2_class, koleo
+from .ibot import dinov2_patches, ibot_patches
 from .in_batch import info_nce_in_batch, moco_v3, nnclr
 from .latent import averaged_layers, masked_smooth_l1, standardize_tokens
 from .masked import masked_l1, masked_mse
 from .mmcr import mmcr
+from .msn import msn, msn_targets, msn_terms
 from .negatives import debiased, decoupled
 from .predictive import byol, simsiam
 from .prototypes import deepcluster, dino, dino_centre, sinkhorn, swav
@@ -31,8 +34,12 @@ __all__ = [
     'deepcluster',
     'dino',
     'dino_centre',
+    'dinov2_class',
+    'dinov2_patches',
+    'ibot_patches',
     'info_nce',
     'info_nce_in_batch',
+    'koleo',
     'lejepa',
     'lejepa_terms',
     'masked_l1',
@@ -40,6 +47,9 @@ __all__ = [
     'masked_smooth_l1',
     'mmcr',
     'moco_v3',
+    'msn',
+    'msn_targets',
+    'msn_terms',
     'nnclr',
     'ntxent',
     'ressl',

@@ -16,8 +16,12 @@ from .distillation.dino import dino
 from .distillation.simsiam import simsiam
 from .masked.data2vec import data2vec
 from .masked.data2vec2 import data2vec2
+from .masked.dinov2 import dinov2
+from .masked.gmml import gmml
+from .masked.ibot import ibot
 from .masked.ijepa import ijepa
 from .masked.mae import mae
+from .masked.msn import msn
 from .masked.simmim import simmim
 from .over_axis import over_axis
 from .redundancy.barlow_twins import barlow_twins
@@ -39,6 +43,9 @@ METHODS = {
     'decoupled': decoupled,
     'deepcluster_v2': deepcluster_v2,
     'dino': dino,
+    'dinov2': dinov2,
+    'gmml': gmml,
+    'ibot': ibot,
     'ijepa': ijepa,
     'lejepa': lejepa,
     'mae': mae,
@@ -46,6 +53,7 @@ METHODS = {
     'moco_v1': moco_v1,
     'moco_v2': moco_v2,
     'moco_v3': moco_v3,
+    'msn': msn,
     'nnclr': nnclr,
     'ressl': ressl,
     'simclr': simclr,
@@ -73,6 +81,9 @@ __all__ = [
     'decoupled',
     'deepcluster_v2',
     'dino',
+    'dinov2',
+    'gmml',
+    'ibot',
     'ijepa',
     'lejepa',
     'mae',
@@ -80,6 +91,7 @@ __all__ = [
     'moco_v1',
     'moco_v2',
     'moco_v3',
+    'msn',
     'nnclr',
     'ressl',
     'simclr',

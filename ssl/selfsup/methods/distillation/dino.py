@@ -27,9 +27,30 @@ from ..target import copied, follow
 
 def last_layer(weights: dict[str, Array], z: Array) -> Array:
     """Scores of unit embeddings against weight-normalised prototypes, gain · v/‖v‖ (gain 1 unless learned)."""
-    z = normalize(z.astype(jnp.promote_types(z.dtype, jnp.float32)))
-    scores = jnp.matmul(z, normalize(weights['direction']).T.astype(z.dtype), precision=jax.lax.Precision.HIGHEST)
-    return scores * weights['gain'][None].astype(z.dtype) if 'gain' in weights else scores
+    return unit_scores(weights, normalize(z.astype(jnp.promote_types(z.dtype, jnp.float32))))
+
+
+def unit_scores(weights: dict[str, Array], units: Array) -> Array:
+    """:func:`last_layer` of what is normalised already, or of a mean of such rows: it is linear in them."""
+    scores = jnp.matmul(
+        units, normalize(weights['direction']).T.astype(units.dtype), precision=jax.lax.Precision.HIGHEST
+    )
+    if 'gain' not in weights:
+        return scores
+    return scores * jnp.expand_dims(weights['gain'].astype(scores.dtype), tuple(range(scores.ndim - 1)))
+
+
+def new_layer(key: Array, shape: tuple[int, int], *, learn_gain: bool) -> dict[str, Array]:
+    """Parameters of :func:`last_layer`: random directions `[prototypes, dim]`, and gains of 1 if they are learned."""
+    layer = {'direction': normalize(jax.random.normal(key, shape))}
+    return {**layer, 'gain': jnp.ones(shape[0])} if learn_gain else layer
+
+
+def warmed(step: Any, first: Any, last: Any, *, steps: int, hold: int) -> Any:
+    """A temperature that rises linearly from `first` to `last` over `steps`, every `hold` of them; 0 steps: `last`."""
+    if not steps:
+        return last
+    return first + jnp.minimum(step // hold * hold / steps, 1.0) * (last - first)
 
 
 def dino(
@@ -82,8 +103,7 @@ def dino(
     def init(key: Array, batch: dict) -> tuple[dict, dict]:
         params, stats = init_modules(key, modules, batch['views'][0])
         shape = (prototypes, embedding_width(modules, params, stats, batch))
-        layer = {'direction': normalize(jax.random.normal(jax.random.fold_in(key, 99), shape))}
-        params['prototypes'] = {**layer, 'gain': jnp.ones(prototypes)} if learn_gain else layer
+        params['prototypes'] = new_layer(jax.random.fold_in(key, 99), shape, learn_gain=learn_gain)
         target = copied(params, stats)
         target['params']['prototypes'] = jax.tree.map(jnp.copy, params['prototypes'])
         return params, {'batch_stats': stats, 'target': target, 'centre': jnp.zeros(prototypes)}
@@ -99,12 +119,6 @@ def dino(
         outputs['targets'] = jax.lax.stop_gradient(theirs['embeddings'])
         return outputs, {**extra, 'batch_stats': stats, 'target': {**target, 'batch_stats': target_stats}}
 
-    def sharpness(step: Any) -> Any:
-        if not warmup_steps:
-            return teacher_temperature
-        share = jnp.minimum(step // warmup_hold * warmup_hold / warmup_steps, 1.0)
-        return first_temperature + share * (teacher_temperature - first_temperature)
-
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
         first, second = pairs(outputs['embeddings'])
         layer = jax.lax.stop_gradient(extra['target']['params']['prototypes'])
@@ -115,7 +129,9 @@ def dino(
             teacher,
             extra['centre'],
             student_temperature=student_temperature,
-            teacher_temperature=sharpness(batch['step']),
+            teacher_temperature=warmed(
+                batch['step'], first_temperature, teacher_temperature, steps=warmup_steps, hold=warmup_hold
+            ),
         )
         centre = losses.dino_centre(extra['centre'], teacher, rate=centre_momentum).astype(extra['centre'].dtype)
         return value, ({**extra, 'centre': centre}, {'positive_cosine': mean_cosine(first, second)})
