@@ -5,9 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import diagnostics
-from ..evals import Features
-
 FEWEST = 4  # rows of which a t-SNE map is drawn
 
 
@@ -70,9 +67,20 @@ def map_of(features: np.ndarray) -> np.ndarray | str:
 
 
 def plot_features(
-    embeddings: np.ndarray, features: Features, class_names: tuple[str, ...], file: Path, *, most: int = 1000
+    spectra: dict[str, np.ndarray],
+    places: np.ndarray | str,
+    labels: np.ndarray,
+    class_names: tuple[str, ...],
+    file: Path,
 ) -> str:
-    """Singular spectra of features and embeddings, and a t-SNE map of test features by label.
+    """Singular spectra, each over its largest value, and the t-SNE map of test features by label.
+
+    Args:
+      spectra: name -> singular values.
+      places: `[n, 2]`, of the first n test features, or the reason why there is no map.
+      labels: of the test features, −1 where unknown.
+      class_names: of the labels.
+      file: what is written.
 
     Returns '', or a sentence on why there is no map.
     """
@@ -81,21 +89,20 @@ def plot_features(
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
 
-    places = map_of(features.features[:most])
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout='constrained')
-    for name, z in (('features', features.features), ('embeddings', embeddings)):
-        spectrum = np.asarray(diagnostics.singular_values(z))
-        left.semilogy(np.arange(1, len(spectrum) + 1), np.maximum(spectrum / max(spectrum[0], 1e-30), 1e-8), label=name)
+    for name, spectrum in spectra.items():
+        left.semilogy(np.arange(1, len(spectrum) + 1), spectrum, label=name)
     left.set(title='singular spectrum (uncentred)', xlabel='index', ylabel='σ / σ₁')
     left.grid(alpha=0.3)
     left.legend()
     if isinstance(places, str):
         note = f'No map of the test features: {places}.'
         right.text(0.5, 0.5, note, ha='center', va='center', wrap=True)
+        right.set(title='t-SNE of test features', xticks=[], yticks=[])
     else:
         note = ''
-        _scatter(right, places, features.labels[:most], class_names)
-    right.set(title=f't-SNE of {len(features.labels[:most])} test features', xticks=[], yticks=[])
+        _scatter(right, places, labels[: len(places)], class_names)
+        right.set(title=f't-SNE of {len(places)} test features', xticks=[], yticks=[])
     figure.savefig(file, dpi=120)
     plt.close(figure)
     return note

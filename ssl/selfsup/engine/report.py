@@ -1,12 +1,13 @@
-"""The end of a run: the table of probes, `results.json`, the plots, and `report.md`.
+"""The end of a run: the table of probes, `results.json`, the plots, `report.md`, and the page `report.html`.
 
-Numbers are written first and pictures after them. A picture that cannot be drawn is left out, with its reason.
+Numbers are written first and pictures after them, the page last. A picture or a section that cannot be drawn is left
+out, with its reason.
 """
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -17,9 +18,10 @@ from .. import diagnostics
 from ..data.sources import Source
 from ..errors import UserError
 from ..evals import Features, knn, linear_probe
-from . import images
+from . import images, page
 from .alarm import measurements, verdict
 from .build import Data
+from .drawn import Drawn, Encoded
 from .encoder import Encoder
 from .pictures import plot_reconstructions
 from .plots import plot_features, plot_training
@@ -30,31 +32,6 @@ REPRESENTATIONS = {'trained': 'trained encoder', 'untrained': 'untrained encoder
 MOST_PIXELS = 2**28
 
 RECONSTRUCTED = 8  # test images in the picture of reconstructions
-
-
-class Encoded(NamedTuple):
-    """What a report is computed from.
-
-    Attributes:
-      features: representation -> features of the labelled images of train and test; empty without probes.
-      test: features of all test images by the trained encoder.
-      embeddings: likewise.
-      notes: what was left out, a sentence each.
-    """
-
-    features: dict[str, tuple[Features, Features]]
-    test: Features
-    embeddings: np.ndarray
-    notes: list[str]
-
-
-class Drawn(NamedTuple):
-    """What the pictures of a report are drawn from: the run's data and encoder, what it encoded, its metrics."""
-
-    data: Data
-    encoder: Encoder
-    encoded: Encoded
-    lines: list[dict[str, Any]]
 
 
 def _training(drawn: Drawn, file: Path) -> str:
@@ -74,7 +51,7 @@ PICTURES: dict[str, tuple[str, Callable[[Drawn, Path], str | None]]] = {
     'training.png': ('loss, RankMe and probe over training', _training),
     'features.png': (
         'spectrum and projection',
-        lambda d, file: plot_features(d.encoded.embeddings, d.encoded.test, d.data.test.class_names, file),
+        lambda d, file: plot_features(d.spectra, d.places, d.encoded.test.labels, d.data.test.class_names, file),
     ),
     'reconstructions.png': ('hidden patches, their reconstruction, the images', _reconstructions),
 }
@@ -136,7 +113,7 @@ def representations(data: Data, encoder: Encoder, untrained: Encoder | None) -> 
     embeddings, labels = found.pop('embeddings'), data.test.labels[kept]
     notes += _left_out(data.test, len(data.test), kept)
     test = Features(found['trained'], labels)
-    features = {}
+    features, kept_train = {}, np.zeros(0, np.int64)
     if probed:
         ours, kept_train = images.encoded(
             lambda batch: {name: encode(batch) for name, encode in encoders.items()},
@@ -150,7 +127,7 @@ def representations(data: Data, encoder: Encoder, untrained: Encoder | None) -> 
             name: (Features(ours[name], data.labelled.labels[kept_train]), Features(found[name][known], labels[known]))
             for name in encoders
         }
-    return Encoded(features, test, embeddings, notes)
+    return Encoded(features, test, embeddings, notes, (kept_train, kept))
 
 
 def _left_out(source: Source, count: int, kept: np.ndarray) -> list[str]:
@@ -229,48 +206,62 @@ def _numbers(step: int, table: dict, encoded: Encoded) -> dict[str, Any]:
     return {'step': step, 'scores': table, 'ranks': ranks}
 
 
-def _text(
-    encoder: Encoder, encoded: Encoded, numbers: dict[str, Any], lines: list[dict[str, Any]], *, unit: str
-) -> str:
-    """`report.md` up to its pictures."""
-    config = encoder.config
-    c, table = config.evaluate, numbers['scores']
+def _protocol(encoder: Encoder, encoded: Encoded, *, unit: str) -> str:
+    """How the probes were made, in sentences."""
+    c = encoder.config.evaluate
     train, test = next(iter(encoded.features.values()), (encoded.test, encoded.test))
-    measured = measurements(lines)
-    alarm = f'Last measurement, step {measured[-1]["step"]}. {verdict(measured[-1])}\n\n' if measured else ''
-    ranks = {name: 'not finite' if rank is None else f'{rank:.1f}' for name, rank in numbers['ranks'].items()}
-    probes = (
+    return (
         f'Probes of the frozen backbone on {len(train.labels)} training and {len(test.labels)} test {unit}: features '
         f'standardised on train, logistic regression with C = {c.inverse_regularization:g}, low-label rows the mean of '
         f'{c.label_draws} draws; k-NN with k = {c.neighbours}, cosine, τ = {c.temperature:g}. The untrained encoder '
-        f'has batch-norm statistics adapted on train. '
+        f'has batch-norm statistics adapted on train.'
     )
+
+
+def _verdict(lines: list[dict[str, Any]]) -> str:
+    """What the last measurement says of a collapse; '' where there is none."""
+    measured = measurements(lines)
+    return f'Last measurement, step {measured[-1]["step"]}. {verdict(measured[-1])}' if measured else ''
+
+
+def _text(
+    encoder: Encoder, encoded: Encoded, numbers: dict[str, Any], lines: list[dict[str, Any]], protocol: str
+) -> str:
+    """`report.md` up to its pictures."""
+    config, table, alarm = encoder.config, numbers['scores'], _verdict(lines)
+    ranks = {name: 'not finite' if rank is None else f'{rank:.1f}' for name, rank in numbers['ranks'].items()}
     return (
         f'# {config.method.name} on {config.data.source}, step {encoder.step}\n\n'
         + (f'{markdown_table(table)}\n\n' if table else '')
         + ''.join(f'{note}\n\n' for note in encoded.notes)
-        + (probes if table else '')
+        + (f'{protocol} ' if protocol else '')
         + f'This is the checkpoint of step {encoder.step}; nothing was chosen by test labels.\n\n'
-        + alarm
+        + (f'{alarm}\n\n' if alarm else '')
         + '\n'.join(f'- {name}: {rank}' for name, rank in ranks.items())
         + f'\n- control: {config.control}; seed: {config.seed}\n'
     )
 
 
-def _pictures(workdir: Path, drawn: Drawn) -> list[str]:
-    """Draws the pictures; for each its line of Markdown, or a sentence on why it is left out."""
-    found = []
+def _pictures(workdir: Path, drawn: Drawn) -> list[page.Picture | str]:
+    """Draws the pictures; a sentence in the place of each that is left out."""
+    found: list[page.Picture | str] = []
     for file, (caption, draw) in PICTURES.items():
         (workdir / file).unlink(missing_ok=True)  # of a report of before
         try:
             note = draw(drawn, workdir / file)
             if note is not None:
-                found.append(f'![{caption}]({file})' + (f'\n\n{note}' if note else ''))
+                found.append(page.Picture(file, caption, note))
         except Exception as error:  # what plotting raises of unusual numbers is open-ended, and the numbers are written
             reason = f'{type(error).__name__}: {str(error).splitlines()[0] if str(error) else "no message"}'
             found.append(f'{file} is left out: {reason}')
             print(found[-1], flush=True)
     return found
+
+
+def _markdown(picture: page.Picture | str) -> str:
+    if isinstance(picture, str):
+        return picture
+    return f'![{picture.caption}]({picture.file})' + (f'\n\n{picture.note}' if picture.note else '')
 
 
 def _replace(file: Path, text: str) -> None:
@@ -284,12 +275,13 @@ def _replace(file: Path, text: str) -> None:
 def finish(
     workdir: Path, data: Data, encoder: Encoder, untrained: Encoder | None, lines: list[dict[str, Any]]
 ) -> dict[str, dict[str, float]]:
-    """Evaluates, writes `results.json` and prints the table, then draws the plots and writes `report.md`."""
+    """Evaluates, writes `results.json` and prints the table, draws the plots, writes `report.md` and `report.html`."""
     encoded = representations(data, encoder, untrained)
     table, notes = scores(encoder.config, encoded.features)
     encoded.notes.extend(notes)
     numbers = _numbers(encoder.step, table, encoded)
-    text = _text(encoder, encoded, numbers, lines, unit=data.test.spec.unit)
+    protocol = _protocol(encoder, encoded, unit=data.test.spec.unit) if table else ''
+    text = _text(encoder, encoded, numbers, lines, protocol)
     speed = sentence(workdir)
     text += f'- {speed}\n' if speed else ''
     # Tables take a run with this file for finished, so it is written whole.
@@ -298,7 +290,21 @@ def finish(
         print_table(table)
     for note in [*encoded.notes, *([speed] if speed else [])]:
         print(note)
-    pictures = _pictures(workdir, Drawn(data, encoder, encoded, lines))
-    _replace(workdir / 'report.md', text + '\n' + '\n\n'.join(pictures) + '\n')
-    print(f'report: {workdir / "report.md"}', flush=True)
+    drawn = Drawn(data, encoder, encoded, lines)
+    pictures = _pictures(workdir, drawn)
+    _replace(workdir / 'report.md', text + '\n' + '\n\n'.join(map(_markdown, pictures)) + '\n')
+    facts = page.Facts(
+        workdir=workdir,
+        drawn=drawn,
+        table=table,
+        names=REPRESENTATIONS,
+        headings={column: heading(column) for row in table.values() for column in row},
+        ranks=numbers['ranks'],
+        verdict=_verdict(lines),
+        speed=speed,
+        protocol=protocol,
+        pictures=pictures,
+    )
+    _replace(workdir / 'report.html', page.page(facts))
+    print(f'report: {workdir / "report.md"}, and as a page: {workdir / "report.html"}', flush=True)
     return table

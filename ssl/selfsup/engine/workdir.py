@@ -4,7 +4,9 @@ import fcntl
 import json
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,12 @@ def git_commit() -> str:
     return (commit.stdout.strip() + (' with changes' if status.stdout.strip() else '')) if not commit.returncode else ''
 
 
+def command() -> str:
+    """The command line of this process, as a shell takes it; the interpreter by its name alone."""
+    program, *rest = sys.orig_argv or ['python']
+    return shlex.join([Path(program).name, *rest])
+
+
 def claim(workdir: Path, config: ConfigDict, about: dict[str, Any]) -> None:
     """Writes `config.json`, or checks that the one there belongs to the same run.
 
@@ -148,6 +156,7 @@ def claim(workdir: Path, config: ConfigDict, about: dict[str, Any]) -> None:
         **about,
         'versions': versions(),
         'git': git_commit(),
+        'command': command(),
     }
     temporary = file.with_suffix('.new')
     temporary.write_text(json.dumps(content, indent=2, sort_keys=True))
