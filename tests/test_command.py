@@ -76,13 +76,13 @@ def test_configs_by_name_and_by_path():
     ],
 )
 def test_words_of_train(words, path, more):
-    values, _ = train.cli.parse(words, train.OPTIONS, train.USAGE)
-    assert train._config(values) == (path, more)
+    values, _ = cli.parse(words, train.OPTIONS, train.USAGE)
+    assert cli.config_of(values, train.USAGE) == (path, more)
 
 
-def test_a_run_lies_where_its_config_says(tmp_path, monkeypatch):
-    assert train.default_workdir('digits/vicreg') == 'runs/digits/vicreg'
-    assert train.default_workdir('/a/experiments/cifar10/byol.py') == 'runs/cifar10/byol'
+def test_a_run_lies_where_its_config_says():
+    assert cli.place_of('digits/vicreg') == 'digits/vicreg'
+    assert cli.place_of('/a/experiments/cifar10/byol.py') == 'cifar10/byol'
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_doctor_says_what_is_there_and_what_is_wrong(tmp_path, monkeypatch, caps
 def test_completion_knows_commands_options_and_configs():
     for shell in completion.SHELLS:
         text = completion.script(shell)
-        assert 'train evaluate' in text and '--workdir=' in text and 'digits/vicreg' in text
+        assert 'train sweep evaluate' in text and '--workdir=' in text and 'digits/vicreg' in text
     ask = (
         completion.script('bash')
         + 'COMP_WORDS=(selfsup train digits/vib); COMP_CWORD=2; _selfsup; echo "${COMPREPLY[@]}"'

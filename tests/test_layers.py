@@ -17,10 +17,10 @@ LAYERS = (
     {'config'},
     {'engine'},
     {'cli', 'launch'},
-    {'train', 'evaluate', 'embed', 'select', 'pack', 'convert', 'runs', 'catalogue', 'doctor', 'completion'},
+    {'train', 'evaluate', 'embed', 'select', 'pack', 'convert', 'runs', 'sweep', 'catalogue', 'doctor', 'completion'},
     {'__main__'},
 )
-SIDEWAYS = {('launch', 'cli')}
+SIDEWAYS = {('launch', 'cli'), ('sweep', 'runs')}
 ALONE = ('losses', 'diagnostics', 'augment')  # import jax and nothing of ours: each can be copied whole
 LEVEL = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 

@@ -62,13 +62,13 @@ def rows(scores: Mapping[str, Any] | None = None) -> list[Row]:
         head = ' '.join((inspect.getdoc(module) or '').split())
         paper = PAPER.search(head)
         runs = list(scores.get(name, {}).get('none', {}).values())
-        means = [_mean(runs, of) for of in ('trained', 'untrained')]
         what = (inspect.getdoc(constructor) or '').split('\n')[0]
         own = [config for config in configs if config.rsplit('/', 1)[1] == name]
         family = constructor.__module__.split('.')[-2]
         title = re.split(r' \(|: |\.$', head)[0]
-        cited = (paper[1], paper[2]) if paper else ('', '')
-        found.append(Row(name, title, *cited, family, own, *means, what))
+        authors, link = (paper[1], paper[2]) if paper else ('', '')
+        score, untrained = _mean(runs, 'trained'), _mean(runs, 'untrained')
+        found.append(Row(name, title, authors, link, family, own, score, untrained, what))
     return sorted(found, key=lambda row: (row.family, row.name))
 
 

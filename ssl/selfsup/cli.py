@@ -1,6 +1,7 @@
 """The command line that all commands share: `--name=value` options and `--config.field=value` overrides."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from .files import expanded
 # Command -> module with `main(arguments)` and `USAGE`, what it does: see `__main__`.
 COMMANDS = {
     'train': ('train', 'trains from a config, then evaluates; the same command again resumes'),
+    'sweep': ('sweep', 'a run for each combination of values, and their table'),
     'evaluate': ('evaluate', "the table and report of a run again, other data, or anyone's features"),
     'embed': ('embed', 'features of images, as an npz file'),
     'select': ('select', 'ranks runs without labels'),
@@ -87,6 +89,29 @@ def _without_tilde(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_tilde(one) for one in value]
     return str(expanded(value)) if value.startswith('~') else value
+
+
+FIELD = re.compile(r'[A-Za-z_][\w.]*=')
+
+
+def config_of(values: dict[str, Any], usage: str) -> tuple[str, list[str]]:
+    """The config that a command names, by `--config` or without, and its words `field=value`.
+
+    Raises:
+      UserError: for none, or several.
+    """
+    more = [word for word in values[''] if FIELD.match(word) and not os.path.isfile(word)]
+    named = [word for word in values[''] if word not in more] + ([values['config']] if values['config'] else [])
+    if len(named) != 1:
+        what = f'one config at a time, not {" and ".join(named)}' if named else 'the config is missing'
+        raise UserError(f'{what}; {usage.splitlines()[0]}')
+    return named[0], more
+
+
+def place_of(path: str) -> str:
+    """`digits/vicreg` for experiments/digits/vicreg.py, for default workdirs."""
+    folder, file = os.path.split(os.path.abspath(path))
+    return os.path.join(os.path.basename(folder), file.removesuffix('.py'))
 
 
 def integer(name: str, text: str) -> int:

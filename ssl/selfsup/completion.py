@@ -45,7 +45,7 @@ def script(shell: str) -> str:
     cases = []
     for name, (module, _) in cli.COMMANDS.items():
         words = [*options(importlib.import_module(f'selfsup.{module}').USAGE), '--help']
-        words += list(shipped()) if name == 'train' else list(SHELLS) if name == 'completion' else []
+        words += list(shipped()) if name in ('train', 'sweep') else list(SHELLS) if name == 'completion' else []
         cases.append(f"      {name}) words='{' '.join(words)}' ;;")
     begin = 'autoload -U +X bashcompinit && bashcompinit\n' if shell == 'zsh' else ''
     return begin + SCRIPT.format(commands=' '.join(cli.COMMANDS), cases='\n'.join(cases))

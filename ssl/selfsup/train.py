@@ -1,7 +1,6 @@
 """Trains from a config file; the same command again resumes."""
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +25,10 @@ OPTIONS: dict[str, str | list[str] | None] = {
     **launch.OPTIONS,
 }  # fmt: skip
 
-FIELD = re.compile(r'[A-Za-z_][\w.]*=')
-
 
 def main(arguments: list[str]) -> int:
     values, overrides = cli.parse(arguments, OPTIONS, USAGE)
-    path, more = _config(values)
+    path, more = cli.config_of(values, USAGE)
     overrides += more
     if values['on']:
         _check_planned(values)
@@ -45,7 +42,7 @@ def main(arguments: list[str]) -> int:
 
     resolved = config.load(path, overrides)
     dry = values['dry-run'] == 'true'
-    workdir = values['workdir'] or default_workdir(path)
+    workdir = values['workdir'] or str(Path('runs') / cli.place_of(path))
     count = cli.integer('processes', values['processes'])
     if count:
         return launch.train(values, arguments, count)
@@ -55,22 +52,6 @@ def main(arguments: list[str]) -> int:
     return launch.ending_together(
         lambda: dry_run.dry_run(resolved, values['on']) if dry else loop.train(resolved, workdir)
     )
-
-
-def _config(values: dict[str, Any]) -> tuple[str, list[str]]:
-    """The config that is named, by `--config` or without, and the words `field=value`."""
-    more = [word for word in values[''] if FIELD.match(word) and not Path(word).is_file()]
-    named = [word for word in values[''] if word not in more] + ([values['config']] if values['config'] else [])
-    if len(named) != 1:
-        what = f'one config at a time, not {" and ".join(named)}' if named else 'the config is missing'
-        raise UserError(f'{what}; {USAGE.splitlines()[0]}')
-    return named[0], more
-
-
-def default_workdir(path: str) -> str:
-    """`runs/digits/vicreg` for experiments/digits/vicreg.py."""
-    file = Path(path).absolute()
-    return str(Path('runs') / file.parent.name / file.stem)
 
 
 def _check_planned(values: dict[str, Any]) -> None:

@@ -55,18 +55,24 @@ def _newest(lines: list[bytes], name: str) -> tuple[dict[str, float], bool]:
     """The last value of each measure, and whether a loss and a measurement are among them."""
     found: dict[str, float] = {}
     for number, line in enumerate(reversed(lines)):
-        try:
-            content = json.loads(line)
-            good = isinstance(content, dict) and all(v is None or is_number(v) for v in content.values())
-        except (ValueError, RecursionError):
-            good = False
-        if good:
+        content = _numbers(line)
+        if content is not None:
             found = {**content, **found}
         elif number:  # the last line may be of a run that was killed, or is writing it now
             raise ValueError(f'{name} holds a line that cannot be read')
         if 'loss' in found and 'alarm/collapsed' in found:
             return found, True
     return found, False
+
+
+def _numbers(line: bytes) -> dict[str, float] | None:
+    """The JSON object of numbers that a line is; None for anything else."""
+    try:
+        content = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    good = isinstance(content, dict) and all(value is None or is_number(value) for value in content.values())
+    return content if good else None
 
 
 def is_held(folder: Path) -> bool:

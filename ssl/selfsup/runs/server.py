@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -147,7 +146,7 @@ def make(root: Path, port: int) -> ThreadingHTTPServer:
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
-        raise UserError(f'--port={port} cannot be had: {os.strerror(error.errno)}; take another') from error
+        raise UserError(f'--port={port} cannot be had: {error.strerror}; take another') from error
 
 
 def serve(root: Path, port: int) -> int:

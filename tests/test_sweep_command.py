@@ -1,0 +1,112 @@
+"""`selfsup sweep`: its grid, the runs that are trained, and their table."""
+
+import json
+import re
+
+import pytest
+from selfsup import sweep
+from selfsup.engine import loop
+from selfsup.errors import REQUEUE, UserError
+
+
+@pytest.mark.parametrize(
+    ('text', 'values'),
+    [
+        ('0..3', ['0', '1', '2', '3']),
+        ('-1..1', ['-1', '0', '1']),
+        ('0.1,0.2', ['0.1', '0.2']),
+        ('(8,16),(16,32)', ['(8,16)', '(16,32)']),
+        ('vicreg', ['vicreg']),
+    ],
+)
+def test_values(text, values):
+    assert sweep.values_of(text) == values
+
+
+@pytest.mark.parametrize(
+    ('call', 'message'),
+    [
+        (lambda: sweep.values_of('4..0'), '4..0 must count upwards'),
+        (lambda: sweep.values_of('1,,2'), 'has an empty value'),
+        (lambda: sweep.values_of(''), 'has an empty value'),
+        (lambda: sweep.values_of('1,2,1'), 'has a value twice'),
+        (lambda: sweep.members(['seed']), '--grid seed: must be FIELD=VALUES'),
+        (lambda: sweep.members(['seed=1', 'seed=2']), '--grid names seed twice'),
+        (lambda: sweep.members(['seed=0..999', 'a=0..99']), '--grid has 100,000 runs'),
+        (lambda: sweep.shard_of('3/3'), '--shard=3/3 must be I/N'),
+        (lambda: sweep.shard_of('a'), '--shard=a must be I/N'),
+        (lambda: sweep.main(['digits/vicreg']), '--grid is missing; usage: selfsup sweep'),
+        (lambda: sweep.main(['--grid', 'seed=0..1']), 'the config is missing'),
+        (lambda: sweep.main(['digits/vicreg', '--grid', 'sead=0..1']), 'unknown field sead'),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(UserError, match=re.escape(message) if '.*' not in message else message):
+        call()
+
+
+def test_every_combination_has_a_folder_of_its_own():
+    found = sweep.members(['seed=0..1', 'data.source=folder:/a/b,digits'])
+    assert found[:2] == [('seed=0', 'data.source=folder:/a/b'), ('seed=0', 'data.source=digits')] and len(found) == 4
+    names = [sweep.folder_of(member) for member in found]
+    assert names[0] == 'seed=0,data.source=folder:_a_b' and len(set(names)) == 4
+    long = [sweep.folder_of((f'data.source=folder:{"/x" * 300}{end}',)) for end in 'ab']
+    assert len(set(long)) == 2 and all(len(name) < 100 for name in long)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Stands for the training: writes what a finished run leaves, or fails at a learning rate of 2."""
+    calls = []
+
+    def train(config, path):
+        from pathlib import Path
+
+        calls.append(Path(path).name)
+        if config.optimizer.learning_rate == 2:
+            raise UserError('step 3: not finite: loss')
+        if config.seed == 9:
+            return REQUEUE
+        folder = Path(path)
+        folder.mkdir(parents=True)
+        (folder / 'config.json').write_text(
+            json.dumps({'config': {'method': {'name': 'vicreg'}}, 'identity': 'x', 'total_steps': 5})
+        )
+        (folder / 'metrics.jsonl').write_text('{"step": 5, "loss": 1.0}\n')
+        (folder / 'checkpoints' / '5').mkdir(parents=True)
+        scores = {'trained': {'linear': 0.5 + config.seed / 10}}
+        (folder / 'results.json').write_text(json.dumps({'step': 5, 'scores': scores}))
+        return 0
+
+    monkeypatch.setattr(loop, 'train', train)
+    return calls
+
+
+def test_runs_and_their_table(trained, tmp_path, capsys):
+    words = ['digits/vicreg', f'--workdir={tmp_path}', '--grid', 'seed=1..3', 'optimizer.learning_rate=0.1,0.2']
+    assert sweep.main([*words, '--shard=1/2']) == 0
+    assert trained == [f'seed={seed},optimizer.learning_rate=0.2' for seed in (1, 2, 3)]
+    rows = [line.split('\t') for line in capsys.readouterr().out.splitlines() if '\t' in line]
+    assert rows[1] == ['optimizer.learning_rate=0.1', '3 missing', '-']
+    trained.clear()
+    assert sweep.main(words) == 0
+    assert len(trained) == 3  # the others are finished
+    trained.clear()
+    assert sweep.main([*words, '--table']) == 0 and trained == []
+    rows = [line.split('\t') for line in capsys.readouterr().out.splitlines() if '\t' in line]
+    assert rows[-2:] == [[f'optimizer.learning_rate={rate}', '3 finished', '0.700 ± 0.100'] for rate in (0.1, 0.2)]
+
+
+def test_a_run_that_fails_does_not_end_the_others(trained, tmp_path, capsys):
+    grid = ['--grid', 'optimizer.learning_rate=2,0.1']
+    assert sweep.main(['digits/vicreg', f'--workdir={tmp_path}', *grid]) == 2
+    shown = capsys.readouterr()
+    assert shown.err == 'error: optimizer.learning_rate=2: step 3: not finite: loss\n' and len(trained) == 2
+    assert '1 missing' in shown.out and '1 finished' in shown.out
+
+
+def test_a_signal_ends_the_sweep_and_the_same_command_goes_on(trained, tmp_path, monkeypatch):
+    words = ['digits/vicreg', f'--workdir={tmp_path}', '--grid', 'seed=1,9,2']
+    assert sweep.main(words) == REQUEUE and trained == ['seed=1', 'seed=9']
+    trained.clear()
+    assert sweep.main(words) == REQUEUE and trained == ['seed=9']
