@@ -18,7 +18,10 @@ BATCH = 16
 VIT = models.ViT(dim=16, depth=1, heads=2, patch=2, positions='sincos', pool='mean')
 OWN_NETWORKS = {
     'data2vec': {'encoder': VIT.clone(depth=2), 'decoder': models.LinearDecoder()},
-    'data2vec2': {'encoder': VIT.clone(depth=2), 'decoder': models.ConvolutionalDecoder(dim=8, depth=2, groups=4)},
+    'data2vec2': {
+        'encoder': VIT.clone(depth=2),
+        'decoder': models.ConvolutionalDecoder(dim=8, depth=2, channel_groups=4),
+    },
     'ijepa': {
         'encoder': VIT.clone(class_token=False),
         'predictor': models.TransformerDecoder(dim=8, depth=1, heads=2),

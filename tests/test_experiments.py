@@ -37,7 +37,7 @@ SMALL_VIT = ['model.dim=8', 'model.depth=1', 'model.heads=2']
 SMALL_KIND = {
     'transformer': ['dim=8', 'depth=1', 'heads=2'],
     'linear': [],
-    'convolution': ['dim=8', 'depth=1', 'groups=4'],
+    'convolution': ['dim=8', 'depth=1', 'channel_groups=4'],
 }
 
 # What some methods need with so few images and steps.
