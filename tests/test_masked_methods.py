@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 import small
-from selfsup import losses, methods, models
+from selfsup import config, losses, methods, models
 from selfsup.augment import masking
 from selfsup.engine.controls import controlled
 from selfsup.errors import UserError
@@ -288,3 +288,11 @@ def test_what_cannot_be_used_is_refused_in_one_line(call, message):
     with pytest.raises(UserError, match=message) as refused:
         call()
     assert '\n' not in str(refused.value)
+
+
+def test_a_config_that_leaves_the_predictor_at_its_default_is_told_the_kind():
+    c = config.defaults()
+    c.method.name = 'ijepa'
+    c.model.name = 'vit_ti'
+    with pytest.raises(UserError, match="is no predictor of ijepa; set predictor.kind='transformer'"):
+        config.with_overrides(c, [])
