@@ -66,13 +66,16 @@ CHEAP = (
     'data.batch_size=16', 'train.epochs=2', 'optimizer.warmup_epochs=1', 'evaluate.label_draws=1', 'data.workers=0',
     'data.per_class=0', 'train.steps_per_call=1', 'data.holdout=0.3',
 )  # fmt: skip
-# Keywords of methods that a batch of 16 images needs.
-SMALLER = {'queue': 32, 'groups': 4, 'block': 16, 'prototypes': 8, 'local_widths': (8, 8), 'matches': (2, 2)}
+# Keywords of methods that a batch of 16 small images and one block of a transformer need.
+SMALLER = {
+    'queue': 32, 'groups': 4, 'block': 16, 'prototypes': 8, 'local_widths': (8, 8), 'matches': (2, 2), 'layers': 1,
+    'context': 4, 'least': 2, 'length': 1, 'masks': 2,
+}  # fmt: skip
 
 
 # Sizes of encoders and of the other networks.
 SMALL_MODEL = {'widths': (4, 8), 'width': 4, 'stages': (1, 1), 'dim': 16, 'depth': 1, 'heads': 2}
-SMALL_NETWORK = {'widths': (16, 8), 'dim': 16, 'depth': 1, 'heads': 2}
+SMALL_NETWORK = {'widths': (16, 8), 'dim': 16, 'depth': 1, 'heads': 2, 'channel_groups': 4}
 SOURCES = {'digits': 'npz:{}/grey.npz', 'vectors': 'vectors:digits'}  # family -> data; others have small colour images
 
 

@@ -26,7 +26,10 @@ OWN_NETWORKS = {
     'msn': TOKENS,
     'gmml': {'encoder': VIT, 'decoder': models.MLP(widths=(16,), hidden_norm=False, activation='gelu')},
     'data2vec': {'encoder': VIT.clone(depth=2), 'decoder': models.LinearDecoder()},
-    'data2vec2': {'encoder': VIT.clone(depth=2), 'decoder': models.ConvolutionalDecoder(dim=8, depth=2, groups=4)},
+    'data2vec2': {
+        'encoder': VIT.clone(depth=2),
+        'decoder': models.ConvolutionalDecoder(dim=8, depth=2, channel_groups=4),
+    },
     'ijepa': {
         'encoder': VIT.clone(class_token=False),
         'predictor': models.TransformerDecoder(dim=8, depth=1, heads=2),

@@ -191,3 +191,10 @@ def test_only_plain_data_may_be_named():
     for name, value in torch_file.HARMLESS.items():
         plain = value in (set, frozenset, list, tuple, dict) or isinstance(value, (str, torch_file.StorageType))
         assert plain or value.__module__ == torch_file.__name__, name
+
+
+@pytest.mark.parametrize('field, value', [('registers', 2), ('layer_scale', 0.1), ('class_token', False)])
+def test_encoders_that_no_other_code_base_has_do_not_go_out(field, value):
+    weights = foreign.Weights({'name': 'vit_ti', field: value}, {}, {})
+    with pytest.raises(UserError, match=rf"names='timm' has no encoders with model.{field}={value}"):
+        foreign.state_dict(weights, names='timm')

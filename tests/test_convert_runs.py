@@ -127,3 +127,12 @@ def test_a_run_from_weights_is_trained_exported_and_read_again(encoder, tmp_path
 def test_trees_are_flat_dictionaries_of_arrays(encoder):
     weights = foreign.read(encoder)
     assert all(isinstance(a, np.ndarray) and a.dtype == np.float32 for a in flatten_dict(weights.params).values())
+
+
+def test_a_mask_token_stays_with_its_run():
+    """Encoders go out without it, and a masked method that begins with one keeps its own."""
+    own = {'mask_token': jnp.full((1, 1, 4), 2.0), 'norm': {'scale': jnp.zeros(4)}}
+    given = {'norm': {'scale': np.ones(4, np.float32)}}
+    placed = warm_start._placed(own, given, {'norm/scale': given['norm']['scale']})
+    np.testing.assert_array_equal(placed['mask_token'], own['mask_token'])
+    np.testing.assert_array_equal(placed['norm']['scale'], np.ones(4))

@@ -38,7 +38,7 @@ SMALL_KIND = {
     'transformer': ['dim=8', 'depth=1', 'heads=2'],
     'linear': [],
     'mlp': ['widths=(16, 8)'],
-    'convolution': ['dim=8', 'depth=1', 'groups=4'],
+    'convolution': ['dim=8', 'depth=1', 'channel_groups=4'],
 }
 
 # What some methods need with so few images and steps.

@@ -6,10 +6,12 @@ import numpy as np
 import optax
 import pytest
 import small
-from selfsup import losses, methods, models
+from selfsup import config, losses, methods, models
+from selfsup.augment import masking
 from selfsup.engine.controls import controlled
 from selfsup.errors import UserError
 from selfsup.losses.masked import patchify, unpatchify
+from selfsup.methods.base import view_keys
 from tolerances import FLOAT32
 
 NAMES = ('data2vec', 'data2vec2', 'ijepa', 'simmim')
@@ -188,9 +190,6 @@ def test_ijepa_predicts_each_block_apart_from_the_others():
     np.testing.assert_allclose(value, expected, rtol=1e-4)
     assert 0 < outputs['counted'].mean() <= 1
     # The first block of the first image, of its real patches alone, from the real context alone.
-    from selfsup.augment import masking
-    from selfsup.methods.base import view_keys
-
     mask = masking.multi_block(view_keys(rows, 1)(0), (4, 4), 6, scale=(0.15, 0.25), least=4)
     context, block = mask.context[0][mask.context_valid[0]], mask.targets[0, 1][mask.targets_valid[0, 1]]
     own = encoder.apply({'params': params['encoder']}, rows['views'][0][:1], method='tokens', keep=context[None])
@@ -263,15 +262,15 @@ BAD = {
     'decoder of mae': (started('mae', VIT, LINEAR), "the encoder sees 4 of 16 patches; take decoder.kind='transformer'"),
     'layers': (started('data2vec', VIT, LINEAR, layers=3), 'method.layers=3 must be at most model.depth=1'),
     'no class token': (
-        started('data2vec2', VIT.clone(class_token=False), models.ConvolutionalDecoder(groups=4), layers=1),
+        started('data2vec2', VIT.clone(class_token=False), models.ConvolutionalDecoder(channel_groups=4), layers=1),
         'data2vec2 trains the class token; set model.class_token=True',
     ),
     'groups': (
-        started('data2vec2', VIT, models.ConvolutionalDecoder(dim=8, groups=3), layers=1, length=1),
-        'decoder.groups=3 must divide decoder.dim=8 and model.dim=16',
+        started('data2vec2', VIT, models.ConvolutionalDecoder(dim=8, channel_groups=3), layers=1, length=1),
+        'decoder.channel_groups=3 must divide decoder.dim=8 and model.dim=16',
     ),
     'nothing shown': (
-        started('data2vec2', VIT, models.ConvolutionalDecoder(dim=8, groups=4), layers=1, ratio=0.95),
+        started('data2vec2', VIT, models.ConvolutionalDecoder(dim=8, channel_groups=4), layers=1, ratio=0.95),
         'method.ratio=0.95, method.length=3, method.adjust=0.07: ratio must hide some of 16 patches',
     ),
     'nothing hidden': (started('data2vec', VIT, LINEAR, layers=1, ratio=0.01), 'method.ratio=0.01: .*not 0'),
@@ -289,3 +288,11 @@ def test_what_cannot_be_used_is_refused_in_one_line(call, message):
     with pytest.raises(UserError, match=message) as refused:
         call()
     assert '\n' not in str(refused.value)
+
+
+def test_a_config_that_leaves_the_predictor_at_its_default_is_told_the_kind():
+    c = config.defaults()
+    c.method.name = 'ijepa'
+    c.model.name = 'vit_ti'
+    with pytest.raises(UserError, match="is no predictor of ijepa; set predictor.kind='transformer'"):
+        config.with_overrides(c, [])

@@ -154,7 +154,7 @@ def test_several_rows_of_an_image_share_its_patches():
     np.testing.assert_allclose(found, expected, atol=FLOAT32)
 
 
-CONVOLUTION = models.ConvolutionalDecoder(dim=16, depth=2, groups=4, out=3)
+CONVOLUTION = models.ConvolutionalDecoder(dim=16, depth=2, channel_groups=4, out=3)
 
 
 def test_a_convolutional_decoder_equals_scipy():

@@ -17,7 +17,7 @@ REPRESENTATIONS = ('trained', 'untrained', 'pixels')
 Recorded = dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]]
 # Names in tables, by config.
 NAMES = {
-    'barlow_twins': 'Barlow Twins', 'byol': 'BYOL', 'data2vec': 'data2vec', 'data2vec2': 'data2vec 2.0',
+    'barlow_twins': 'Barlow Twins', 'byol': 'BYOL', 'data2vec': 'data2vec',
     'debiased': 'debiased contrastive', 'decoupled': 'DCL', 'deepcluster_v2': 'DeepCluster v2', 'dino': 'DINO',
     'dinov2': 'DINOv2', 'gmml': 'GMML', 'ibot': 'iBOT', 'ijepa': 'I-JEPA', 'lejepa': 'LeJEPA', 'mae': 'MAE',
     'mmcr': 'MMCR', 'moco_v1': 'MoCo v1', 'moco_v2': 'MoCo v2', 'moco_v3': 'MoCo v3', 'msn': 'MSN', 'nnclr': 'NNCLR',

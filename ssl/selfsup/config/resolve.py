@@ -97,10 +97,11 @@ def _shorten_warmup(config: ConfigDict, before: ConfigDict, overrides: list[str]
     given = {override.partition('=')[0] for override in overrides}
     if 'train.epochs' not in given or 'optimizer.warmup_epochs' in given:
         return
-    numbers = (config.optimizer.warmup_epochs, config.train.epochs, before.train.epochs if 'train' in before else None)
+    had = before.train.epochs if 'train' in before else None
+    numbers = (config.optimizer.warmup_epochs, config.train.epochs, had)
     if not all(map(is_number, numbers)):  # a warm-up that follows the epochs, or what validation refuses
         return
-    warmup, epochs, had = numbers
+    warmup, epochs, had = map(float, numbers)
     if warmup > epochs > 0 and had > 0:
         config.optimizer.warmup_epochs = min(warmup / had, 1.0) * epochs
 

@@ -64,7 +64,12 @@ def _check_predictor_exists(config: ConfigDict) -> None:
     """Refuses a method with a predictor whose config leaves it at the default, which has no layers."""
     taken = sections(config)
     if 'predictor' in taken and config.predictor.get('widths', None) == ():
-        width = config.projector.get('widths', ())[-1:] if 'projector' in taken else ()
+        if 'projector' not in taken:
+            raise UserError(
+                f"predictor.kind='mlp' with predictor.widths=() is no predictor of {config.method.name}; "
+                "set predictor.kind='transformer'"
+            )
+        width = config.projector.get('widths', ())[-1:]
         end = f'; its last must be {width[0]}' if width else ''
         raise UserError(f'predictor.widths=() must be the widths of the predictor of {config.method.name}{end}')
 

@@ -177,7 +177,7 @@ class ConvolutionalDecoder(nn.Module):
     Attributes:
       dim, depth: channels and number of the layers. Paper: 768 and 6 for ViT-B.
       kernel: side of their windows in patches.
-      groups: of each convolution; must divide `dim` and the width of the tokens.
+      channel_groups: of each convolution; must divide `dim` and the width of the tokens.
       noise: deviation of what stands at hidden patches.
       out: width of the output; 0 leaves it to the method.
       dtype: compute type; parameters stay float32.
@@ -189,7 +189,7 @@ class ConvolutionalDecoder(nn.Module):
     dim: Count = 128
     depth: Annotated[int, Domain(int, least=1, most=1000)] = 3
     kernel: Count = 3
-    groups: Count = 16
+    channel_groups: Count = 16
     noise: NonNegative = 0.01
     out: Whole = 0
     dtype: Any = None
@@ -220,8 +220,10 @@ class ConvolutionalDecoder(nn.Module):
         _check_keep(tokens, keep)
         batch, _, width = tokens.shape
         count = grid[0] * grid[1]
-        if self.dim % self.groups or width % self.groups:
-            raise UserError(f'decoder.groups={self.groups} must divide decoder.dim={self.dim} and model.dim={width}')
+        if self.dim % self.channel_groups or width % self.channel_groups:
+            raise UserError(
+                f'decoder.channel_groups={self.channel_groups} must divide decoder.dim={self.dim} and model.dim={width}'
+            )
         x = jnp.zeros((batch, count, width), tokens.dtype)
         if keys is not None:
             drawn = jax.vmap(lambda key: jax.random.normal(key, (count, width), jnp.float32))(keys)
@@ -230,7 +232,9 @@ class ConvolutionalDecoder(nn.Module):
         x = x.at[jnp.arange(batch)[:, None], keep].set(given).reshape(batch, *grid, width)
         for index in range(self.depth):
             side = (self.kernel, self.kernel)
-            y = nn.Conv(self.dim, side, feature_group_count=self.groups, dtype=self.dtype, name=f'conv{index}')(x)
+            y = nn.Conv(self.dim, side, feature_group_count=self.channel_groups, dtype=self.dtype, name=f'conv{index}')(
+                x
+            )
             y = nn.LayerNorm(epsilon=1e-5, use_scale=False, use_bias=False, dtype=self.dtype, name=f'norm{index}')(y)
             y = nn.gelu(y, approximate=False)
             x = x + y if x.shape == y.shape else y

@@ -114,7 +114,7 @@ def gmml(
         seen = {'blocks': encoder.depth, 'of': 'block', 'train': True, 'keys': keys}
         found = encoder.apply({'params': params['encoder']}, images, method='tokens', **seen)
         found = (found,) if encoder.depth == 1 else found
-        mean = sum(found[number - 1] for number in layers) / len(layers)
+        mean = jnp.mean(jnp.stack([found[number - 1] for number in layers]), axis=0)
         norm = {'params': params['encoder']['norm']}
         return jnp.concatenate([NORM.apply(norm, found[-1]), NORM.apply(norm, mean)], axis=1)
 
