@@ -63,6 +63,7 @@ button[aria-pressed=true]{border-color:var(--ink);box-shadow:inset 0 0 0 1px var
 #seen{image-rendering:pixelated;background-repeat:no-repeat}
 pre{background:var(--tint);padding:10px 12px;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere}
 code{font:.86rem ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace;overflow-wrap:anywhere}
+.scroll th code,.numbers td{white-space:nowrap}
 summary{cursor:pointer;padding:6px 0}
 footer{color:var(--soft);font-size:.86rem;max-width:1080px;margin:32px auto;padding:0 16px}
 @media (max-width:600px){
@@ -71,13 +72,14 @@ h1{font-size:1.3rem}
 .panel{display:flex;gap:12px;flex-basis:100%;min-height:110px}
 #seen{flex:none}
 }
+@page{margin:14mm}
 @media print{
 nav,.zoom,.panel{display:none}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}
 body{font-size:11pt}
 main,header{max-width:none;padding:0}
 .scroll{overflow:visible}
-h2{break-after:avoid}
+h2,section>p{break-after:avoid}
 figure,tr,.verdict{break-inside:avoid}
 .charts{grid-template-columns:repeat(3,1fr)}
 .plane{max-width:150mm}
