@@ -10,7 +10,7 @@ def get_config():
     c = small_tokens('msn')
     c.method.prototypes = 64
     c.method.ratio = 0.3
-    c.method.momentum = 0.9
+    c.method.momentum = 0.99
     c.method.momentum_final = 1.0
     c.projector.last_norm = 'none'
     return c

@@ -136,11 +136,13 @@ def masked_distillation(
         hidden = mask(jax.random.split(key, 2), grid)
         tokens, variables = encoder.init_with_output(jax.random.fold_in(key, 0), images, method='tokens', hidden=hidden)
         params, stats = {'encoder': variables['params']}, {'encoder': {}}
+        features = encoder.pooled(tokens)
         for index, head in enumerate(dict.fromkeys(('projector', own)), 1):
-            z, made = projector.init_with_output(jax.random.fold_in(key, index), encoder.pooled(tokens), train=False)
+            made = projector.init(jax.random.fold_in(key, index), features, train=False)
             params[head], stats[head] = made['params'], made.get('batch_stats', {})
+        width = jax.eval_shape(lambda: forward(projector, params[own], stats[own], features, train=False)[0]).shape[1]
         layers = [
-            new_layer(jax.random.fold_in(key, 98 + i), (count, z.shape[1]), learn_gain=learn_gain)
+            new_layer(jax.random.fold_in(key, 98 + i), (count, width), learn_gain=learn_gain)
             for i, count in enumerate((prototypes, patch_prototypes or prototypes))
         ]
         params['prototypes'] = layers[0] if patch_head == 'shared' else {**layers[0], 'patches': layers[1]}
