@@ -26,11 +26,18 @@ def small_tokens(method: str) -> ConfigDict:
     c.model.heads = 4
     c.model.patch = 4
     c.model.positions = 'sincos'
+    c.model.pool = 'mean'
     c.model.init_kernels = 'xavier'
     c.projector.widths = (128, 128, 32)
     c.projector.activation = 'gelu'
     c.projector.last_norm = 'plain'
     c.data.batch_size = 128
+    # The views of the other configs are as far apart as those of different images before such a network has learned.
+    c.augment.recipe = ''
+    c.augment.views.both = dict(
+        count=2,
+        affine=dict(degrees=10.0, translate=0.06, scale=(0.9, 1.1), shear=5.0),
+        noise=dict(deviation=0.05),
+    )
     c.optimizer.weight_decay = 0.05
-    c.optimizer.groups.prototypes = dict(freeze_steps=100)
     return c

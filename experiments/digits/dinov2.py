@@ -9,7 +9,7 @@ from common import small_tokens
 def get_config():
     c = small_tokens('dinov2')
     c.method.prototypes = 64
-    c.method.momentum = 0.9
+    c.method.momentum = 0.99
     c.method.momentum_final = 1.0
     c.model.registers = 2
     return c

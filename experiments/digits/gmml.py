@@ -25,12 +25,12 @@ def get_config():
     c.decoder.hidden_norm = False
     c.decoder.activation = 'gelu'
     c.data.source = 'digits'
-    c.data.batch_size = 64
+    c.data.batch_size = 128
     c.checkpoint.best = 'rankme_features'  # one view has no pairs whose alignment could be measured
     c.augment.recipe = 'digits_masked'
     c.augment.mean = (0.14,)
     c.augment.std = (0.29,)
-    c.optimizer.learning_rate = 2e-3
+    c.optimizer.learning_rate = 3e-3
     c.optimizer.beta2 = 0.95
     c.optimizer.weight_decay = 0.05
     c.train.epochs = 100

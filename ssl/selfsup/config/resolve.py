@@ -101,7 +101,7 @@ def _shorten_warmup(config: ConfigDict, before: ConfigDict, overrides: list[str]
     numbers = (config.optimizer.warmup_epochs, config.train.epochs, had)
     if not all(map(is_number, numbers)):  # a warm-up that follows the epochs, or what validation refuses
         return
-    warmup, epochs, had = map(float, numbers)
+    warmup, epochs, had = (float(number or 0) for number in numbers)
     if warmup > epochs > 0 and had > 0:
         config.optimizer.warmup_epochs = min(warmup / had, 1.0) * epochs
 

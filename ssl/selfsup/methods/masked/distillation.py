@@ -136,10 +136,11 @@ def masked_distillation(
         hidden = mask(jax.random.split(key, 2), grid)
         tokens, variables = encoder.init_with_output(jax.random.fold_in(key, 0), images, method='tokens', hidden=hidden)
         params, stats = {'encoder': variables['params']}, {'encoder': {}}
-        width = 0
+        features = encoder.pooled(tokens)
         for index, head in enumerate(dict.fromkeys(('projector', own)), 1):
-            z, made = projector.init_with_output(jax.random.fold_in(key, index), encoder.pooled(tokens), train=False)
-            params[head], stats[head], width = made['params'], made.get('batch_stats', {}), z.shape[1]
+            made = projector.init(jax.random.fold_in(key, index), features, train=False)
+            params[head], stats[head] = made['params'], made.get('batch_stats', {})
+        width = jax.eval_shape(lambda: forward(projector, params[own], stats[own], features, train=False)[0]).shape[1]
         layers = [
             new_layer(jax.random.fold_in(key, 98 + i), (count, width), learn_gain=learn_gain)
             for i, count in enumerate((prototypes, patch_prototypes or prototypes))

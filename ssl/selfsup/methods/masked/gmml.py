@@ -112,9 +112,9 @@ def gmml(
     def outputs_of(params: Any, images: Array, keys: Any) -> Array:
         """Normed outputs of the last block, and behind them the normed means of `layers`: `[batch, 2·length, dim]`."""
         seen = {'blocks': encoder.depth, 'of': 'block', 'train': True, 'keys': keys}
-        found = encoder.apply({'params': params['encoder']}, images, method='tokens', **seen)
-        found = (found,) if encoder.depth == 1 else found
-        mean = jnp.mean(jnp.stack([found[number - 1] for number in layers]), axis=0)
+        given: Any = encoder.apply({'params': params['encoder']}, images, method='tokens', **seen)
+        found = (given,) if encoder.depth == 1 else given
+        mean = sum(found[number - 1] for number in layers) / len(layers)
         norm = {'params': params['encoder']['norm']}
         return jnp.concatenate([NORM.apply(norm, found[-1]), NORM.apply(norm, mean)], axis=1)
 
