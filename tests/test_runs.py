@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import re
 import sys
 import threading
@@ -185,6 +186,16 @@ def test_the_page_and_its_answers(root, served):
     assert json.loads(get(served, f'/api/curves?run={name}'))['loss']
     (root / 'a' / 'report.html').write_text('<p>report')
     assert get(served, '/file?name=report.html&run=a') == b'<p>report'
+
+
+def test_a_name_that_is_no_text(root, served, capsys):
+    name = os.fsdecode(b'run \xff')
+    write(root / name)
+    found = {row['run']: row for row in json.loads(get(served, '/api/runs'))['runs']}
+    assert found[name]['id'] == 'run%20%FF'
+    assert json.loads(get(served, '/api/curves?run=run%20%FF'))['loss'] == [[5, 3.0], [10, 2.1]]
+    runs.main([str(root)])
+    assert r'run \udcff' in capsys.readouterr().out
 
 
 def test_the_page_follows_runs(root, served):

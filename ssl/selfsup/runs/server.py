@@ -47,6 +47,11 @@ class Index:
         return next((Path(row['folder']) for row in self.rows() if row['run'] == name), None)
 
 
+def _sent(row: dict[str, Any]) -> dict[str, Any]:
+    """A run for the page; `id` is its name as a part of an address, whatever bytes that has."""
+    return {'id': urllib.parse.quote(row['run'], safe='', errors='surrogateescape'), **row, '_config': None}
+
+
 def _stamp(file: Path) -> tuple[int, int] | None:
     try:
         found = file.stat()
@@ -94,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
         if url.path == '/':
             self._answer(200, 'text/html; charset=utf-8', PAGE.read_bytes())
         elif url.path == '/api/runs':
-            rows = [{k: v for k, v in row.items() if k != '_config'} for row in self.index.rows()]
+            rows = [_sent(row) for row in self.index.rows()]
             self._json({'root': str(self.index.root), 'runs': rows})
         elif url.path in ('/api/curves', '/api/config', '/file'):
             self._of_run(url.path, asked)
