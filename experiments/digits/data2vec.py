@@ -1,6 +1,6 @@
 """data2vec on scikit-learn's 8x8 digits.
 
-python -m selfsup.train --config=experiments/digits/data2vec.py --workdir=runs/digits/data2vec
+    python -m selfsup.train --config=experiments/digits/data2vec.py --workdir=runs/digits/data2vec
 
 Two CPU cores shared with other work, six minutes. 16 patches of 2x2, of which up to 9 are hidden. On the 359 test
 images, seed 1: k-NN 48.7 % (untrained encoder 43.2, raw pixels 97.5), ten labels per class 49.5 (41.9, 89.5). Of what

@@ -1,6 +1,11 @@
 """I-JEPA on scikit-learn's 8x8 digits.
 
-python -m selfsup.train --config=experiments/digits/ijepa.py --workdir=runs/digits/ijepa
+    python -m selfsup.train --config=experiments/digits/ijepa.py --workdir=runs/digits/ijepa
+
+Two CPU cores shared with much other work, half an hour. 16 patches of 2x2, of which up to 8 are seen, and four blocks
+of 2 to 4. On the 359 test images, seed 1: k-NN 53.2 % (untrained encoder 43.7, raw pixels 97.5), ten labels per class
+52.1 (40.2, 89.5). With fixed positions the target gives all images nearly the same, and nothing is
+learned: after 600 steps k-NN is 47.1, where that untrained encoder has 47.9.
 """
 
 from selfsup.config import defaults
