@@ -46,12 +46,12 @@ BY_METHOD = {
     'data2vec': ['method.layers=1'],
     'data2vec2': ['method.layers=1'],
     'deepcluster_v2': ['method.prototypes=4'],
-    'dino': ['method.prototypes=16', 'optimizer.groups.prototypes.freeze_steps=0'],
-    'dinov2': ['method.prototypes=16', 'method.koleo_groups=1', 'optimizer.groups.prototypes.freeze_steps=0'],
+    'dino': ['method.prototypes=16'],
+    'dinov2': ['method.prototypes=16', 'method.koleo_groups=1'],
     'gmml': ['method.layers=(1,)'],
-    'ibot': ['method.prototypes=16', 'optimizer.groups.prototypes.freeze_steps=0'],
+    'ibot': ['method.prototypes=16'],
     'msn': ['method.prototypes=16'],
-    'swav': ['method.prototypes=16', 'optimizer.groups.prototypes.freeze_steps=0'],
+    'swav': ['method.prototypes=16'],
     'vicregl': ['method.local_widths=(8, 8)'],
     'w_mse': ['method.block=16'],
 }
@@ -150,6 +150,8 @@ def _small_run(file: Path, *more: str) -> Run:
         overrides.append('predictor.widths=(16, 8)')
     if resolved.method.get('groups', 1) > 1:
         overrides.append('method.groups=4')
+    if 'freeze_steps' in resolved.optimizer.groups.get('prototypes', {}):
+        overrides.append('optimizer.groups.prototypes.freeze_steps=0')
     overrides += BY_METHOD.get(resolved.method.name, [])
     return Run(config.load(str(file), overrides), devices=1)
 
