@@ -43,7 +43,8 @@ figcaption{font-size:.82rem;color:var(--soft);overflow-wrap:anywhere}
 .legend{font-size:.82rem;gap:0 14px;margin:0}
 .chart .legend .key{width:24px;height:10px;display:inline-block}
 .strip{display:flex;gap:6px;padding-right:12px}
-.near{text-align:center}
+.near{text-align:center;flex:none}
+.near figcaption{max-width:72px;overflow:hidden;white-space:nowrap;text-overflow:ellipsis}
 .near img{border:3px solid transparent;margin:0 auto}
 .same img{border-color:#009e73}.other img{border-color:#d55e00;border-style:dashed}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(108px,1fr));gap:14px}
