@@ -1,6 +1,8 @@
 """GMML on scikit-learn's 8x8 digits.
 
-python -m selfsup.train --config=experiments/digits/gmml.py --workdir=runs/digits/gmml
+    python -m selfsup.train --config=experiments/digits/gmml.py --workdir=runs/digits/gmml
+
+Not run yet: the settings are MAE's for digits, untried.
 """
 
 from selfsup.config import defaults
