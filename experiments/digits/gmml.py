@@ -1,6 +1,9 @@
 """GMML on scikit-learn's 8x8 digits.
 
-python -m selfsup.train --config=experiments/digits/gmml.py --workdir=runs/digits/gmml
+    python -m selfsup.train --config=experiments/digits/gmml.py --workdir=runs/digits/gmml
+
+Not yet run to its end and evaluated. After 100 steps (seed 0, warm-up of 50) k-NN on the held-out part (143 images) is
+84.6 %, of the untrained encoder 65.0; 7 % of the corrupted pixels' error beyond the mean at each place is explained.
 """
 
 from selfsup.config import defaults
