@@ -148,6 +148,17 @@ def test_bad_input(root, words, message):
         runs.main([word.format(root=root) for word in words])
 
 
+def test_minutes_are_those_of_every_session(tmp_path):
+    folder = write(tmp_path / 'a')
+    lines = [
+        {'step': step, 'seconds': seconds} for step, seconds in ((1, 30.0), (2, 60.0), (3, 15.0), (4, 90.0), (5, 1.5))
+    ]
+    (folder / 'timing.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines) + '{"step": 6, "sec')
+    assert listing.read(folder, tmp_path)['minutes'] == 151.5 / 60
+    (folder / 'timing.jsonl').unlink()
+    assert listing.read(folder, tmp_path)['minutes'] is None
+
+
 def test_only_the_end_of_long_metrics_is_read(tmp_path):
     file = tmp_path / 'metrics.jsonl'
     with file.open('w') as stream:

@@ -49,7 +49,9 @@ def read_features(files: Sequence[str]) -> tuple[Any, Any]:
         parts = []
         for part in (f'{prefix}features', f'{prefix}labels'):
             if part not in arrays:
-                raise UserError(f'--features: {file} has no array {part!r}{nearest(part, arrays)}')
+                alone = '; it has no test part of its own: give a file to train on and one to test on'
+                hint = alone if len(files) == 1 and 'features' in arrays else nearest(part, arrays)
+                raise UserError(f'--features: {file} has no array {part!r}{hint}')
             parts.append(arrays[part])
         rows, labels = parts
         plain = np.issubdtype(rows.dtype, np.floating) and np.issubdtype(labels.dtype, np.integer)

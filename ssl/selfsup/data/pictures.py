@@ -22,6 +22,9 @@ BACKGROUNDS = {'none': None, 'white': 255, 'black': 0}
 ORIENTATIONS = ('stored', 'exif')
 
 
+SKIP = 'data.on_corrupt=skip leaves such images out'
+
+
 class CorruptImage(UserError):
     """One image that cannot be decoded; the rest of its source may be well."""
 

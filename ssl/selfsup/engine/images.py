@@ -15,7 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ..data import sources
-from ..data.pictures import CorruptImage
+from ..data.pictures import SKIP, CorruptImage
 from ..data.readers import Files, Fitted, Reader, Selected, Treated
 from ..errors import UserError
 from ..evals import extract
@@ -48,7 +48,7 @@ def decoded(source: sources.Source, rows: Sequence[int] | np.ndarray) -> Iterato
                     image = image.result()
                 except CorruptImage as error:
                     if source.on_corrupt != 'skip':
-                        raise
+                        raise CorruptImage(f'{error}; {SKIP}') from error
                     corrupt = error
                     continue
                 first = first or (number, image.shape)

@@ -1,8 +1,10 @@
 """What the files of runs say of them, without starting jax."""
 
 import fcntl
+import itertools
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from ..errors import UserError, nearest
 from ..files import is_number
 
 STATES = ('running', 'finished', 'stopped', 'collapsed', 'lost', 'damaged')
+SECONDS = re.compile(rb'"seconds": ([\d.]+)')
 TAILS = (1 << 12, 1 << 16)  # bytes of metrics.jsonl that are read from its end, the second where the first do not do
 
 
@@ -49,6 +52,16 @@ def last_values(file: Path) -> dict[str, float]:
             if done or size <= length:
                 break
     return found
+
+
+def trained_seconds(file: Path) -> float | None:
+    """Seconds of training over all sessions of a run: each counts from its own start."""
+    try:
+        found = [float(match) for match in SECONDS.findall(file.read_bytes())]
+    except OSError:
+        return None
+    ends = [last for last, now in itertools.pairwise(found) if now < last]
+    return sum(ends) + found[-1] if found else None
 
 
 def _newest(lines: list[bytes], name: str) -> tuple[dict[str, float], bool]:
@@ -131,7 +144,7 @@ def read(folder: Path, root: Path) -> dict[str, Any] | None:
         config = flat(about['config'])
         values = last_values(folder / 'metrics.jsonl')
         results = _json(folder / 'results.json', missing=True)
-        timing = last_values(folder / 'timing.jsonl')
+        seconds = trained_seconds(folder / 'timing.jsonl')
         scores = dict(results.get('scores', {}).get('trained', {}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return {**found, 'state': 'damaged', 'problem': ' '.join(f'{type(error).__name__}: {error}'.split())}
@@ -146,10 +159,8 @@ def read(folder: Path, root: Path) -> dict[str, Any] | None:
         'report': report,
         'method': config.get('method.name'),
         'total': about.get('total_steps'),
-        'minutes': timing.get('seconds'),
+        'minutes': seconds and seconds / 60,
     }
-    if of['minutes'] is not None:
-        of['minutes'] /= 60
     return {**found, **config, **values, **scores, **of, 'state': state, 'step': step, '_config': config}
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import UserError
-from ..pictures import CorruptImage, Treatment
+from ..pictures import SKIP, CorruptImage, Treatment
 from ..readers import Fitted, Reader, Selected, Treated
 
 MOST_CLASSES = 1_000_000
@@ -157,7 +157,7 @@ def readable(index: int, count: int, read: Any, on_corrupt: str, skipped: dict[i
             return at, read(at)
         except CorruptImage as error:
             if on_corrupt != 'skip':
-                raise
+                raise CorruptImage(f'{error}; {SKIP}') from error
             skipped[at] = str(error)
     raise UserError(f'none of the {count} images can be decoded, number {index} for one: {skipped[index]}')
 
