@@ -22,13 +22,15 @@ RISKY = {
         'data/workers.py',  # between processes of our own, over a pipe
         'weights/torch_file.py',  # an unpickler that finds nothing but a table of harmless names
     },
-    'subprocess': {'data/workers.py', 'engine/workdir.py', 'launch.py'},  # workers and processes of our own; git
+    # Workers and processes of our own; git; doctor asks jax for its devices in a process that may end.
+    'subprocess': {'data/workers.py', 'engine/workdir.py', 'launch.py', 'doctor.py'},
     'socket': {'launch.py'},  # asks for a free port of loopback, and listens on none
+    'http': {'runs/server.py'},  # a page for this machine alone, on loopback, which runs nothing
     'runpy': {'config/resolve.py'},  # a config file is a program, and the user's own
 }
 NEVER = {
     'marshal', 'shelve', 'dill', 'cloudpickle', 'joblib', 'yaml', 'torch', 'code', 'codeop', 'socketserver',
-    'http', 'xmlrpc', 'asyncio', 'multiprocessing',
+    'xmlrpc', 'asyncio', 'multiprocessing',
 }  # fmt: skip
 CALLS = {'eval', 'exec', 'compile', '__import__'}
 SHELLS = {'system', 'popen', 'execv', 'spawnv'}

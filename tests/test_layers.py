@@ -20,7 +20,7 @@ LAYERS = (
     {'train', 'evaluate', 'embed', 'select', 'pack', 'convert', 'runs', 'sweep', 'catalogue', 'doctor', 'completion'},
     {'__main__'},
 )
-SIDEWAYS = {('launch', 'cli'), ('sweep', 'runs')}
+SIDEWAYS = {('launch', 'cli'), ('sweep', 'runs'), ('select', 'runs')}
 ALONE = ('losses', 'diagnostics', 'augment')  # import jax and nothing of ours: each can be copied whole
 LEVEL = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 

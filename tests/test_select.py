@@ -126,7 +126,7 @@ def test_all_flagged(tmp_path, capsys):
 @pytest.mark.parametrize(
     'arguments, message',
     [
-        (['--by=rankme'], 'at least two runs; 0 of the 0'),
+        (['--by=rankme'], 'at least two runs; the 0 folders given hold 0'),
         ([], '--by is missing'),
         (['--by=rankme', '--alarm=maybe'], '--alarm must be on or off'),
         (['--by=rankm'], "has not recorded 'rankm'; did you mean rankme"),

@@ -92,6 +92,16 @@ def chosen(names: Iterable[str], family: str) -> list[Row]:
     return [row for row in every if (not names or row.name in names) and family in ('', row.family)]
 
 
+def described(name: str) -> str:
+    """The docstring of a method and its hyper-parameters with their defaults, as text."""
+    from .methods import METHODS
+    from .signature import keywords
+
+    doc = re.sub(r':\w+:`~?([^`]*)`', r'`\1`', inspect.getdoc(METHODS[name]) or '')
+    fields = '\n'.join(f'  method.{field} = {value!r}' for field, value in keywords(METHODS[name]).items())
+    return f'\n{name}\n\n{doc}\n\nHyper-parameters and defaults:\n{fields}'
+
+
 def main(arguments: list[str]) -> int:
     values, overrides = cli.parse(arguments, {'': [], 'family': '', 'json': 'false'}, USAGE)
     if overrides:
@@ -113,11 +123,10 @@ def main(arguments: list[str]) -> int:
         paper = f'{row.title}, {row.paper}\n{row.link}'
         table.add_row(row.family, row.name, paper, '\n'.join(row.configs) or '-', score)
     console.print(table)
+    print('digits: per cent with ten labels per class, in brackets of the untrained encoder')
     if values['']:
-        from .methods import METHODS
-
         for row in found:
-            print(f'\n{row.name}\n\n{inspect.getdoc(METHODS[row.name])}')
+            print(described(row.name))
     return 0
 
 

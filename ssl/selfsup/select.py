@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,28 @@ from typing import Any
 from . import cli
 from .errors import UserError, command, nearest
 from .files import read_jsonl, read_results
+from .runs.listing import find, read
 
 USAGE = """usage: selfsup select RUN RUN ... --by=rankme[,lidar,...] [--judge=linear] [--alarm=on|off]
 
-  RUN ...          workdirs; other folders are left out
+  RUN ...          workdirs, or folders with workdirs at any depth; runs that have not ended are left out
   --by=a,b         rankme, rankme_features, lidar, alpha_req, nesum, stable_rank, uniformity, correlation, alignment,
                    deviation, rank, loss, probe_accuracy, or a score of results.json such as knn. What a run has not
                    recorded is measured on its held-out images from its newest checkpoint
   --judge=linear   the score of results.json by which the cost of a choice is measured
   --alarm=off      ranks flagged runs too"""
+
+
+def _is_trained(folder: Path) -> bool:
+    """Whether a run has come to its last step; one that has not is told of, since its numbers do not compare."""
+    row = read(folder, folder)
+    if row is None:  # an exported encoder
+        return False
+    step, total = row.get('step', 0), row.get('total')
+    if row['state'] == 'damaged' or total is None or step >= total or row['state'] == 'finished':
+        return True
+    print(f'left out: {folder} is at step {step} of {total}', file=sys.stderr)
+    return False
 
 
 def read_run(folder: Path, judge: str) -> Any:
@@ -116,12 +130,13 @@ def main(arguments: list[str]) -> int:
         raise UserError('select reads the config of each run; --config fields have no effect here')
     if values['alarm'] not in ('on', 'off'):
         raise UserError(f'--alarm must be on or off, not {values["alarm"]!r}')
-    runs = [Path(folder) for folder in folders if (Path(folder) / 'config.json').is_file()]
+    below = {folder: [run for run in find(Path(folder)) if _is_trained(run)] for folder in folders}
+    runs = list(dict.fromkeys(run for found in below.values() for run in found))
     if len(runs) < 2:
-        others = [folder for folder in folders if Path(folder) not in runs]
-        hint = f', and {others[0]} has no config.json' if others else ''
+        others = [folder for folder, found in below.items() if not found]
+        hint = f', and {others[0]} holds no trained run' if others else ''
         raise UserError(
-            f'a choice needs at least two runs; {len(runs)} of the {len(folders)} folders given are workdirs{hint}; '
+            f'a choice needs at least two runs; the {len(folders)} folders given hold {len(runs)}{hint}; '
             f'{USAGE.splitlines()[0]}'
         )
     cli.prepare()

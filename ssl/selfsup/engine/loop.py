@@ -92,6 +92,8 @@ def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int |
         print(note, flush=True)
     if restored:
         print(f'going on from step {step}', flush=True)
+    if step < run.total:
+        print('compiling the step; its first results take a while', flush=True)
     try:
         state, step, finished = _loop(run, root, state, step, writer, checkpoints, stop)
         checkpoints.wait()
@@ -113,6 +115,8 @@ def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int |
 def _report(run: Run, root: Path, state: TrainState, step: int, writer: Writer | Memory, stop: preemption.Stop) -> int:
     """The evaluation and the report, which process 0 makes: the exit code."""
     trained = Encoder(run.config, run.method, state.params, state.extra, step, rank=len(run.image_shape))
+    if multihost.is_first():
+        print('evaluating the encoder, its untrained state and the raw input', flush=True)
     trained, control = _alone(trained, run.mesh), _alone(untrained.of_run(run), run.mesh)
 
     def finish() -> None:

@@ -56,10 +56,10 @@ def sentence(workdir: Path) -> str:
     found = summary([line for line in lines if set(line) >= {'images_per_second', 'waiting_share', 'seconds'}])
     if not found:
         return ''
-    chips = 'the chip is not in the table of peaks'
+    chips = ''
     if 'peak_share' in found:
-        chips = f"model FLOP/s {found['peak_share']:.1%} of the chips' peak"
+        chips = f"; model FLOP/s {found['peak_share']:.1%} of the chips' peak"
     return (
         f'training: {found["images_per_second"]:,.0f} images/s, {found["waiting_share"]:.1%} of the time waiting for '
-        f'data; {chips}'
+        f'data{chips}'
     )

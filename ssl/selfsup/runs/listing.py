@@ -171,7 +171,7 @@ def collect(root: Path) -> list[dict[str, Any]]:
       UserError: if there is no such folder, or no run in it.
     """
     if not root.is_dir():
-        raise UserError(f'{root} is no folder')
+        raise UserError(f'{root} is no folder; name one that holds runs, or train a run: selfsup train digits/vicreg')
     found = [row for row in (read(folder, root) for folder in find(root)) if row is not None]
     if not found:
         raise UserError(f'{root} holds no runs: no config.json of selfsup train in it or below')

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +71,8 @@ def open_source(spec: str, *, data_dir: str = '', test_fraction: float = 0.2) ->
     name, colon, rest = spec.partition(':')
     kind = KINDS.get(name)
     if kind is None or bool(rest) != (':' in kind.usage) or bool(colon) != bool(rest):
-        raise UserError(f'data.source={spec!r} is unknown{nearest(spec, [k.usage for k in KINDS.values()])}')
+        there = f'; did you mean folder:{spec}?' if Path(spec).is_dir() else ''
+        raise UserError(f'data.source={spec!r} is unknown{there or nearest(spec, [k.usage for k in KINDS.values()])}')
     train, test = kind.open(rest, Options(data_dir, test_fraction))
     occurring = np.unique(np.concatenate([train.labels, test.labels]))
     if (occurring >= 0).sum() == 1:
