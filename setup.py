@@ -24,6 +24,7 @@ class BuildWithConfigs(build_py):
                 if file.parent.name != 'tables':
                     (target / file.parent.name).mkdir(parents=True, exist_ok=True)
                     shutil.copy(file, target / file.parent.name)
+        target.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / 'docs' / 'digits.json', target)
 
 

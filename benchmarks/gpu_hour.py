@@ -15,6 +15,7 @@ Every slice leaves `OUT/<slice>.json`; the exit code is 1 where one fails.
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import os
 import subprocess
@@ -91,8 +92,12 @@ def name_of(row: dict[str, Any]) -> str:
 
 def speed(options: argparse.Namespace) -> dict[str, Any]:
     """All compile side by side, then each is timed alone."""
-    begun, folder = time.monotonic(), Path(tempfile.mkdtemp())
-    waiting = []
+    with tempfile.TemporaryDirectory() as folder:
+        return _speed(options, Path(folder))
+
+
+def _speed(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    begun, waiting = time.monotonic(), []
     for number, row in enumerate(rows(options)):
         if row['what'] == 'run':
             row |= {'images': str(folder / f'{number}.npz'), 'scopes': str(folder / f'profile{number}')}
@@ -113,7 +118,8 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
     for row, process, log, line in ready(waiting, begun + READY * options.seconds):
         answer = ''
         if line and time.monotonic() - begun < options.seconds:
-            answer = process.communicate('go\n')[0]
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                answer = process.communicate('go\n', timeout=options.seconds)[0]
         process.kill()
         log.seek(0)
         result = {'row': row, 'name': name_of(row)}

@@ -106,6 +106,20 @@ def test_a_shortened_run_has_a_shortened_warmup(overrides, epochs, warmup):
         config.load('cifar10/simclr', ['train.epochs=5', 'optimizer.warmup_epochs=9'])
 
 
+def test_a_whole_number_of_warm_up_epochs_is_shortened_too(tmp_path):
+    file = tmp_path / 'whole.py'
+    file.write_text(
+        'from selfsup.config import defaults\n'
+        'def get_config():\n'
+        '    c = defaults()\n'
+        "    c.data.source = 'digits'\n"
+        '    c.train.epochs = 100\n'
+        '    c.optimizer.warmup_epochs = 10\n'
+        '    return c\n'
+    )
+    assert config.load(str(file), ['train.epochs=5']).optimizer.warmup_epochs == 0.5
+
+
 def test_every_method_has_a_paper_and_a_config():
     rows = {row.name: row for row in catalogue.rows()}
     assert set(rows) == set(METHODS)

@@ -148,6 +148,31 @@ def test_bad_input(root, words, message):
         runs.main([word.format(root=root) for word in words])
 
 
+def test_scores_of_another_step_are_not_shown(tmp_path):
+    folder = write(tmp_path / 'a', step=10, total=20)
+    with (folder / 'metrics.jsonl').open('a') as file:
+        file.write('{"step": 15, "loss": 1.0}\n')
+    row = listing.read(folder, tmp_path)
+    assert row['step'] == 15 and row['state'] == 'stopped' and not row['done'] and 'linear' not in row
+
+
+def test_a_linked_run_is_listed_and_a_circle_is_not_followed(tmp_path):
+    run = write(tmp_path / 'elsewhere' / 'a')
+    root = tmp_path / 'runs'
+    root.mkdir()
+    (root / 'linked').symlink_to(run)
+    (root / 'circle').symlink_to(tmp_path)
+    assert [folder.name for folder in listing.find(root)] == ['linked']
+
+
+@pytest.mark.parametrize('text', ['(8,16)', '[8, 16]', '8,16'])
+def test_lists_are_chosen_as_they_are_written(tmp_path, capsys, text):
+    write(tmp_path / 'a', model={'widths': [8, 16]})
+    write(tmp_path / 'b', model={'widths': [8, 32]})
+    runs.main([str(tmp_path), '--where', f'model.widths={text}'])
+    assert [line.split('\t')[0] for line in capsys.readouterr().out.splitlines()[1:]] == ['a']
+
+
 def test_minutes_are_those_of_every_session(tmp_path):
     folder = write(tmp_path / 'a')
     lines = [

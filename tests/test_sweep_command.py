@@ -5,6 +5,7 @@ import re
 
 import pytest
 from selfsup import sweep
+from selfsup.config import to_json
 from selfsup.engine import loop
 from selfsup.errors import REQUEUE, UserError
 
@@ -70,7 +71,7 @@ def trained(monkeypatch):
         folder = Path(path)
         folder.mkdir(parents=True)
         (folder / 'config.json').write_text(
-            json.dumps({'config': {'method': {'name': 'vicreg'}}, 'identity': 'x', 'total_steps': 5})
+            json.dumps({'config': json.loads(to_json(config)), 'identity': 'x', 'total_steps': 5})
         )
         (folder / 'metrics.jsonl').write_text('{"step": 5, "loss": 1.0}\n')
         (folder / 'checkpoints' / '5').mkdir(parents=True)
@@ -101,7 +102,8 @@ def test_a_run_that_fails_does_not_end_the_others(trained, tmp_path, capsys):
     grid = ['--grid', 'optimizer.learning_rate=2,0.1']
     assert sweep.main(['digits/vicreg', f'--workdir={tmp_path}', *grid]) == 2
     shown = capsys.readouterr()
-    assert shown.err == 'error: optimizer.learning_rate=2: step 3: not finite: loss\n' and len(trained) == 2
+    told = 'error: optimizer.learning_rate=2: the run failed\nerror: step 3: not finite: loss\n'
+    assert shown.err == told and len(trained) == 2
     assert '1 missing' in shown.out and '1 finished' in shown.out
 
 
@@ -110,3 +112,41 @@ def test_a_signal_ends_the_sweep_and_the_same_command_goes_on(trained, tmp_path,
     assert sweep.main(words) == REQUEUE and trained == ['seed=1', 'seed=9']
     trained.clear()
     assert sweep.main(words) == REQUEUE and trained == ['seed=9']
+
+
+def test_results_of_another_config_are_not_taken_for_this_one(trained, tmp_path, capsys):
+    words = ['digits/vicreg', f'--workdir={tmp_path}', '--grid', 'seed=1,2']
+    assert sweep.main(words) == 0
+    capsys.readouterr()
+    assert sweep.main([*words[:2], 'optimizer.weight_decay=0.5', *words[2:], '--table']) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split('\t') == ['all', '2 other config']
+    trained.clear()
+    assert (
+        sweep.main([*words[:2], 'train.epochs=7', *words[2:]]) == 2 and len(trained) == 2
+    )  # it goes on, here with an error
+
+
+def test_a_run_that_was_not_evaluated_is_not_finished(trained, tmp_path):
+    words = ['digits/vicreg', f'--workdir={tmp_path}', '--grid', 'seed=1']
+    assert sweep.main(words) == 0
+    place = tmp_path / 'seed=1'
+    (place / 'results.json').unlink()
+    alarm = {f'alarm/{flag}': 1.0 for flag in ('shrunk', 'narrow', 'flat', 'collapsed')}
+    with (place / 'metrics.jsonl').open('a') as file:
+        file.write(json.dumps({'step': 5, **alarm}) + '\n')
+    trained.clear()
+    assert sweep.main(words) == 2 and trained == ['seed=1']
+
+
+def test_an_error_of_any_kind_ends_its_run_alone(tmp_path, monkeypatch, capsys):
+    def train(config, path):
+        raise RuntimeError('RESOURCE_EXHAUSTED: out of memory' if config.seed else 'broken')
+
+    monkeypatch.setattr(loop, 'train', train)
+    assert sweep.main(['digits/vicreg', f'--workdir={tmp_path}', '--grid', 'seed=0,1']) == 2
+    shown = capsys.readouterr().err
+    assert (
+        'RuntimeError: broken' in shown
+        and 'error: there is not enough memory' in shown
+        and 'seed=1: the run failed' in shown
+    )

@@ -100,7 +100,7 @@ def folders(data_dir: str) -> Iterator[Finding]:
         ('temporary files', tempfile.gettempdir()),
     ):
         place = Path(folder)
-        while not place.exists():
+        while not os.path.exists(place):  # unlike Path.exists, false where a folder above cannot be read
             place = place.parent
         free = shutil.disk_usage(place).free
         told = f'{folder} cannot be written' if not os.access(place, os.W_OK) else ''

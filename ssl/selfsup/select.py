@@ -28,7 +28,7 @@ def _is_trained(folder: Path) -> bool:
     if row is None:  # an exported encoder
         return False
     step, total = row.get('step', 0), row.get('total')
-    if row['state'] == 'damaged' or total is None or step >= total or row['state'] == 'finished':
+    if row['state'] == 'damaged' or total is None or step >= total or row['done']:
         return True
     print(f'left out: {folder} is at step {step} of {total}', file=sys.stderr)
     return False
@@ -42,11 +42,14 @@ def read_run(folder: Path, judge: str) -> Any:
 
     config = encoder.read_config(folder)
     measures: dict[str, float] = {}
+    last = -1
     for line in read_jsonl(folder / 'metrics.jsonl'):
+        last = int(line['step'])
         measures |= {name: value for name, value in line.items() if name != 'step'}
     scores: dict[str, float] = {}
     if (folder / 'results.json').is_file():
-        scores = read_results(folder / 'results.json')[1].get('trained', {})
+        step, found = read_results(folder / 'results.json')
+        scores = found.get('trained', {}) if step == last else {}  # scores of another step say nothing of the last
     alarm = alarms.alarm_of(measures)
     collapsed = bool(alarm is not None and alarm['collapsed'])
     return Candidate(str(folder), config.method.name, {**measures, **scores}, collapsed, scores.get(judge, math.nan))

@@ -5,11 +5,12 @@ import itertools
 import re
 import statistics
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 from . import cli
-from .errors import REQUEUE, UserError, command
+from .errors import BAD_INPUT, REQUEUE, UserError, command, is_full_disk, outcome
 from .files import expanded, is_number
 
 USAGE = """usage: selfsup sweep CONFIG --grid FIELD=VALUES ... [--workdir=FOLDER] [--shard=I/N] [--table]
@@ -96,23 +97,19 @@ def cells(rows: list[dict[str, Any]], score: str) -> str:
     return f'{statistics.fmean(values):.3f}{spread}'
 
 
-def table(root: Path, combinations: list[tuple[str, ...]]) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of the table: combinations without their seed, and what became of their runs."""
-    from .runs.listing import read
-
+def table(rows: dict[tuple[str, ...], dict[str, Any] | None]) -> tuple[list[str], list[list[str]]]:
+    """Columns and lines of the table: combinations without their seed, and what became of their runs."""
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for member in combinations:
-        folder = root / folder_of(member)
-        row = read(folder, root) if (folder / 'config.json').is_file() else None
+    for member, row in rows.items():
         groups.setdefault(tuple(word for word in member if not word.startswith('seed=')), []).append(
             row or {'state': 'missing'}
         )
-    have = [score for score in SCORES if any(is_number(row.get(score)) for rows in groups.values() for row in rows)]
+    have = [score for score in SCORES if any(is_number(row.get(score)) for found in groups.values() for row in found)]
     lines = []
-    for names, rows in groups.items():
-        states = [row['state'] for row in rows]
+    for names, found in groups.items():
+        states = [row['state'] for row in found]
         told = ', '.join(f'{states.count(state)} {state}' for state in dict.fromkeys(states))
-        lines.append([' '.join(names) or 'all', told, *(cells(rows, score) for score in have)])
+        lines.append([' '.join(names) or 'all', told, *(cells(found, score) for score in have)])
     return ['combination', 'runs', *have], lines
 
 
@@ -126,39 +123,59 @@ def main(arguments: list[str]) -> int:
     combinations = members(values['grid'])
     which, of = shard_of(values['shard'])
     root = expanded(values['workdir'] or str(Path('runs') / 'sweeps' / cli.place_of(path)))
+    cli.prepare()
+    from . import config
+
+    # All are resolved first, so that a mistake in the last does not show after days.
+    resolved = {member: config.load(path, [*overrides, *member]) for member in combinations}
     failed = 0
     if values['table'] == 'false':
-        cli.prepare()
-        from . import config
-
-        # All are resolved first, so that a mistake in the last does not show after days.
-        resolved = [(m, config.load(path, [*overrides, *m])) for m in combinations[which::of]]
-        from .engine import loop
-
-        for number, (member, run) in enumerate(resolved, 1):
+        mine = combinations[which::of]
+        for number, member in enumerate(mine, 1):
             place = root / folder_of(member)
-            if _is_finished(place):
+            row = row_of(place, resolved[member])
+            if row and row.get('done') and row.get('train.epochs') == resolved[member].train.epochs:
                 continue
-            print(f'run {number} of {len(resolved)}: {" ".join(member)}', flush=True)
-            try:
-                code = loop.train(run, str(place))
-            except UserError as error:
-                print(f'error: {" ".join(member)}: {" ".join(str(error).split())}', file=sys.stderr, flush=True)
-                failed += 1
-                continue
+            print(f'run {number} of {len(mine)}: {" ".join(member)}', flush=True)
+            code = _trained(resolved[member], place, ' '.join(member))
             if code == REQUEUE:
                 return code
+            failed += bool(code)
     from .runs import tables
 
-    tables.table(*table(root, combinations))
-    return 2 if failed else 0
+    tables.table(*table({member: row_of(root / folder_of(member), resolved[member]) for member in combinations}))
+    return BAD_INPUT if failed else 0
 
 
-def _is_finished(place: Path) -> bool:
+def _trained(run: Any, place: Path, name: str) -> int:
+    """Trains one run: its exit code, after a line that says why where it failed."""
+    from .engine import loop
+
+    try:
+        return loop.train(run, str(place))
+    except Exception as error:
+        if is_full_disk(error):  # which the next run would meet too
+            raise
+        print(f'error: {name}: the run failed', file=sys.stderr, flush=True)
+        if outcome(error) is None:
+            traceback.print_exc()
+        return BAD_INPUT
+
+
+def row_of(place: Path, run: Any) -> dict[str, Any] | None:
+    """What is known of the run in a folder; None where there is none, state 'other config' where it is of another."""
+    from . import config
+    from .files import read_json
     from .runs.listing import read
 
-    row = read(place, place.parent) if (place / 'config.json').is_file() else None
-    return bool(row) and row.get('step') == row.get('total') and row['state'] in ('finished', 'collapsed')
+    if not (place / 'config.json').is_file():
+        return None
+    row = read(place, place.parent)
+    if row is None or row['state'] == 'damaged':
+        return row
+    if config.differences(config.from_dict(read_json(place / 'config.json')['config']), run):
+        return {'state': 'other config'}
+    return row
 
 
 if __name__ == '__main__':

@@ -103,7 +103,8 @@ def _shorten_warmup(config: ConfigDict, before: ConfigDict, overrides: list[str]
         return
     warmup, epochs, had = (float(number or 0) for number in numbers)
     if warmup > epochs > 0 and had > 0:
-        config.optimizer.warmup_epochs = min(warmup / had, 1.0) * epochs
+        with config.optimizer.ignore_type():  # a file may have a whole number of epochs
+            config.optimizer.warmup_epochs = min(warmup / had, 1.0) * epochs
 
 
 def _naming() -> tuple[str, ...]:

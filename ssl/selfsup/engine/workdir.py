@@ -7,6 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ..files import expanded, read_json
 from . import multihost
 
 # Fields that say where the data lie.
+PATIENCE = 0.5  # seconds that a lock is asked for
 MOVABLE = ('data.source', 'data.dir')
 
 
@@ -33,7 +35,7 @@ class Lock:
     def __init__(self, workdir: Path):
         self._file = (workdir / '.lock').open('a+')
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take()
         except BlockingIOError:
             self._file.seek(0)
             owner = self._file.read().strip() or 'unknown'
@@ -49,6 +51,18 @@ class Lock:
         self._file.truncate(0)
         self._file.write(self.owner)
         self._file.flush()
+
+    def _take(self) -> None:
+        """Asks again for half a second: a list of runs holds the lock for a moment to see whether it is free."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
 
     def release(self) -> None:
         self._file.close()

@@ -115,8 +115,6 @@ class Bar:
         while len(self._recent) > 1 and now - self._recent[1][0] >= SPAN:
             self._recent.popleft()
         then, before, had = self._recent[0]
-        if then == self._begun:  # the programs were compiled since
-            self._recent.clear()
         self._recent.append((now, step, total))
         elapsed = max(now - then, 1e-9)
         rate = (step - before) * self.batch_size / elapsed

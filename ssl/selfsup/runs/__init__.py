@@ -15,7 +15,8 @@ USAGE = """usage: selfsup runs [FOLDER] [--sort=FIELD] [--state=a,b] [--where=FI
   --columns=a,b     more columns: measures, scores and config fields
   --json            as JSON
   compare           the config fields in which runs differ, their last measures and scores; --plot draws their curves
-  serve             the list, curves and comparison as a page on this machine, which follows runs under way
+  serve             the list, curves and comparison as a page on this machine, which follows runs under way; every
+                    account of the machine can open it
 
 running: a process of this machine holds it. finished: trained and evaluated. stopped: has a checkpoint to go on from.
 collapsed: finished or stopped, and the alarm of the last measurement is raised. lost: neither running nor with a

@@ -24,11 +24,15 @@ def find(root: Path) -> Iterator[Path]:
         yield root
         return
     try:
-        below = sorted(entry.path for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False))
+        below = sorted((entry.path, entry.is_symlink()) for entry in os.scandir(root) if entry.is_dir())
     except OSError:
         return
-    for folder in below:
-        yield from find(Path(folder))
+    for folder, linked in below:
+        # A link may lead back to where it stands, so that nothing below it is looked for.
+        if not linked:
+            yield from find(Path(folder))
+        elif (Path(folder) / 'config.json').is_file():
+            yield Path(folder)
 
 
 def last_values(file: Path) -> dict[str, float]:
@@ -145,18 +149,20 @@ def read(folder: Path, root: Path) -> dict[str, Any] | None:
         values = last_values(folder / 'metrics.jsonl')
         results = _json(folder / 'results.json', missing=True)
         seconds = trained_seconds(folder / 'timing.jsonl')
-        scores = dict(results.get('scores', {}).get('trained', {}))
+        trained = dict(results.get('scores', {}).get('trained', {}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return {**found, 'state': 'damaged', 'problem': ' '.join(f'{type(error).__name__}: {error}'.split())}
     steps = _checkpoints(folder / 'checkpoints')
     step = values.get('step', max(steps, default=0))
     done = bool(results) and results.get('step') == step
+    scores = trained if done else {}  # those of another step say nothing of this one
     state = 'running' if is_held(folder) else 'finished' if done else 'stopped' if steps else 'lost'
     if state in ('finished', 'stopped') and values.get('alarm/collapsed'):
         state = 'collapsed'
     report = (folder / 'report.html').is_file()
     of = {
         'report': report,
+        'done': done,
         'method': config.get('method.name'),
         'total': about.get('total_steps'),
         'minutes': seconds and seconds / 60,
@@ -187,6 +193,11 @@ def shown(value: Any) -> str:
     return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def _bare(text: str) -> str:
+    """A value without what people write differently: `(8, 16)` and `[8,16]`, `True` and `true`."""
+    return text.replace(' ', '').strip('[]()').lower()
+
+
 def kept(rows: list[dict[str, Any]], values: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows that options choose, in their order.
 
@@ -205,7 +216,7 @@ def kept(rows: list[dict[str, Any]], values: dict[str, Any]) -> list[dict[str, A
             raise UserError(f'--where {condition} must be FIELD=VALUE')
         if field not in known:
             raise UserError(f'--where: {field!r} is unknown{nearest(field, known)}')
-        rows = [row for row in rows if shown(row.get(field)) == wanted or str(row.get(field)) == wanted]
+        rows = [row for row in rows if _bare(wanted) in (_bare(shown(row.get(field))), _bare(str(row.get(field))))]
     by = values['sort'].removeprefix('-')
     if by:
         if by not in known:

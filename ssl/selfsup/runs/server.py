@@ -1,5 +1,6 @@
 """The runs under a folder as a page for a browser on this machine alone."""
 
+import contextlib
 import errno
 import json
 import threading
@@ -15,7 +16,7 @@ from .listing import find, is_held, read
 HOST = '127.0.0.1'
 PAGE = Path(__file__).with_name('page.html')
 POINTS = 400  # of a curve, at most
-WATCHED = ('config.json', 'metrics.jsonl', 'results.json', 'timing.jsonl', 'checkpoints')
+WATCHED = ('config.json', 'metrics.jsonl', 'results.json', 'timing.jsonl', 'report.html', 'checkpoints')
 SHOWN_FILES = {'report.html': 'text/html; charset=utf-8', 'features.png': 'image/png', 'training.png': 'image/png'}
 
 
@@ -130,8 +131,12 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header('Content-Type', kind)
         self.send_header('Content-Length', str(len(body)))
         self.send_header('Cache-Control', 'no-store')
+        self.send_header('X-Content-Type-Options', 'nosniff')
+        if self.path.startswith('/file'):  # a report may be of somebody else: its scripts see nothing of this server
+            self.send_header('Content-Security-Policy', 'sandbox allow-scripts')
         self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(ConnectionError):  # the browser has left
+            self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Says nothing of each request."""

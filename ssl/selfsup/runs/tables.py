@@ -28,10 +28,11 @@ def table(columns: list[str], rows: list[list[str]]) -> None:
             print('\t'.join(line))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(*columns)
+    made = Table(*map(escape, columns))
     for row in rows:
         made.add_row(*(Text(text, overflow='fold') for text in row))
     Console().print(made)
@@ -104,9 +105,7 @@ def plot(rows: list[dict[str, Any]], labels: list[str], file: Path) -> None:
     from ..files import read_jsonl
 
     lines = [read_jsonl(Path(row['folder']) / 'metrics.jsonl') for row in rows]
-    names = [
-        n for n in ('loss', 'rankme', 'alignment', 'probe_accuracy') if any(n in line for run in lines for line in run)
-    ]
+    names = [name for name in PLOTTED if any(name in line for run in lines for line in run)]
     figure, panels = plt.subplots(1, max(len(names), 1), figsize=(4.2 * max(len(names), 1), 3.4), squeeze=False)
     for name, panel in zip(names, panels[0], strict=False):
         for label, run in zip(labels, lines, strict=True):

@@ -14,7 +14,7 @@ from ...files import read_json, read_results
 from ..encoder import Encoder
 
 MOST_FOLDERS = 500  # looked into
-FREE = {*RESUMABLE, 'control', 'seed'}  # fields in which a control may differ
+FREE = {*RESUMABLE, 'control', 'seed'} - {'train.epochs'}  # fields in which a control may differ
 
 
 class Control(NamedTuple):
