@@ -13,8 +13,12 @@ def measured(name, fault):
 
 
 def test_every_method_states_how_it_collapses():
-    # One view has no pairs whose embeddings could collapse onto one another.
-    assert set(collapse.FAULTS) == {n for n, m in methods.METHODS.items() if signature.takes(m, 'projector')}
+    # One view has no pairs whose embeddings could collapse onto one another; of methods that hide patches docs/collapse.md
+    # says what was seen.
+    pairs = {
+        n for n, m in methods.METHODS.items() if signature.takes(m, 'projector') and '.masked.' not in m.__module__
+    }
+    assert set(collapse.FAULTS) == pairs
     assert all(fault.overrides or fault.change for fault in collapse.FAULTS.values())
 
 

@@ -166,7 +166,7 @@ def test_evaluate_writes_the_page_of_a_run_again(finished):
         'trained encoder',
         'No control on shuffled_pairs',
         'optimizer.learning_rate',
-        'pytest',
+        ' '.join(json.loads((finished / 'config.json').read_text())['command'].split()),
     ):
         assert part in shown, part
     (finished / 'report.html').unlink()
