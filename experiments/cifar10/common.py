@@ -45,6 +45,20 @@ def solo_learn(method: str) -> ConfigDict:
     return c
 
 
+def one_view(method: str) -> ConfigDict:
+    """A ViT-Ti on patches of 4x4 of one view, for methods that hide patches: 800 epochs of batches of 1,024."""
+    c = cifar10(method)
+    del c.model.stem
+    c.model.name = 'vit_ti'
+    c.model.patch = 4
+    c.model.pool = 'mean'
+    c.model.init_kernels = 'xavier'
+    c.data.batch_size = 1024
+    c.checkpoint.best = 'rankme_features'  # one view has no pairs whose alignment could be measured
+    c.train.epochs = 800
+    return c
+
+
 def symmetric_views(count: int) -> dict[str, Any]:
     """So many views of one distribution, with the colours of solo-learn's symmetric recipe."""
     return dict(

@@ -5,20 +5,15 @@
 Hardware, time, result: not run yet. No published linear probe of this setting is known to us.
 """
 
-from common import cifar10
+from common import one_view
 
 
 def get_config():
-    c = cifar10('ijepa')
-    del c.model.stem
+    c = one_view('ijepa')
     c.method.context = 16  # of 64 patches; so many are always allowed
     c.method.least = 8
     c.method.momentum = 0.99
     c.method.momentum_final = 1.0
-    c.model.name = 'vit_ti'
-    c.model.patch = 4
-    c.model.pool = 'mean'
-    c.model.init_kernels = 'xavier'
     c.model.positions = 'sincos'
     c.model.class_token = False
     c.predictor.kind = 'transformer'
@@ -26,9 +21,6 @@ def get_config():
     c.predictor.depth = 4
     c.predictor.heads = 3
 
-    c.data.batch_size = 1024
-
-    c.checkpoint.best = 'rankme_features'  # one view has no pairs whose alignment could be measured
     c.augment.recipe = ''
     c.augment.views.only = dict(
         size=32,
@@ -42,6 +34,4 @@ def get_config():
     c.optimizer.warmup_epochs = 40.0
     c.optimizer.warmup_start = 2e-4
     c.optimizer.final_share = 1e-3
-
-    c.train.epochs = 800
     return c

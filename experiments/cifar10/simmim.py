@@ -6,25 +6,17 @@ Hardware, time, result: not run yet. No published linear probe of this setting i
 for fine-tuning.
 """
 
-from common import cifar10
+from common import one_view
 
 
 def get_config():
-    c = cifar10('simmim')
-    del c.model.stem
+    c = one_view('simmim')
     c.method.ratio = 0.6
     c.method.unit = 2  # 10 of 16 squares of 8x8 pixels
-    c.model.name = 'vit_ti'
-    c.model.patch = 4
-    c.model.pool = 'mean'
-    c.model.init_kernels = 'xavier'
     c.model.layer_scale = 0.1
     c.model.drop_path = 0.1
     c.decoder.kind = 'linear'
 
-    c.data.batch_size = 1024
-
-    c.checkpoint.best = 'rankme_features'  # one view has no pairs whose alignment could be measured
     c.augment.recipe = ''
     c.augment.views.only = dict(
         size=32,
@@ -37,6 +29,4 @@ def get_config():
     c.optimizer.weight_decay = 0.05
     c.optimizer.clip_norm = 5.0
     c.optimizer.warmup_epochs = 10.0
-
-    c.train.epochs = 800
     return c

@@ -41,3 +41,23 @@ def small_tokens(method: str) -> ConfigDict:
     )
     c.optimizer.weight_decay = 0.05
     return c
+
+
+def one_view(method: str) -> ConfigDict:
+    """A transformer of three blocks on patches of 2x2 of one view, for methods that hide patches or pixels."""
+    c = defaults()
+    c.method.name = method
+    c.model.name = 'vit_ti'
+    c.model.dim = 64
+    c.model.depth = 3
+    c.model.heads = 4
+    c.model.patch = 2
+    c.model.pool = 'mean'
+    c.model.init_kernels = 'xavier'
+    c.data.source = 'digits'
+    c.data.batch_size = 128
+    c.checkpoint.best = 'rankme_features'  # one view has no pairs whose alignment could be measured
+    c.augment.recipe = 'digits_masked'
+    c.augment.mean = (0.14,)
+    c.augment.std = (0.29,)
+    return c

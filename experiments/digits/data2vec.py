@@ -7,31 +7,17 @@ images, seed 1: k-NN 48.7 % (untrained encoder 43.2, raw pixels 97.5), ten label
 the mean target leaves, 20 to 30 % is explained.
 """
 
-from selfsup.config import defaults
+from common import one_view
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'data2vec'
+    c = one_view('data2vec')
     c.method.ratio = 0.6
     c.method.layers = 2
     c.method.momentum = 0.99
     c.method.momentum_final = 0.999
-    c.model.name = 'vit_ti'
-    c.model.dim = 64
-    c.model.depth = 3
-    c.model.heads = 4
-    c.model.patch = 2
     c.model.positions = 'learned'  # fixed ones outweigh the pixels of a digit: images get nearly the same targets
-    c.model.pool = 'mean'
-    c.model.init_kernels = 'xavier'
     c.decoder.kind = 'linear'
-    c.data.source = 'digits'
-    c.data.batch_size = 128
-    c.checkpoint.best = 'rankme_features'  # one view has no pairs whose alignment could be measured
-    c.augment.recipe = 'digits_masked'
-    c.augment.mean = (0.14,)
-    c.augment.std = (0.29,)
     c.optimizer.learning_rate = 1e-3
     c.optimizer.weight_decay = 0.05
     c.train.epochs = 60

@@ -7,30 +7,16 @@ images, seed 1: k-NN 83.0 % (untrained encoder 48.5, raw pixels 97.5), ten label
 end 41 % of what the mean patch leaves is explained, and the share still rises.
 """
 
-from selfsup.config import defaults
+from common import one_view
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'simmim'
+    c = one_view('simmim')
     c.method.ratio = 0.5
     c.method.unit = 1
-    c.model.name = 'vit_ti'
-    c.model.dim = 64
-    c.model.depth = 3
-    c.model.heads = 4
-    c.model.patch = 2
     c.model.positions = 'sincos'
-    c.model.pool = 'mean'
-    c.model.init_kernels = 'xavier'
     c.decoder.kind = 'linear'
     c.decoder.init_kernels = 'xavier'
-    c.data.source = 'digits'
-    c.data.batch_size = 128
-    c.checkpoint.best = 'rankme_features'  # one view has no pairs whose alignment could be measured
-    c.augment.recipe = 'digits_masked'
-    c.augment.mean = (0.14,)
-    c.augment.std = (0.29,)
     c.optimizer.learning_rate = 3e-3
     c.optimizer.beta2 = 0.95
     c.optimizer.weight_decay = 0.05

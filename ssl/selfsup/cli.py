@@ -121,6 +121,12 @@ def integer(name: str, text: str) -> int:
     return int(text)
 
 
+def cache_folder() -> str:
+    """Where commands keep compiled programs."""
+    own = os.path.join(os.path.expanduser(os.environ.get('XDG_CACHE_HOME', '~/.cache')), 'selfsup', 'jax')
+    return os.environ.get('JAX_COMPILATION_CACHE_DIR', own)
+
+
 def prepare(*, deterministic: bool = False, host_devices: int = 0) -> None:
     """Settings that must stand before jax starts: compilation cache, deterministic kernels, host devices."""
     if host_devices > MOST_HOST_DEVICES:
@@ -131,8 +137,7 @@ def prepare(*, deterministic: bool = False, host_devices: int = 0) -> None:
     if host_devices:
         flags += f' --xla_force_host_platform_device_count={host_devices}'
     os.environ['XLA_FLAGS'] = flags.strip()
-    cache = os.path.join(os.path.expanduser(os.environ.get('XDG_CACHE_HOME', '~/.cache')), 'selfsup', 'jax')
-    os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', cache)
+    os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', cache_folder())
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     if 'jax' in sys.modules:  # it read the environment when it was imported
         sys.modules['jax'].config.update('jax_compilation_cache_dir', os.environ['JAX_COMPILATION_CACHE_DIR'])

@@ -92,11 +92,9 @@ def memory() -> Iterator[Finding]:
 
 
 def folders(data_dir: str) -> Iterator[Finding]:
-    cache = os.path.join(os.path.expanduser(os.environ.get('XDG_CACHE_HOME', '~/.cache')), 'selfsup', 'jax')
-    cache = os.environ.get('JAX_COMPILATION_CACHE_DIR', cache)
     for name, folder in (
         ('here', os.getcwd()),
-        ('compiled programs', cache),
+        ('compiled programs', cli.cache_folder()),
         ('temporary files', tempfile.gettempdir()),
     ):
         place = Path(folder)

@@ -42,6 +42,18 @@ def plain(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
+def flatten(config: Any, prefix: str = '') -> dict[str, Any]:
+    """`{'data.batch_size': 256, …}` of a nested dictionary or ConfigDict, tuples as they are."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        where = f'{prefix}{name}'
+        if hasattr(value, 'items'):
+            flat.update(flatten(value, f'{where}.'))
+        else:
+            flat[where] = value
+    return flat
+
+
 def json_line(content: dict[str, Any]) -> str:
     """One line of a JSON-lines file; see :func:`plain`."""
     return json.dumps(plain(content), allow_nan=False) + '\n'

@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ..errors import UserError, nearest
+from ..files import flatten
 
 
 def value_at(config: ConfigDict, field: str) -> Any:
@@ -15,18 +16,6 @@ def value_at(config: ConfigDict, field: str) -> Any:
     for part in field.split('.'):
         node = node[part]
     return node
-
-
-def flatten(config: Any, prefix: str = '') -> dict[str, Any]:
-    """`{'data.batch_size': 256, …}`, tuples as they are."""
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        where = f'{prefix}{name}'
-        if isinstance(value, (ConfigDict, dict)):
-            flat.update(flatten(value, f'{where}.'))
-        else:
-            flat[where] = value
-    return flat
 
 
 def override(config: ConfigDict, text: str, absent: Container[str] = ()) -> None:

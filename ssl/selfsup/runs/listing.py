@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, nearest
-from ..files import is_number
+from ..files import flatten, is_number
 
 STATES = ('running', 'finished', 'stopped', 'collapsed', 'lost', 'damaged')
 SECONDS = re.compile(rb'"seconds": ([\d.]+)')
@@ -123,17 +123,6 @@ def _json(file: Path, *, missing: bool = False) -> dict[str, Any]:
     return content
 
 
-def flat(config: dict[str, Any], before: str = '') -> dict[str, Any]:
-    """Fields of a nested config by their dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            found |= flat(value, f'{before}{name}.')
-        else:
-            found[f'{before}{name}'] = value
-    return found
-
-
 def read(folder: Path, root: Path) -> dict[str, Any] | None:
     """What is known of a run, by column, measure, score and config field; None for a folder that is no run.
 
@@ -145,7 +134,7 @@ def read(folder: Path, root: Path) -> dict[str, Any] | None:
         about = _json(folder / 'config.json')
         if 'config' not in about and 'identity' not in about:  # an encoder that was exported
             return None
-        config = flat(about['config'])
+        config = flatten(about['config'])
         values = last_values(folder / 'metrics.jsonl')
         results = _json(folder / 'results.json', missing=True)
         seconds = trained_seconds(folder / 'timing.jsonl')

@@ -41,11 +41,18 @@ class Index:
                     before = (stamp, running, read(folder, self.root))
                 found[str(folder)] = before
             self._known = found
-            return [row for _, _, row in found.values() if row is not None]
+        return self._last()
 
-    def folder(self, name: str) -> Path | None:
-        """The folder of a run by its name in the list; None for anything else."""
-        return next((Path(row['folder']) for row in self.rows() if row['run'] == name), None)
+    def _last(self) -> list[dict[str, Any]]:
+        return [row for _, _, row in self._known.values() if row is not None]
+
+    def row(self, name: str) -> dict[str, Any] | None:
+        """A run by its name in the list, as it was last read; None for anything else."""
+        for rows in (self._last, self.rows):  # the folders are looked through again for a name that is new
+            for row in rows():
+                if row['run'] == name:
+                    return row
+        return None
 
 
 def _sent(row: dict[str, Any]) -> dict[str, Any]:
@@ -108,13 +115,14 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(404, 'text/plain', b'there is no such page')
 
     def _of_run(self, path: str, asked: dict[str, str]) -> None:
-        folder = self.index.folder(asked.get('run', ''))
-        if folder is None:
+        row = self.index.row(asked.get('run', ''))
+        if row is None:
             self._answer(404, 'text/plain', b'there is no such run')
-        elif path == '/api/curves':
+            return
+        folder = Path(row['folder'])
+        if path == '/api/curves':
             self._json(curves(folder))
         elif path == '/api/config':
-            row = next(row for row in self.index.rows() if row['folder'] == str(folder))
             self._json(row.get('_config', {}))
         elif asked.get('name') in SHOWN_FILES and (folder / asked['name']).is_file():
             self._answer(200, SHOWN_FILES[asked['name']], (folder / asked['name']).read_bytes())

@@ -7,12 +7,10 @@ import jax
 from jaxtyping import Array
 
 from ... import losses
-from ...augment import masking
-from ...errors import UserError
 from ...losses.masked import patchify, standardize_patches
 from ...signature import StaticProperShare
 from ..base import Method, encode_with, view_keys
-from .patches import MASKS, at_each_place, check_decoder, check_encoder, explained, patch_grid
+from .patches import MASKS, at_each_place, check_decoder, check_encoder, explained, random_masks
 
 
 def mae(encoder: nn.Module, decoder: nn.Module, *, ratio: StaticProperShare = 0.75, normalize: bool = True) -> Method:
@@ -39,26 +37,20 @@ def mae(encoder: nn.Module, decoder: nn.Module, *, ratio: StaticProperShare = 0.
     check_encoder('mae', encoder)
     check_decoder('mae', decoder, 'transformer')
 
-    def masks(images: Array, keys: Array) -> tuple[tuple[int, int], Array, Array]:
-        grid = patch_grid(encoder, images)
-        if int(grid[0] * grid[1] * (1 - ratio)) < 1:
-            raise UserError(f'method.ratio={ratio} keeps none of the {grid[0] * grid[1]} patches of a view')
-        return grid, *masking.random(keys, grid, ratio)
-
     def sized(images: Array) -> nn.Module:
         return decoder.clone(out=encoder.patch**2 * images.shape[3])
 
     def init(key: Array, batch: dict) -> tuple[dict, dict]:
         images = batch['views'][0][:2]
         first, second, third = (jax.random.fold_in(key, index) for index in range(3))
-        grid, keep, _ = masks(images, jax.random.split(third, len(images)))
+        grid, keep, _ = random_masks(encoder, images, jax.random.split(third, len(images)), ratio)
         tokens, variables = encoder.init_with_output(first, images, method='tokens', keep=keep)
         params = {'encoder': variables['params'], 'decoder': sized(images).init(second, tokens, keep, grid)['params']}
         return params, {'batch_stats': {'encoder': {}}}
 
     def embed(params: Any, extra: Any, batch: dict, key: Any) -> tuple[dict, dict]:
         images = batch['views'][0]
-        grid, keep, hidden = masks(images, view_keys(batch, MASKS)(0))
+        grid, keep, hidden = random_masks(encoder, images, view_keys(batch, MASKS)(0), ratio)
         seen = {'keep': keep, 'train': True, 'keys': view_keys(batch)(0)}
         tokens = encoder.apply({'params': params['encoder']}, images, method='tokens', **seen)
         features = (encoder.pooled(tokens),)

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ... import losses
-from ...augment import masking
 from ...errors import UserError
 from ...signature import Count, NonNegative, Positive, ScheduledShare, StaticProperShare, Whole
 from ..base import (
@@ -25,7 +24,7 @@ from ..base import (
     view_keys,
 )
 from ..target import copied, follow
-from .patches import check_encoder, patch_grid
+from .patches import check_encoder, random_masks
 
 MASKS = 2  # stream of the examples' keys; 0 and 1 are the anchors' and the target's
 
@@ -92,10 +91,7 @@ def msn(
         return params, {'batch_stats': stats, 'target': copied(params, stats)}
 
     def kept(images: Array, keys: Array) -> Array:
-        grid = patch_grid(encoder, images)
-        if int(grid[0] * grid[1] * (1 - ratio)) < 1:
-            raise UserError(f'method.ratio={ratio} keeps none of the {grid[0] * grid[1]} patches of a view')
-        return masking.random(keys, grid, ratio)[0]
+        return random_masks(encoder, images, keys, ratio)[1]
 
     def run(network: nn.Module, params: Any, stats: dict, views: tuple, keep: tuple, keys: tuple) -> tuple:
         def features_of(view: Any, nothing: Any) -> tuple[Array, Any]:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ...augment import masking
 from ...errors import UserError
 from ...signature import Domain
 
@@ -42,6 +43,18 @@ def patch_grid(encoder: nn.Module, images: Array) -> tuple[int, int]:
     if height % encoder.patch or width % encoder.patch:
         raise UserError(f'model.patch={encoder.patch} does not divide images of {height}x{width}')
     return height // encoder.patch, width // encoder.patch
+
+
+def random_masks(encoder: nn.Module, images: Array, keys: Array, ratio: float) -> tuple[tuple[int, int], Array, Array]:
+    """The grid, and the kept and hidden patches of :func:`selfsup.augment.masking.random`.
+
+    Raises:
+      UserError: patches that do not tile the images, or a `method.ratio` that keeps none.
+    """
+    grid = patch_grid(encoder, images)
+    if int(grid[0] * grid[1] * (1 - ratio)) < 1:
+        raise UserError(f'method.ratio={ratio} keeps none of the {grid[0] * grid[1]} patches of a view')
+    return grid, *masking.random(keys, grid, ratio)
 
 
 def drawn(fields: str, mask: Callable, *arguments: Any, **keywords: Any) -> Any:
