@@ -6,7 +6,7 @@ DEMO ?= runs/demo
 
 .PHONY: demo test test-all lint format dist clean
 
-# The encoder of the demo: digits, one to two minutes of training on two cores.
+# The encoder of the demo: digits; 5 minutes of processor time with its report, on two busy cores.
 demo: $(VENV)/.run
 	@rm -rf $(DEMO)
 	@$(BIN)/python -m selfsup.train --config=experiments/digits/vicreg.py --workdir=$(DEMO)
