@@ -26,6 +26,7 @@ ids = [f'{f.parent.name}/{f.stem}' for f in FILES]
 # Widths and batches that two cores can afford; the recipes themselves stay.
 SMALL = {
     'digits': ['model.widths=(4, 8)', 'projector.widths=(16, 8)', 'data.batch_size=32', 'train.steps_per_call=1'],
+    'cifar5k_vit': ['data.batch_size=16', 'data.per_class=8'],
     'cifar5k': ['model.widths=(4, 8)', 'projector.widths=(16, 8)', 'data.batch_size=16', 'data.per_class=8'],
     'cifar10': [
         'model.width=4', 'model.stages=(1, 1)', 'projector.widths=(16, 8)', 'data.batch_size=16', 'data.per_class=8', 'data.holdout=0.1',

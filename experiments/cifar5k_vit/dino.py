@@ -1,0 +1,18 @@
+"""DINO on 5,000 images of CIFAR-10 (500 per class) with a ViT-Ti of half the depth.
+
+    python -m selfsup.train --config=experiments/cifar5k_vit/dino.py --workdir=runs/cifar5k_vit/dino
+
+Hardware, time, result: docs/masked.md.
+"""
+
+from common import head, two_views
+
+
+def get_config():
+    c = two_views('dino')
+    c.method.update(head(1024))
+    c.projector.widths = (512, 512, 128)
+    c.projector.hidden_norm = False
+    c.projector.activation = 'gelu'
+    c.optimizer.clip_norm = 3.0
+    return c
