@@ -69,6 +69,8 @@ def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
         for precision in options.precisions:
             step = {'network': network, 'batch': batch, 'precision': precision, 'seconds': seconds}
             found.append({'what': 'ours', **step})
+            if network.startswith('vit') and precision == 'bfloat16':
+                found.append({'what': 'ours', 'attention': 'xla', **step})
             found += [{'what': 'torch', 'kind': kind, **step} for kind in options.kinds]
     if options.toy:
         step = {'batch': 16, 'precision': 'float32', 'seconds': seconds, 'side': 8, 'count': 64}
@@ -86,7 +88,8 @@ def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def name_of(row: dict[str, Any]) -> str:
-    what = {'ours': 'ours', 'torch': f'PyTorch {row.get("kind")}', 'run': f'run of {row.get("method")}'}[row['what']]
+    ours = f'ours, attention {row["attention"]}' if 'attention' in row else 'ours'
+    what = {'ours': ours, 'torch': f'PyTorch {row.get("kind")}', 'run': f'run of {row.get("method")}'}[row['what']]
     return f'{row.get("network", row.get("config"))}, {row["precision"]}, {what}'
 
 

@@ -95,7 +95,8 @@ def main() -> None:
             step = dispatches = Dispatches(row)
             steps = dispatches.steps
         else:
-            step = our_step(row['network'], row['batch'], precision=row['precision'])
+            kind = row.get('attention', '')
+            step = our_step(row['network'], row['batch'], precision=row['precision'], attention=kind)
     if row.get('kind') == 'compiled':
         wait(step())
         torch.cuda.empty_cache()

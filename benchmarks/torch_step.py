@@ -110,8 +110,11 @@ def torch_step(
     return step
 
 
-def our_step(name: str, batch: int, *, precision: str = 'float32') -> Callable[[], Any]:
-    """The engine's step on the same views, with online probe and metrics; a call gives the loss, on the device."""
+def our_step(name: str, batch: int, *, precision: str = 'float32', attention: str = '') -> Callable[[], Any]:
+    """The engine's step on the same views, with online probe and metrics; a call gives the loss, on the device.
+
+    `attention` is that of a vision transformer, '' its default.
+    """
     import jax
     import jax.numpy as jnp
     from selfsup import methods, models, optim
@@ -119,7 +122,8 @@ def our_step(name: str, batch: int, *, precision: str = 'float32') -> Callable[[
 
     dtype = jnp.bfloat16 if precision == 'bfloat16' else None
     fields: dict[str, Any] = {'resnet18': {'stem': 'cifar'}, 'convnet': {'widths': WIDTHS}, 'vit_ti': {'patch': 4}}
-    encoder = models.ENCODERS[name](**fields.get(name, {}), dtype=dtype)
+    kind = {'attention': attention} if attention else {}
+    encoder = models.ENCODERS[name](**fields.get(name, {}), **kind, dtype=dtype)
     method = methods.simclr(encoder, models.MLP(widths=HEAD, dtype=dtype), temperature=TEMPERATURE, fuse_views=True)
     optimizer = optim.optimizer('sgd', lambda step: LEARNING_RATE, peak=LEARNING_RATE, momentum=MOMENTUM)
     views = tuple(jax.device_put(view) for view in pictures(name, batch))

@@ -9,7 +9,8 @@ from scipy.special import erf
 from selfsup import models
 from selfsup.config import validate
 from selfsup.errors import UserError
-from tolerances import FLOAT32, FLOAT64
+from selfsup.models import transformer
+from tolerances import BFLOAT16, FLOAT32, FLOAT64
 
 VIT = models.ViT(dim=16, depth=2, heads=2, patch=4)
 IMAGES = jax.random.normal(jax.random.key(5), (2, 16, 16, 3))
@@ -21,6 +22,29 @@ def started(module, *args, **given):
     """Variables with all biases and tokens moved away from zero, so that each of them shows."""
     variables = module.init(jax.random.key(0), *args, **given)
     return jax.tree.map(lambda x: x + 0.2 * jax.random.normal(jax.random.key(x.size), x.shape), variables)
+
+
+@pytest.mark.parametrize('length', [5, 6])
+def test_the_fused_kernel_is_given_even_lengths_and_sees_no_padding(length, monkeypatch):
+    """cuDNN's is not here: jax's own function stands in its place, with the arguments that it is given."""
+    query, key, value = jax.random.normal(jax.random.key(0), (3, 2, length, 2, 8), jnp.bfloat16)
+    expected = transformer.attend(query, key, value)
+    plain, seen = jax.nn.dot_product_attention, []
+
+    def stand_in(query, key, value, *, implementation=None, mask=None, **lengths):
+        seen.append((implementation, query.shape[1]))
+        return plain(query, key, value, mask=mask, **lengths)
+
+    monkeypatch.setattr(jax.nn, 'dot_product_attention', stand_in)
+    monkeypatch.setattr(transformer, 'has_fused_attention', lambda: True)
+    fused = transformer.attend(query, key, value)
+    assert seen == [('cudnn', 6)]
+    np.testing.assert_allclose(fused.astype(jnp.float32), expected.astype(jnp.float32), atol=BFLOAT16)
+    valid = jnp.ones((2, length), bool)
+    transformer.attend(query, key, value, valid)
+    transformer.attend(query, key, value, kind='xla')
+    transformer.attend(*(x.astype(jnp.float32) for x in (query, key, value)))
+    assert [kind for kind, _ in seen[1:]] == [None] * 3
 
 
 def test_registers_are_free_tokens_that_no_output_is_made_of():

@@ -1,6 +1,7 @@
 """What transformers are made of: attention, stochastic depth, LayerScale, pre-norm blocks."""
 
 import math
+import re
 from functools import partial
 from typing import Any
 
@@ -17,11 +18,27 @@ def xavier(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Arra
     return nn.initializers.xavier_uniform()(key, (math.prod(shape[:-1]), shape[-1]), dtype).reshape(shape)
 
 
-def attend(query: Array, key: Array, value: Array, valid: Array | None = None) -> Array:
+ATTENTIONS = ('auto', 'xla')
+
+
+def has_fused_attention() -> bool:
+    """Whether the first device is an NVIDIA GPU of compute capability 8.0 or more, for which cuDNN has one."""
+    capability = str(getattr(jax.devices()[0], 'compute_capability', ''))
+    return (
+        jax.default_backend() == 'gpu' and re.fullmatch(r'\d+\.\d+', capability) is not None and float(capability) >= 8
+    )
+
+
+def attend(query: Array, key: Array, value: Array, valid: Array | None = None, kind: str = 'auto') -> Array:
     """softmax(q·k/√d)·v over `[batch, length, heads, d]`, in the type of the arrays.
 
-    No query sees the keys that `valid` `[batch, length]` marks false.
+    No query sees the keys that `valid` `[batch, length]` marks false. With `kind` 'auto' 16-bit arrays without `valid`
+    pass through cuDNN's kernel, which keeps no matrix of weights, where the device has it; 'xla' never uses it.
     """
+    width = query.shape[-1]
+    half = query.dtype in (jnp.bfloat16, jnp.float16)
+    if kind == 'auto' and half and valid is None and width % 8 == 0 and width <= 128 and has_fused_attention():
+        return fused(query, key, value)
     seen = None if valid is None else valid[:, None, None, :]
     if query.dtype != jnp.float64:
         return jax.nn.dot_product_attention(query, key, value, mask=seen)
@@ -32,19 +49,31 @@ def attend(query: Array, key: Array, value: Array, valid: Array | None = None) -
     return jnp.einsum('bhqk,bkhd->bqhd', jax.nn.softmax(logits), value, precision='highest')
 
 
+def fused(query: Array, key: Array, value: Array) -> Array:
+    """:func:`attend` by cuDNN, whose kernel takes even lengths only: odd ones get a place that no query sees."""
+    lengths = [x.shape[1] for x in (query, key)]
+    query, key, value = (jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0))) for x in (query, key, value))
+    asked, known = (jnp.full(query.shape[:1], length, jnp.int32) for length in lengths)
+    out = jax.nn.dot_product_attention(
+        query, key, value, query_seq_lengths=asked, key_value_seq_lengths=known, implementation='cudnn'
+    )
+    return out[:, : lengths[0]]
+
+
 class Attention(nn.Module):
     """Multi-head self-attention with one projection for queries, keys and values."""
 
     heads: int
     dtype: Any = None
     kernel_init: Any = truncated
+    kind: str = 'auto'
 
     @nn.compact
     def __call__(self, x: Array, valid: Array | None = None) -> Array:
         batch, length, dim = x.shape
         qkv = nn.Dense(3 * dim, kernel_init=self.kernel_init, dtype=self.dtype, name='qkv')(x)
         query, key, value = jnp.moveaxis(qkv.reshape(batch, length, 3, self.heads, dim // self.heads), 2, 0)
-        x = attend(query, key, value, valid)
+        x = attend(query, key, value, valid, self.kind)
         x = x.reshape(batch, length, dim)
         return nn.Dense(dim, kernel_init=self.kernel_init, dtype=self.dtype, name='proj')(x)
 
@@ -84,6 +113,7 @@ class EncoderBlock(nn.Module):
     dtype: Any = None
     kernel_init: Any = truncated
     layer_scale: float = 0.0
+    attention: str = 'auto'
 
     @nn.compact
     def __call__(
@@ -91,7 +121,7 @@ class EncoderBlock(nn.Module):
     ) -> Any:
         norm = partial(nn.LayerNorm, epsilon=1e-6, dtype=self.dtype)
         linear = partial(nn.Dense, kernel_init=self.kernel_init, dtype=self.dtype)
-        attention = Attention(self.heads, self.dtype, self.kernel_init, name='attn')
+        attention = Attention(self.heads, self.dtype, self.kernel_init, self.attention, name='attn')
         rate = self.drop_path if train else 0.0
 
         def scaled(branch: Array, name: str) -> Array:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from ..signature import Count, Domain, NonNegative, Positive, ProperShare, Whole
 from .convolution import Conv
 from .positions import INTERPOLATIONS, interpolation_matrix, sincos_positions
-from .transformer import EncoderBlock, truncated, xavier
+from .transformer import ATTENTIONS, EncoderBlock, truncated, xavier
 
 POSITIONS = ('learned', 'sincos')
 POOLS = ('token', 'mean')
@@ -41,6 +41,8 @@ class ViT(nn.Module):
       remat: keep only the blocks' inputs for the backward pass and run each block twice.
       init_kernels: of the blocks: 'truncated' (normal of deviation 0.02: timm, DINO) or 'xavier' (uniform, that of the
         flattened patch projection too: MAE). At widths far below 192 the first is so small that blocks start idle.
+      attention: 'auto' takes cuDNN's kernel for 16-bit activations where the device has it, 'xla' never
+        (:func:`selfsup.models.transformer.attend`).
       views: accepted as in :class:`BatchNorm`, and without effect, since no example sees another.
       dtype: compute type; parameters stay float32.
 
@@ -65,6 +67,7 @@ class ViT(nn.Module):
     drop_path: ProperShare = 0.0
     remat: bool = False
     init_kernels: Annotated[str, Domain(str, choices=INITS)] = 'truncated'
+    attention: Annotated[str, Domain(str, choices=ATTENTIONS)] = 'auto'
     views: int = 1
     dtype: Any = None
 
@@ -154,7 +157,7 @@ class ViT(nn.Module):
         for index in range(self.depth):
             drop = self.drop_path * index / max(self.depth - 1, 1)
             own = None if keys is None else jax.vmap(lambda key, index=index: jax.random.fold_in(key, index))(keys)
-            fields = (self.heads, self.mlp_ratio, drop, self.dtype, kernel_init, self.layer_scale)
+            fields = (self.heads, self.mlp_ratio, drop, self.dtype, kernel_init, self.layer_scale, self.attention)
             found = block(*fields, name=f'block{index}')(x, train, own, valid, of == 'mlp')
             x, output = found if of == 'mlp' else (found, found)
             outputs.append(output)
