@@ -1,6 +1,7 @@
 """Writes what is derived from other files: `python docs/generate.py`; a test fails where one of them is out of date.
 
 - docs/losses.md from the docstrings of `selfsup.losses`
+- the tables of docs/masked.md from docs/cifar5k_vit.json (`python -m experiments.tables.cifar5k_vit`)
 - docs/digits.md, the README's table of methods and the result in the docstring of each config of experiments/digits
   from the recorded scores in docs/digits.json (`python -m experiments.tables.digits` writes such a
   file as WORKDIR/table.json)
@@ -21,7 +22,7 @@ from experiments.tables import table  # noqa: E402
 
 WIDTH = 120
 COLUMN = 'linear_10'
-MARKS = ('<!-- methods, written by docs/generate.py -->\n', '<!-- end of methods -->\n')
+MARKS = '<!-- {0}, written by docs/generate.py -->\n', '<!-- end of {0} -->\n'
 RESULT = re.compile(r'^Result with ten labels per class: .*?\.$', re.M | re.S)
 DIGITS = """# Digits, every method
 
@@ -151,20 +152,29 @@ def methods_table(recorded: table.Recorded) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def between(text: str, part: str) -> str:
-    """The README with another part between the marks."""
-    start, end = (text.index(mark) for mark in MARKS)
-    return text[: start + len(MARKS[0])] + part + text[end:]
+def between(file: Path, name: str, part: str) -> str:
+    """The text of a file with another part between the marks of `name`."""
+    text = file.read_text()
+    first, last = (mark.format(name) for mark in MARKS)
+    start, end = text.index(first), text.index(last)
+    return text[: start + len(first)] + part + text[end:]
+
+
+def small_vit_table() -> str:
+    """The tables of docs/masked.md."""
+    recorded = json.loads((ROOT / 'docs' / 'cifar5k_vit.json').read_text())
+    return f'{table.summary(recorded, "linear")}\n\n{table.markdown(table.rows(recorded))}\n'
 
 
 def pages(recorded: table.Recorded) -> dict[Path, str]:
     """Every file that is written here, with its text."""
-    readme = ROOT / 'README.md'
+    readme, masked = ROOT / 'README.md', ROOT / 'docs' / 'masked.md'
     configs = {m: ROOT / 'experiments' / 'digits' / f'{m}.py' for m in recorded}
     return {
         ROOT / 'docs' / 'losses.md': losses_page(),
         ROOT / 'docs' / 'digits.md': f'{DIGITS}{digits_part(recorded)}\n{table.markdown(table.rows(recorded))}\n',
-        readme: between(readme.read_text(), methods_table(recorded)),
+        readme: between(readme, 'methods', methods_table(recorded)),
+        masked: between(masked, 'scores', small_vit_table()),
         **{file: docstring(file.read_text(), recorded[method]) for method, file in configs.items()},
     }
 

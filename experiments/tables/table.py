@@ -133,12 +133,10 @@ def summary(recorded: Recorded, column: str) -> str:
     heads = ['method', 'trained', *opponents, *(f'over {name}' for name in (*opponents, 'raw pixels')), 'seeds']
     lines = ['| ' + ' | '.join(heads) + ' |', '| --- ' * len(heads) + '|']
     for method, controls in recorded.items():
-        control = next((c for c in controls if c != 'none'), None)
-        if control is None:
-            continue
+        theirs = next((runs for name, runs in controls.items() if name != 'none'), {})
         runs = controls['none']
         ours, pixels = scores(runs, 'trained', column), scores(runs, 'pixels', column)[-1:]
-        against = [scores(runs, 'untrained', column), scores(controls[control], 'trained', column)]
+        against = [scores(runs, 'untrained', column), scores(theirs, 'trained', column)]
         cells = [cell(x) for x in (ours, *against)] + [lead(ours, x) for x in (*against, pixels)]
         lines.append(f'| {named(method)} | ' + ' | '.join(cells) + f' | {len(ours)} |')
     return '\n'.join(lines)
