@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from selfsup import config, methods, models, signature
 
 ROOT = Path(__file__).parent.parent
@@ -72,6 +73,61 @@ KEYWORDS = {
     'vicregl': {'local_widths': (16, 16), 'matches': (2, 2)},
     'deepcluster_v2': {'data_size': BATCH, 'prototypes': 6, 'clusterings': 2},
 }
+
+
+# One of each mechanism: statistics of the batch, queue and EMA target, centre, clusters kept for each example, masks.
+REPRESENTATIVE = ('barlow_twins', 'moco_v2', 'dino', 'deepcluster_v2', 'ijepa')
+
+
+def each(names=None, quick=REPRESENTATIVE):
+    """A test for every method, `quick` in the quick suite and the others among the slow tests."""
+    names = sorted(methods.METHODS if names is None else names)
+    return pytest.mark.parametrize(
+        'name', [n if n in quick else pytest.param(n, marks=pytest.mark.slow) for n in names]
+    )
+
+
+def noise(shape, deviation):
+    """Normal numbers in float32, the same for the same shape."""
+    return np.random.default_rng(int(np.prod(shape))).normal(0, deviation, shape).astype(np.float32)
+
+
+class Compiled:
+    """A flax module whose `init` and `apply` are one program a call, where eager calls compile every operation."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def __getattr__(self, name):
+        return getattr(self.module, name)
+
+    def clone(self, **fields):
+        return Compiled(self.module.clone(**fields))
+
+    def init(self, *args, **given):
+        return self._call('init', args, given)
+
+    def init_with_output(self, *args, **given):
+        return self._call('init_with_output', args, given)
+
+    def apply(self, *args, **given):
+        return self._call('apply', args, given)
+
+    def _call(self, name, args, given):
+        leaves, tree = jax.tree.flatten((args, given))
+        arrays = [x if isinstance(x, jax.Array | np.ndarray) else None for x in leaves]
+        return _program(
+            self.module, name, tree, tuple(None if a is not None else x for a, x in zip(arrays, leaves, strict=True))
+        )(arrays)
+
+
+@functools.cache
+def _program(module, name, tree, static):
+    def call(arrays):
+        args, given = jax.tree.unflatten(tree, [x if a is None else a for a, x in zip(arrays, static, strict=True)])
+        return getattr(module, name)(*args, **given)
+
+    return jax.jit(call)
 
 
 @functools.cache

@@ -130,8 +130,9 @@ def test_every_config_of_a_table_has_a_name():
 
 
 TRAINED = [f for f in FILES if f.parent.name in SMALL]
-# A step compiles for seconds: one config of each kind takes real steps in the quick suite, those of digits are traced.
-QUICK = ('digits/dino', 'digits/mae', 'digits/moco_v2', 'cifar10/simclr')
+# A step compiles for seconds: two configs take real steps in the quick suite, and one of each kind is traced.
+QUICK = ('digits/moco_v2', 'cifar10/simclr')
+TRACED = (*QUICK, 'digits/dino', 'digits/mae', 'digits/deepcluster_v2', 'cifar10/mae', 'cifar5k_vit/ibot')
 
 
 def _name(file: Path) -> str:
@@ -167,8 +168,7 @@ def made(tmp_path_factory):
 
 
 def _traces(file: Path):
-    quick = file.parent.name != 'cifar10' or _name(file) in QUICK
-    return pytest.param(file, id=_name(file), marks=[] if quick else [pytest.mark.slow])
+    return pytest.param(file, id=_name(file), marks=[] if _name(file) in TRACED else [pytest.mark.slow])
 
 
 @pytest.mark.parametrize('file', [_traces(f) for f in TRAINED])

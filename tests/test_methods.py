@@ -60,14 +60,14 @@ def test_contract(name):
         assert parameter.name in networks or parameter.kind == parameter.KEYWORD_ONLY, parameter
     method = small.make(name)
     rows = small.batch()
-    params, extra = small.started(method, rows)
+    params, extra = jax.eval_shape(lambda: small.started(method, rows))
     assert set(params) - {'prototypes', 'local_projector', 'patch_projector'} == set(networks)
     assert method.views == 1 or {'encoder', 'projector'} <= set(params)
     assert 'batch_stats' in extra
     outputs, _ = jax.eval_shape(method.embed, params, extra, rows, jax.random.key(1))
     for label in ('features', 'embeddings'):
         assert all(x.shape[0] == small.BATCH for x in outputs[label])
-    encoded = method.encode(method.network(params, extra), rows['views'][0])
+    encoded = jax.eval_shape(lambda *state: method.encode(method.network(*state), rows['views'][0]), params, extra)
     assert encoded['features'].shape == (small.BATCH, 16)
     assert encoded['embeddings'].dtype == jnp.float32
 
@@ -95,7 +95,7 @@ def train(method, steps=30, learning_rate=3e-3):
     return first, carry, values
 
 
-@each
+@small.each()
 def test_thirty_steps_lower_the_loss_and_move_the_state(name):
     method = small.make(name, **LEARNABLE.get(name, {}))
     (params, extra, _), (new_params, new_extra, _), values = train(method)

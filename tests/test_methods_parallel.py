@@ -60,18 +60,13 @@ def assert_agree(reference, other, loss, gradient):
     assert small.tree_distance(extra_n, extra) < 1e-5
 
 
-# Rounding has nothing to do with the method, so two of them stand for all in the quick suite.
-QUICK = ('barlow_twins', 'moco_v2')
-
-
-@pytest.mark.parametrize(
-    'name', [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in methods.METHODS]
-)
+# Rounding has nothing to do with the method, so one of them stands for all in the quick suite.
+@small.each(quick=('moco_v2',))
 def test_eight_devices_agree_with_one(name):
     assert_agree(*one_and_many(name, 'jit', 8, double=False), LOSS_FLOAT32, GRADIENT_FLOAT32)
 
 
-@each
+@small.each(quick=('barlow_twins', 'moco_v2', 'dino', 'ijepa'))
 def test_eight_devices_agree_with_one_in_float64(name, x64):
     assert_agree(*one_and_many(name, 'jit', 8, double=True), FLOAT64, FLOAT64)
 
@@ -84,5 +79,6 @@ def test_every_way_of_being_parallel_agrees(name, how, devices, x64):
     assert_agree(*one_and_many(name, how, devices, double=True), FLOAT64, FLOAT64)
 
 
-def test_pmap_agrees_for_the_method_with_the_most_state(x64):
-    assert_agree(*one_and_many('moco_v2', 'pmap', 4, double=True), FLOAT64, FLOAT64)
+@small.each(quick=('barlow_twins',))
+def test_pmap_of_four_devices_agrees(name, x64):
+    assert_agree(*one_and_many(name, 'pmap', 4, double=True), FLOAT64, FLOAT64)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 from scipy.ndimage import correlate
 from scipy.special import erf
 from selfsup import models
@@ -12,7 +13,7 @@ from selfsup.errors import UserError
 from selfsup.models import transformer
 from tolerances import BFLOAT16, FLOAT32, FLOAT64
 
-VIT = models.ViT(dim=16, depth=2, heads=2, patch=4)
+VIT = small.Compiled(models.ViT(dim=16, depth=2, heads=2, patch=4))
 IMAGES = jax.random.normal(jax.random.key(5), (2, 16, 16, 3))
 KEEP = jnp.array([[3, 9, 0, 14], [7, 1, 12, 5]])
 VALID = jnp.array([[True, True, False, True], [True, False, True, True]])
@@ -21,7 +22,7 @@ VALID = jnp.array([[True, True, False, True], [True, False, True, True]])
 def started(module, *args, **given):
     """Variables with all biases and tokens moved away from zero, so that each of them shows."""
     variables = module.init(jax.random.key(0), *args, **given)
-    return jax.tree.map(lambda x: x + 0.2 * jax.random.normal(jax.random.key(x.size), x.shape), variables)
+    return jax.tree.map(lambda x: np.asarray(x) + small.noise(x.shape, 0.2), variables)
 
 
 @pytest.mark.parametrize('length', [5, 6])
@@ -121,7 +122,7 @@ def test_outputs_of_blocks_and_of_their_mlps():
 def test_kept_patches_that_do_not_count_have_no_influence(double, x64):
     """As if they had been left out, in float32 and in float64, where attention is computed otherwise."""
     images, limit = (IMAGES.astype(jnp.float64), FLOAT64) if double else (IMAGES.astype(jnp.float32), FLOAT32)
-    variables = jax.tree.map(lambda x: x.astype(images.dtype), started(VIT, images))
+    variables = jax.tree.map(lambda x: np.asarray(x, images.dtype), started(VIT, images))
     tokens = VIT.apply(variables, images, method='tokens', keep=KEEP, valid=VALID)
     for row in range(2):
         counted = KEEP[row][VALID[row]][None]
@@ -130,7 +131,7 @@ def test_kept_patches_that_do_not_count_have_no_influence(double, x64):
         np.testing.assert_allclose(chosen, alone[0], atol=limit)
 
 
-DECODER = models.TransformerDecoder(dim=8, depth=2, heads=2, out=5)
+DECODER = small.Compiled(models.TransformerDecoder(dim=8, depth=2, heads=2, out=5))
 TOKENS = jax.random.normal(jax.random.key(1), (2, 5, 16))
 QUERIES = jnp.array([[1, 2, 15], [0, 3, 8]])
 ASKED = jnp.array([[True, True, False], [False, True, True]])
@@ -156,7 +157,7 @@ def test_a_decoder_may_start_from_a_truncated_normal_and_scale_its_layers():
 
 
 def test_a_linear_decoder_reads_the_token_of_each_patch():
-    module, order = models.LinearDecoder(out=3), jnp.array([[2, 0, 3, 1], [1, 3, 0, 2]])
+    module, order = small.Compiled(models.LinearDecoder(out=3)), jnp.array([[2, 0, 3, 1], [1, 3, 0, 2]])
     tokens = jax.random.normal(jax.random.key(1), (2, 6, 16))  # two without a place, four of patches
     variables = started(module, tokens, order, (2, 2))
     found = module.apply(variables, tokens, order, (2, 2))
@@ -178,7 +179,7 @@ def test_several_rows_of_an_image_share_its_patches():
     np.testing.assert_allclose(found, expected, atol=FLOAT32)
 
 
-CONVOLUTION = models.ConvolutionalDecoder(dim=16, depth=2, channel_groups=4, out=3)
+CONVOLUTION = small.Compiled(models.ConvolutionalDecoder(dim=16, depth=2, channel_groups=4, out=3))
 
 
 def test_a_convolutional_decoder_equals_scipy():
@@ -226,7 +227,7 @@ def test_hidden_places_of_a_convolutional_decoder_hold_each_examples_own_noise()
     np.testing.assert_array_equal(silent, module.apply(variables, tokens, keep, (4, 4)))
 
 
-LINEAR = models.LinearDecoder(out=3)
+LINEAR = small.Compiled(models.LinearDecoder(out=3))
 BAD = {
     'valid': (
         lambda: VIT.init(jax.random.key(0), IMAGES, method='tokens', keep=KEEP, valid=VALID[:, :3]),
