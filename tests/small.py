@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import inspect
 from pathlib import Path
 
 import jax
@@ -92,42 +93,40 @@ def noise(shape, deviation):
     return np.random.default_rng(int(np.prod(shape))).normal(0, deviation, shape).astype(np.float32)
 
 
+def compiled(function):
+    """The function as one program a call, where eager calls compile every operation; what is no array is static."""
+
+    def called(*args, **given):
+        leaves, tree = jax.tree.flatten((args, given))
+        arrays = [x if isinstance(x, jax.Array | np.ndarray) else None for x in leaves]
+        static = tuple(None if a is not None else x for a, x in zip(arrays, leaves, strict=True))
+        return _program(function, tree, static)(arrays)
+
+    return called
+
+
+@functools.cache
+def _program(function, tree, static):
+    def call(arrays):
+        args, given = jax.tree.unflatten(tree, [x if a is None else a for a, x in zip(arrays, static, strict=True)])
+        return function(*args, **given)
+
+    return jax.jit(call)
+
+
 class Compiled:
-    """A flax module whose `init` and `apply` are one program a call, where eager calls compile every operation."""
+    """A flax module whose `init` and `apply` are :func:`compiled`, or a Python module all of whose functions are."""
 
     def __init__(self, module):
         self.module = module
 
     def __getattr__(self, name):
-        return getattr(self.module, name)
+        found = getattr(self.module, name)
+        whole = name in ('init', 'init_with_output', 'apply') or inspect.isfunction(found)
+        return compiled(found) if whole and name != 'clone' else found
 
     def clone(self, **fields):
         return Compiled(self.module.clone(**fields))
-
-    def init(self, *args, **given):
-        return self._call('init', args, given)
-
-    def init_with_output(self, *args, **given):
-        return self._call('init_with_output', args, given)
-
-    def apply(self, *args, **given):
-        return self._call('apply', args, given)
-
-    def _call(self, name, args, given):
-        leaves, tree = jax.tree.flatten((args, given))
-        arrays = [x if isinstance(x, jax.Array | np.ndarray) else None for x in leaves]
-        return _program(
-            self.module, name, tree, tuple(None if a is not None else x for a, x in zip(arrays, leaves, strict=True))
-        )(arrays)
-
-
-@functools.cache
-def _program(module, name, tree, static):
-    def call(arrays):
-        args, given = jax.tree.unflatten(tree, [x if a is None else a for a, x in zip(arrays, static, strict=True)])
-        return getattr(module, name)(*args, **given)
-
-    return jax.jit(call)
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 import tolerances
 from PIL import Image
 from scipy.ndimage import gaussian_filter
@@ -347,7 +348,7 @@ def test_the_type_of_an_image_stays_in_double_precision(name, x64):
         assert dtypes(lambda x: call(function, x), dtype) == {expected}, dtype
 
 
-@pytest.mark.parametrize('name', IMAGE_RECIPES)
+@small.each(IMAGE_RECIPES, quick=('byol', 'dino', 'mae'))
 def test_the_type_of_views_stays_in_double_precision(name, x64):
     views = augment.make_views(augment.RECIPES[name](8))
     prepare = augment.make_evaluation(resize=6, crop=4)

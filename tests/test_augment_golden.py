@@ -176,7 +176,8 @@ def test_operations_are_done_with_their_probability(draw):
     assert abs(share - 0.3) < 4 * (0.21 / DRAWS) ** 0.5
 
 
-@pytest.mark.parametrize('name, view', [('byol', 'second'), pytest.param('simclr', 'both', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('name, view', [('byol', 'second'), ('simclr', 'both')])
 def test_views_have_the_mean_and_variance_of_torchvisions(name, view):
     spec = {**augment.RECIPES[name](32)[view], 'count': 1}
     make = augment.make_views({view: spec}, mean=(0.0,), std=(1.0,))

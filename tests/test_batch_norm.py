@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 from selfsup import methods, models
 from selfsup.methods.base import network_outputs
 from selfsup.models.norm import _row_moments
@@ -94,9 +95,10 @@ def one_by_one(modules, params, stats, views):
     return outputs, stats
 
 
-@pytest.mark.parametrize('networks, shape', NETWORKS.values(), ids=NETWORKS.keys())
-def test_views_in_one_batch_equal_views_one_by_one(networks, shape, x64):
+@small.each(NETWORKS, quick=('resnet', 'iterative'))
+def test_views_in_one_batch_equal_views_one_by_one(name, x64):
     """Values, gradients and running averages; the third view has its own shape where the network takes several."""
+    networks, shape = NETWORKS[name]
     rng = np.random.default_rng(0)
     views = [jnp.asarray(mean + rng.normal(size=(6, *shape))) for mean in (0, 2)]
     views += [views[0][:, :4, :4]] if len(shape) == 3 else []

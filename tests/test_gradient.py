@@ -94,7 +94,7 @@ def multicrop(key, images, positions, sources):
     return (*whole, *(view[:, 2:6, 2:6] for view in whole)), ({},) * 4
 
 
-@pytest.mark.parametrize('name', ['mae', 'simclr'])
+@small.each(['mae', 'simclr'], quick=('mae',))
 @pytest.mark.parametrize('parts', [pytest.param(2, marks=pytest.mark.slow), 8])
 def test_masks_stochastic_depth_and_crops_do_not_depend_on_microbatches(name, parts, x64):
     """What is drawn for an example follows its own key, whatever the piece of the batch it stands in."""
@@ -107,8 +107,8 @@ def test_masks_stochastic_depth_and_crops_do_not_depend_on_microbatches(name, pa
     close(found, wanted)
 
 
-@pytest.mark.parametrize('name, groups', [('barlow_twins', 4), ('simclr', 4)])
-def test_groups_of_batch_norm_may_lie_inside_microbatches(name, groups, x64):
+@small.each(['barlow_twins', 'simclr'], quick=('barlow_twins',))
+def test_groups_of_batch_norm_may_lie_inside_microbatches(name, x64):
     """One view at a time, and two of them as one batch; statistics included."""
 
     def grouped(count):
@@ -116,11 +116,12 @@ def test_groups_of_batch_norm_may_lie_inside_microbatches(name, groups, x64):
         return methods.METHODS[name](encoder, head, **small.KEYWORDS[name])
 
     sources = (None, jnp.roll(jnp.arange(small.BATCH), 1)) if name == 'simclr' else (None, None)
-    found, wanted = both_ways(grouped(groups // PARTS), grouped(groups), sources=sources)
+    found, wanted = both_ways(grouped(4 // PARTS), grouped(4), sources=sources)
     close(found, wanted)
 
 
-@pytest.mark.parametrize('control', [pytest.param('none', marks=pytest.mark.slow), 'shuffled_pairs'])
+@pytest.mark.slow
+@pytest.mark.parametrize('control', ['none', 'shuffled_pairs'])
 def test_a_run_by_microbatches_on_two_devices_is_the_run(control):
     steps = []
     for parts in (1, 2):

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import selfsup.losses
 import small
-from selfsup import losses, methods, models, parallel
+from selfsup import methods, models, parallel
 from selfsup.errors import UserError
 from selfsup.methods.base import over_pairs, towards
 from selfsup.methods.clustering.kmeans import PIECE, padded, spherical_kmeans
@@ -14,6 +15,7 @@ from selfsup.methods.redundancy.vicregl import places
 from tolerances import FLOAT32, FLOAT64
 
 KEY = jax.random.key(3)
+losses = small.Compiled(selfsup.losses)
 
 
 def one_step(method, rows, params, extra, key=KEY):

@@ -41,7 +41,7 @@ def alone(c):
 def test_a_member_is_the_run_of_its_config(overrides, members, width):
     out = sweep.train(resolved(*overrides), members, width=width, devices=1)
     assert len(out.states) == len(members) and out.metrics['loss'].shape == (len(members), 1)
-    for number in {0, len(members) - 1}:
+    for number in (0,) if width else {0, len(members) - 1}:
         own = [f'{name}={value}' for name, value in members[number].items()]
         state, loss = alone(resolved(*overrides, *own))
         np.testing.assert_allclose(out.metrics['loss'][number, 0], loss, rtol=tolerances.FLOAT32)
@@ -50,6 +50,7 @@ def test_a_member_is_the_run_of_its_config(overrides, members, width):
     assert len(members) == 1 or len(set(losses.tolist())) > 1
 
 
+@pytest.mark.slow
 def test_a_members_state_can_be_encoded_and_measured():
     changed = []
 

@@ -46,7 +46,7 @@ def test_fifty_float64_steps(name, x64):
 FAULTS = [
     pytest.param('moco_v2', {'optimizer.by_epoch': False}, marks=pytest.mark.slow),
     pytest.param('swav', {'optimizer.warmup_inclusive': False}, marks=pytest.mark.slow),
-    ('dino', {'optimizer.clip_each': False}),
+    pytest.param('dino', {'optimizer.clip_each': False}, marks=pytest.mark.slow),
     pytest.param('barlow_twins_two_devices', {'method.scale': 1.0}, marks=pytest.mark.slow),
 ]
 
@@ -57,10 +57,8 @@ def test_a_recipe_without_an_ingredient_is_seen(name, changes):
     assert problem.distance(ours, theirs)['parameters'] > 2 * TRAJECTORY_PARAMETERS
 
 
-MASKED = [c if c == 'ijepa' else pytest.param(c, marks=pytest.mark.slow) for c in masked_problem.CASES]
-
-
-@pytest.mark.parametrize('name', MASKED)
+@pytest.mark.slow
+@pytest.mark.parametrize('name', masked_problem.CASES)
 def test_twenty_float32_steps_with_given_masks(name):
     assert masked_problem.fingerprint() == NOTES[name]['views'], 'NumPy draws other masks than those of the recording'
     ours, theirs = masked_replay.run(name), problem.recorded(name)
