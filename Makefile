@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: demo test test-all lint format dist clean
+.PHONY: demo test test-all lint format dist docs clean
 
 # The encoder of the demo: digits; 5 minutes of processor time with its report, on two busy cores.
 demo: $(VENV)/.run
@@ -40,6 +40,15 @@ dist: $(VENV)/.run
 	@rm -rf build dist
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	@ls dist
+
+# The documentation as a site: docs/_site/index.html; links that lead nowhere are errors.
+docs: $(VENV)/.docs
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_site
+	@echo docs/_site/index.html
+
+$(VENV)/.docs: $(VENV)/.run
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]' >/dev/null 2>$(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
+	@touch $@
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache

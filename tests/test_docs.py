@@ -1,6 +1,8 @@
 """Generated pages are up to date, and what the README shows works."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -72,10 +74,35 @@ def test_the_readmes_snippets_run():
     assert float(names['loss']) > 0
 
 
-def test_every_page_is_reached_from_the_readme():
+# Pages of the site alone.
+SITE = {'index', 'api'}
+
+
+def test_every_page_is_reached_from_the_readme_and_from_the_site():
     text = (ROOT / 'README.md').read_text()
-    pages = {f'docs/{page.name}' for page in (ROOT / 'docs').glob('*.md')}
-    assert pages - set(re.findall(r'\]\((docs/\w+\.md)\)', text)) == set()
+    pages = {page.stem for page in (ROOT / 'docs').glob('*.md')} - SITE
+    assert pages - set(re.findall(r'\]\(docs/(\w+)\.md\)', text)) == set()
+    listed = re.findall(r'^(\w+)$', (ROOT / 'docs' / 'index.md').read_text(), re.M)
+    assert sorted(listed) == sorted({*pages, *SITE} - {'index'})
+
+
+def test_networks_of_nnx_take_part():
+    """The example of docs/questions.md: batch statistics move and every parameter gets a gradient."""
+    (code,) = re.findall(r'```python\n(.*?)```', (ROOT / 'docs' / 'questions.md').read_text(), re.S)
+    names = {}
+    exec(code, names)
+    assert 0 < float(names['loss']) < 10
+    assert float(abs(names['extra']['batch_stats']['encoder']['norm']['mean']).max()) > 0
+    assert all(float(abs(g).max()) > 0 for g in jax.tree.leaves(names['gradients']['encoder']))
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip('furo', reason='the extra [docs] is not installed')
+    command = [sys.executable, '-m', 'sphinx', '-q', '--fail-on-warning', '-b', 'html', 'docs', str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert 'temperature' in (tmp_path / 'api.html').read_text()
 
 
 @pytest.mark.parametrize('page', sorted((ROOT / 'docs').glob('*.md')), ids=lambda page: page.stem)

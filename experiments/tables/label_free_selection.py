@@ -155,7 +155,7 @@ def tables(runs: list[Candidate]) -> str:
     text = []
     for alarm in (False, True):
         kept = 'Runs that the alarm flagged left out' if alarm else 'All runs'
-        text += [f'### {kept}\n', "Kendall's τ with accuracy (95 % bootstrap interval) and regret in points.\n"]
+        text += [f'## {kept}\n', "Kendall's τ with accuracy (95 % bootstrap interval) and regret in points.\n"]
         heads = [f'{m} ({sum(not (alarm and r.collapsed) for r in s)} runs)' for m, s in sets.items()]
         text.append('| by | ' + ' | '.join(f'{h}: τ | regret' for h in heads) + ' |')
         text.append('| --- |' + ' ---: | ---: |' * len(heads))
@@ -208,7 +208,7 @@ The alarm flagged {len(flagged)} runs: {len(caught)} of the {len(broken)} broken
 Losses of different methods have different units, so across methods they mean nothing.
 
 {tables(runs)}
-### The runs
+## The runs
 
 {listing(runs)}
 """
