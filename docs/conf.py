@@ -11,5 +11,5 @@ html_theme = 'furo'
 html_title = 'selfsup'
 autodoc_typehints = 'none'  # shapes stand in the docstrings
 napoleon_use_ivar = True  # attributes of tuples are documented once
-# Tables in docstrings and `[n, dim]` are plain text there; what matters is that every link between pages leads somewhere.
+# Tables in docstrings are plain text there; what matters is that every link between pages leads somewhere.
 suppress_warnings = ['docutils', 'app.add_directive']
