@@ -132,3 +132,25 @@ BAD = {
 def test_bad_input(call, message, workdir):
     with pytest.raises(UserError, match=message):
         call(workdir)
+
+
+@pytest.mark.parametrize('where', ['train', 'test', 'shape'])
+def test_a_dry_run_reads_some_of_the_data(where, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for part, count in (('train', 18), ('test', 6)):
+        (tmp_path / part).mkdir()
+        for i in range(count):
+            Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(tmp_path / part / f'{i:02}.png')
+    last = {'train': tmp_path / 'train' / '17.png', 'test': tmp_path / 'test' / '05.png'}
+    if where == 'shape':
+        Image.fromarray(np.zeros((9, 8), np.uint8)).save(last['train'])
+    else:
+        last[where].write_bytes(b'no image')
+    line = ['--config=experiments/digits/vicreg.py', '--dry-run', f'--config.data.source=folder:{tmp_path}', *SMALL[:2]]
+    # All to train on stand in the first batch.
+    line += ['--config.data.batch_size=16', '--config.data.holdout=0.1']
+    with pytest.raises(UserError, match='05.png is no image' if where == 'test' else 'number|17.png is no image'):
+        train.main(line)
+    if where == 'test':
+        assert train.main([*line, '--config.data.on_corrupt=skip']) == 0
+        assert '16 of the first batch, 2 held out, 5 to test' in capsys.readouterr().out

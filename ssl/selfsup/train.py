@@ -16,7 +16,7 @@ USAGE = (
   --config.field=value  overrides a field, e.g. --config.optimizer.learning_rate=0.1; also without `--config.`
   --deterministic       deterministic GPU kernels (slower)
   --host-devices=N      pretend that the CPU is N devices
-  --dry-run             print what would be run, with its FLOPs and memory, and stop
+  --dry-run             read a first batch, print what would be run, with its FLOPs and memory, and stop
   --on=TARGET           with --dry-run, on hardware that is not there: h100:8, a100:1, tpu-v5e:4x4 (docs/hardware.md)"""
     + launch.USAGE
 )

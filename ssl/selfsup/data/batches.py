@@ -13,7 +13,7 @@ from . import crop_boxes
 from .pictures import as_array, decoded
 from .readers import Reader
 from .sampler import batch_indices
-from .sources import Spec, readable
+from .sources import Source, Spec, readable
 
 _METHODS = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}
 Batch = dict[str, Any]
@@ -45,6 +45,21 @@ class Work:
     channels: int = 0
     on_corrupt: str = 'stop'
     canvas: int = 0
+
+
+def work_on(source: Source, *, seed: int, batch_size: int, rows: tuple[int, int], **how: Any) -> Work:
+    """The :class:`Work` of a source; `how` are `crops`, `channels` and `canvas`."""
+    return Work(
+        reader=source.reader,
+        name=source.name,
+        count=len(source),
+        spec=source.spec,
+        seed=seed,
+        batch_size=batch_size,
+        rows=rows,
+        on_corrupt=source.on_corrupt,
+        **how,
+    )
 
 
 def cut(picture: Image.Image, name: str, boxes: list[tuple], crops: Sequence[crop_boxes.Crop], channels: int) -> list:

@@ -20,7 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ..augment.pipeline import Canvas, Crops
 from ..errors import UserError
 from ..parallel import DATA_AXIS, replicated
-from .batches import Work
+from .batches import work_on
 from .crop_boxes import Crop
 from .sampler import batch_indices
 from .sources import Source
@@ -103,18 +103,8 @@ class Streaming:
         # Each process reads only its own rows of every batch.
         process, processes = jax.process_index(), jax.process_count()
         rows = (process * batch_size // processes, (process + 1) * batch_size // processes)
-        work = Work(
-            reader=source.reader,
-            name=source.name,
-            count=len(source),
-            spec=source.spec,
-            seed=seed,
-            batch_size=batch_size,
-            rows=rows,
-            crops=crops,
-            channels=channels,
-            on_corrupt=source.on_corrupt,
-            canvas=canvas,
+        work = work_on(
+            source, seed=seed, batch_size=batch_size, rows=rows, crops=crops, channels=channels, canvas=canvas
         )
         self._read = Processes(work, workers) if workers else Threads(work)
         self._told: dict[int, str] = {}

@@ -1,5 +1,6 @@
 """From a config to the objects of a run."""
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from ml_collections import ConfigDict
 
 from .. import augment, optim
 from ..data import crop_boxes, loader, sources
+from ..data.batches import Rows, Work, work_on
 from ..data.described import Described
 from ..errors import UserError
 from ..methods import METHODS, Method
@@ -24,6 +26,8 @@ from ..signature import domains, keywords, networks, takes
 SMALLEST_SET = 8
 # Rows of the training set from which an augmentation may draw.
 REFERENCE_ROWS = 4096
+# Rows of the first batch that are in memory together: canvases of a large batch would be gigabytes.
+READ_AT_ONCE = 64
 
 
 class Data(NamedTuple):
@@ -239,11 +243,33 @@ def build_feed(config: ConfigDict, source: sources.Source, mesh: Any, *, describ
     """The feed of the training step; `described` gives the shapes of its rows alone (:class:`Described`)."""
     c = config.data
     _check_channels(config, source)
-    common: dict[str, Any] = {'batch_size': c.batch_size, 'mesh': mesh}
-    if c.crop != 'device':
-        common['crops'] = crop_boxes.crops(config.augment.views.to_dict())
-    if c.crop == 'canvas':
-        common['canvas'] = c.canvas
+    common: dict[str, Any] = {'batch_size': c.batch_size, 'mesh': mesh, **_cropping(config)}
     if described:
-        return Described(c.feed, source, **common, channels=c.channels)
-    return loader.make_feed(c.feed, source, seed=config.seed, **common, workers=c.workers, channels=c.channels)
+        return Described(c.feed, source, **common)
+    return loader.make_feed(c.feed, source, seed=config.seed, **common, workers=c.workers)
+
+
+def _cropping(config: ConfigDict) -> dict[str, Any]:
+    """Which crops are taken as images are read, and in how many channels."""
+    c = config.data
+    crops = crop_boxes.crops(config.augment.views.to_dict()) if c.crop != 'device' else ()
+    return {'crops': crops, 'canvas': c.canvas if c.crop == 'canvas' else 0, 'channels': c.channels}
+
+
+def work_of(config: ConfigDict, source: sources.Source, rows: tuple[int, int]) -> Work:
+    """What reads some rows of any step's batch, first and one past the last, as the run's feed does."""
+    return work_on(source, seed=config.seed, batch_size=config.data.batch_size, rows=rows, **_cropping(config))
+
+
+def read_first_batch(config: ConfigDict, source: sources.Source) -> dict[int, str]:
+    """Reads the rows of the first step, and keeps none: number of each corrupt image that is skipped -> why.
+
+    Raises:
+      UserError: where the run would end for a row that cannot be read, or is not like the others.
+    """
+    size, skipped = config.data.batch_size, {}
+    for first in range(0, size, READ_AT_ONCE):
+        piece = Rows(work_of(config, source, (first, min(first + READ_AT_ONCE, size))), threads=os.cpu_count() or 1)
+        piece(0)
+        skipped |= piece.skipped
+    return skipped

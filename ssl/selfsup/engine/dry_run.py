@@ -4,15 +4,18 @@ import sys
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
 from .. import parallel
 from ..hardware import targets
-from . import advice, planning
+from . import advice, build, images, planning
 from .planning import GIB, DoesNotFit, Plan
 from .run import Run
+
+SAMPLED = 64  # rows that are read of each part to measure on
 
 
 def costs(run: Run) -> dict[str, Any]:
@@ -40,11 +43,36 @@ def size(run: Run) -> dict[str, str]:
     }
 
 
+def read_some(run: Run) -> str:
+    """Reads the rows of the first batch, and up to `SAMPLED` drawn ones of each part to measure on: how many of each.
+
+    Raises:
+      UserError: naming a row that cannot be read, or is not like the others.
+    """
+    data = run.data
+    skipped = build.read_first_batch(run.config, data.train)
+    for why in skipped.values():
+        print(f'skipped: {why}', file=sys.stderr)
+    told = [f'{run.config.data.batch_size} of the first batch']
+    parts = {'held out': data.holdout, 'to test': data.test}
+    if data.probe_fingerprint:
+        parts['to probe'] = data.labelled
+    for name, part in parts.items():
+        drawn = np.random.Generator(np.random.Philox(key=run.config.seed)).permutation(len(part))[:SAMPLED]
+        told.append(f'{sum(1 for _ in images.decoded(part, np.sort(drawn)))} {name}')
+    return ', '.join(told)
+
+
 def dry_run(config: ConfigDict, on: str = '') -> int:
-    """Prints :func:`costs`, or with `on` what the run would cost there; nothing is written."""
+    """Prints :func:`costs`, or with `on` what the run would cost there; nothing is written.
+
+    Some of the data are read, so that a set that cannot be read is refused here as the run would refuse it.
+    """
     if on:
         return _dry_run_on(config, targets.place(on))
-    _print(costs(Run(config, mesh=parallel.data_mesh())))
+    run = Run(config, mesh=parallel.data_mesh())
+    read = read_some(run)
+    _print({**costs(run), 'read': read})
     return 0
 
 
@@ -53,6 +81,7 @@ def _dry_run_on(config: ConfigDict, where: targets.Place) -> int:
     planning.keep_scopes()
     config = planning.with_data(config)
     run = Run(config, mesh=mesh)
+    read_some(run)
     print(f'compiling for {where.text}, which runs nothing and may take minutes ...', file=sys.stderr, flush=True)
     try:
         found = planning.plan(run, where)

@@ -8,8 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ...augment.pipeline import Canvas, Crops
-from ...data import crop_boxes
-from ...data.batches import Rows, Work
+from ...data.batches import Rows
 from ...evals import even_draw
 from .. import build
 from ..controls import pair_sources
@@ -68,28 +67,14 @@ def views(facts: Facts) -> Views:
 def _rows(facts: Facts, size: int) -> tuple[object, np.ndarray]:
     """The first rows of the first step, as its feed reads them, and the numbers of their images."""
     config, train = facts.drawn.encoder.config, facts.drawn.data.train
-    c = config.data
-    crops = crop_boxes.crops(config.augment.views.to_dict()) if c.crop != 'device' else []
-    work = Work(
-        reader=train.reader,
-        name=train.name,
-        count=len(train),
-        spec=train.spec,
-        seed=config.seed,
-        batch_size=c.batch_size,
-        rows=(0, size),
-        crops=crops,
-        channels=c.channels,
-        on_corrupt=train.on_corrupt,
-        canvas=c.canvas if c.crop == 'canvas' else 0,
-    )
+    work = build.work_of(config, train, (0, size))
     batch = Rows(work)(0)
-    if not crops:
+    if not work.crops:
         return jnp.asarray(batch['input']), batch['used']
-    boxes = tuple(jnp.asarray(batch['boxes'][:, view]) for view in range(len(crops)))
+    boxes = tuple(jnp.asarray(batch['boxes'][:, view]) for view in range(len(work.crops)))
     if work.canvas:
         return Canvas(jnp.asarray(batch['canvas']), boxes), batch['used']
-    return Crops(tuple(jnp.asarray(batch[f'crop{view}']) for view in range(len(crops))), boxes), batch['used']
+    return Crops(tuple(jnp.asarray(batch[f'crop{view}']) for view in range(len(work.crops))), boxes), batch['used']
 
 
 class Neighbour(NamedTuple):
