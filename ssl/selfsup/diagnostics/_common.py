@@ -31,6 +31,35 @@ def _factor_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     return r, dot(jnp.swapaxes(q, -1, -2), tangents[0])
 
 
+@jax.custom_jvp
+def thin_svd(z: Array) -> tuple[Array, Array, Array]:
+    """U, σ and Vᵀ of a matrix `[rows, dim]`, with finite tangents where singular values are equal or zero.
+
+    Vectors of equal singular values, and those of zeros (σ ≤ σ₁·max(shape)·machine ε), may be turned among themselves:
+    the tangent leaves that turn out, and what a zero would divide. Right for functions of the subspaces that belong to
+    such values, which give zeros no weight.
+    """
+    return tuple(jnp.linalg.svd(z, full_matrices=False))
+
+
+@thin_svd.defjvp
+def _thin_svd_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+    (z,), (dz,) = primals, tangents
+    u, s, vt = jnp.linalg.svd(z, full_matrices=False)
+    noise = max(z.shape) * jnp.finfo(z.dtype).eps
+    zero = s <= s[0] * noise
+    rows, columns = s[:, None], s[None]
+    tied = jnp.abs(rows - columns) <= noise * jnp.maximum(rows, columns)
+    tied |= zero[:, None] & zero[None]
+    gap = jnp.where(tied, 0.0, 1.0 / jnp.where(tied, 1.0, (columns - rows) * (columns + rows)))
+    inverse = jnp.where(zero, 0.0, 1.0 / jnp.where(zero, 1.0, s))[None]
+    right, left = dot(dz, vt.T), dot(dz.T, u)
+    inner = dot(u.T, right)
+    du = dot(u, gap * (inner * columns + rows * inner.T)) + (right - dot(u, inner)) * inverse
+    dv = dot(vt.T, gap * (rows * inner + inner.T * columns)) + (left - dot(vt.T, inner.T)) * inverse
+    return (u, s, vt), (du, jnp.diagonal(inner), dv.T)
+
+
 def as_float(name: str, z: ArrayLike) -> Array:
     """`z` in at least float32: half precision is promoted, float64 stays; anything else is refused."""
     z = jnp.asarray(z)

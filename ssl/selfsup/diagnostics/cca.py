@@ -1,13 +1,14 @@
 """Canonical correlations of two representations of the same samples: CCA, SVCCA, PWCCA.
 
 Invariant to any invertible linear map of either side (SVCCA: as far as it keeps the leading subspace),
-which makes them generous: with samples ≤ dim_x + dim_y every two clouds correlate perfectly.
+which makes them generous: with samples ≤ dim_x + dim_y every two clouds correlate perfectly. Gradients
+are finite at dependent columns, where the number of directions that are kept jumps.
 """
 
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import centre, dot, frobenius_unit, pair
+from ._common import centre, dot, frobenius_unit, pair, thin_svd
 
 
 def _basis(z: Array, variance: ArrayLike) -> tuple[Array, Array, Array]:
@@ -16,7 +17,7 @@ def _basis(z: Array, variance: ArrayLike) -> tuple[Array, Array, Array]:
     Returns the basis `[samples, rank]`, how many are kept, and the centred rows themselves.
     """
     z = frobenius_unit(centre(z))
-    left, sigma, _ = jnp.linalg.svd(z, full_matrices=False)
+    left, sigma, _ = thin_svd(z)
     energy = sigma * sigma
     before = jnp.cumsum(energy) - energy
     noise = sigma[0] * max(z.shape) * jnp.finfo(z.dtype).eps
@@ -105,7 +106,7 @@ def pwcca(
       Morcos et al. 2018, https://arxiv.org/abs/1806.05759, eqs. 2 and 3.
     """
     u, v, x, kept = _sides(x, y, variance)
-    turn, rho, _ = jnp.linalg.svd(dot(u.T, v), full_matrices=False)
+    turn, rho, _ = thin_svd(dot(u.T, v))
     variates = dot(u, turn)
     weights = jnp.sum(jnp.abs(dot(variates.T, x)), axis=1)
     weights = jnp.where(jnp.arange(len(rho)) < kept, weights, 0.0)

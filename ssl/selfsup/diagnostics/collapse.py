@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from ._common import as_float, centre, class_labels, dot, frobenius_unit, matrix, pair, ratio
+from ._common import as_float, centre, class_labels, dot, frobenius_unit, matrix, pair, ratio, root, thin_svd
 from .geometry import feature_deviation, relative_alignment
 from .neighbours import pairwise_distances
 from .spectrum import effective_rank
@@ -163,10 +163,10 @@ def neural_collapse(
     means = jax.ops.segment_sum(shifted, labels, num_segments=classes) / counts[:, None]
     between = centre(means)
     within = shifted - means[labels]
-    _, sigma, right = jnp.linalg.svd(between, full_matrices=False)
+    _, sigma, right = thin_svd(between)
     keep = sigma > sigma[0] * max(between.shape) * jnp.finfo(z.dtype).eps
     scaled = dot(within, right.T) * jnp.where(keep, 1.0 / jnp.where(keep, sigma, 1.0), 0.0)[None]
-    norms = jnp.sqrt(jnp.sum(between * between, axis=1))
+    norms = root(jnp.sum(between * between, axis=1))
     mean_norm = jnp.mean(norms)
     safe = jnp.where(norms > 0, norms, 1.0)
     unit_means = between / safe[:, None]
@@ -174,7 +174,7 @@ def neural_collapse(
     angles = jnp.abs(dot(unit_means, unit_means.T) + 1.0 / (classes - 1))
     out = {
         'nc1': jnp.where(sigma[0] > 0, jnp.mean(jnp.sum(scaled * scaled, axis=1)), jnp.inf),
-        'nc2_norm': ratio(jnp.sqrt(jnp.mean((norms - mean_norm) ** 2)), mean_norm, limit=0.0),
+        'nc2_norm': ratio(root(jnp.mean((norms - mean_norm) ** 2)), mean_norm, limit=0.0),
         'nc2_angle': jnp.sum(jnp.where(off, angles, 0.0)) / (float(classes) * (classes - 1)),
     }
     if weights is None:

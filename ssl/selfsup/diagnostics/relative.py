@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import centre, dot, pair, ratio, unit
+from ._common import centre, dot, pair, ratio, thin_svd, unit
 from .neighbours import nearest
 
 
@@ -100,7 +100,7 @@ def fit_stitch(
       https://arxiv.org/abs/2106.07682 (model stitching), its linear layer solved in closed form.
     """
     x, y = pair(x, y, names=('x', 'y'), rows=2, same='samples')
-    left, sigma, right = jnp.linalg.svd(centre(x), full_matrices=False)
+    left, sigma, right = thin_svd(centre(x))
     penalty = ridge * jnp.sum(sigma * sigma) / x.shape[1]
     keep = sigma > sigma[0] * max(x.shape) * jnp.finfo(x.dtype).eps
     gain = jnp.where(keep, sigma / jnp.where(keep, sigma * sigma + penalty, 1.0), 0.0)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import centre, dot, frobenius_unit, pair, squared_norms
+from ._common import centre, dot, factor, frobenius_unit, pair, squared_norms
 
 
 def _cross_energy(x: Array, y: Array) -> Array:
@@ -158,6 +158,6 @@ def procrustes(x: Float[ArrayLike, 'samples dim_x'], y: Float[ArrayLike, 'sample
     x, y = frobenius_unit(centre(x)), frobenius_unit(centre(y))
     norms = jnp.sum(x * x) + jnp.sum(y * y)
     # X = Rᵀ Qᵀ with orthonormal Q: singular values of XᵀY are those of R_x R_yᵀ.
-    x, y = (jnp.linalg.qr(z.T, mode='r').T if z.shape[0] < z.shape[1] else z for z in (x, y))
+    x, y = (factor(z.T).T if z.shape[0] < z.shape[1] else z for z in (x, y))
     nuclear = jnp.sum(jnp.linalg.svd(dot(x.T, y), compute_uv=False))
     return jnp.maximum(norms - 2.0 * nuclear, 0.0)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import dot, matrix, pair
+from ._common import dot, factor, matrix, pair, root, thin_svd
 from .summary import Summary, summarize
 
 KINDS = ('zca', 'pca', 'cholesky')
@@ -20,8 +20,8 @@ class Whitening(NamedTuple):
     matrix: Float[Array, 'dim dim']
 
 
-def _spectral(factor: Array, kind: str, shrinkage, eps, power, truncate) -> Array:
-    _, sigma, right = jnp.linalg.svd(factor, full_matrices=False)
+def _spectral(r: Array, kind: str, shrinkage, eps, power, truncate) -> Array:
+    _, sigma, right = thin_svd(r)
     energy = sigma * sigma
     values = (1.0 - shrinkage) * energy + shrinkage * jnp.mean(energy) + eps
     keep = values > truncate * values[0]
@@ -33,18 +33,18 @@ def _spectral(factor: Array, kind: str, shrinkage, eps, power, truncate) -> Arra
     return rotated if kind == 'pca' else dot(rotated, right)
 
 
-def _cholesky(factor: Array, shrinkage, eps) -> Array:
-    dim = factor.shape[0]
-    ridge = jnp.sqrt(shrinkage * jnp.sum(factor * factor) / dim + eps) * jnp.eye(dim, dtype=factor.dtype)
-    stack = jnp.concatenate([jnp.sqrt(1.0 - shrinkage) * factor, ridge])
-    root = jnp.linalg.qr(stack, mode='r')  # rootᵀ root = Σ, so L = rootᵀ up to the signs of its rows
-    root = root * jnp.where(jnp.diagonal(root) < 0, -1.0, 1.0)[:, None]
-    diagonal = jnp.diagonal(root)
+def _cholesky(r: Array, shrinkage, eps) -> Array:
+    dim = r.shape[0]
+    ridge = root(shrinkage * jnp.sum(r * r) / dim + eps) * jnp.eye(dim, dtype=r.dtype)
+    stack = jnp.concatenate([jnp.sqrt(1.0 - shrinkage) * r, ridge])
+    triangle = jnp.linalg.qr(stack, mode='r')  # RᵀR = Σ, so L = Rᵀ up to the signs of its rows
+    triangle = triangle * jnp.where(jnp.diagonal(triangle) < 0, -1.0, 1.0)[:, None]
+    diagonal = jnp.diagonal(triangle)
     if not isinstance(diagonal, jax.core.Tracer):
         smallest, largest = np.asarray(diagonal).min(), np.asarray(diagonal).max()
         if not smallest > dim * np.finfo(diagonal.dtype).eps * largest:
             raise ValueError('the covariance is singular to rounding: Cholesky whitening needs eps or shrinkage')
-    return jax.scipy.linalg.solve_triangular(root, jnp.eye(dim, dtype=factor.dtype))
+    return jax.scipy.linalg.solve_triangular(triangle, jnp.eye(dim, dtype=r.dtype))
 
 
 def fit_whitening(
@@ -98,13 +98,13 @@ def fit_whitening(
         raise ValueError(f'groups={groups} does not divide the {dim} columns of z')
     if truncate is None:
         truncate = (dim * jnp.finfo(z.mean.dtype).eps) ** 2
-    factor = z.factor / jnp.sqrt(z.count - ddof)
+    scaled = z.factor / jnp.sqrt(z.count - ddof)
     width = dim // groups
     blocks = []
     for start in range(0, dim, width):
-        block = factor[:, start : start + width]
+        block = scaled[:, start : start + width]
         if kind == 'cholesky':
-            blocks.append(_cholesky(jnp.linalg.qr(block, mode='r'), shrinkage, eps))
+            blocks.append(_cholesky(factor(block), shrinkage, eps))
         else:
             blocks.append(_spectral(block, kind, shrinkage, eps, power, truncate))
     return Whitening(z.mean, jax.scipy.linalg.block_diag(*blocks))
