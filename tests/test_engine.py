@@ -177,7 +177,7 @@ def test_a_workdir_of_an_older_version_goes_on_or_says_why_not(tmp_path, no_repo
 
 
 def test_a_workdir_in_use_is_refused(tmp_path):
-    lock = workdir.Lock(workdir.make(tmp_path / 'r'))
+    lock = workdir.Lock(*workdir.make(tmp_path / 'r'))
     with pytest.raises(UserError, match=r'in use by another process \(pid \d+'):
         run(tmp_path / 'r')
     lock.release()

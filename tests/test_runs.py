@@ -180,6 +180,10 @@ def test_minutes_are_those_of_every_session(tmp_path):
     ]
     (folder / 'timing.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines) + '{"step": 6, "sec')
     assert listing.read(folder, tmp_path)['minutes'] == 151.5 / 60
+    # A run that began with an earlier version: its lines have no number, and a slow start follows a short session.
+    lines += [{'step': 6, 'session': 4, 'seconds': 30.0}, {'step': 7, 'session': 5, 'seconds': 45.0}]
+    (folder / 'timing.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    assert listing.read(folder, tmp_path)['minutes'] == (151.5 + 75) / 60
     (folder / 'timing.jsonl').unlink()
     assert listing.read(folder, tmp_path)['minutes'] is None
 

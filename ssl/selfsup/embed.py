@@ -5,7 +5,7 @@ from typing import Any
 
 from . import cli
 from .errors import UserError, command
-from .files import expanded
+from .files import expanded, placed
 
 USAGE = """usage: selfsup embed --workdir=FOLDER --out=FILE.npz [--data=SOURCE] [--step=N] [--image-size=N]
                               [--channels=N]
@@ -26,10 +26,8 @@ def written(file: Path, arrays: dict[str, Any]) -> None:
     """Writes an npz file, into place when it is whole: a file of that name may be there already."""
     import numpy as np
 
-    temporary = file.with_name(f'.{file.name}.new')
-    with temporary.open('wb') as stream:
+    with placed(file) as temporary, temporary.open('wb') as stream:
         np.savez(stream, **arrays)
-    temporary.replace(file)
 
 
 def main(arguments: list[str]) -> int:

@@ -2,13 +2,14 @@
 
 import functools
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from . import cli
 from .errors import UserError, command, nearest
-from .files import plain, read_arrays, read_jsonl
+from .files import placed, plain, read_arrays, read_jsonl
 
 USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [--only=a,b] [--out=FILE.json]
                                  [--image-size=N] [--channels=N]
@@ -162,7 +163,8 @@ def show(results: dict[str, float]) -> None:
 
 def write(results: dict[str, float], file: Path) -> None:
     """The numbers as JSON; null where one is not finite."""
-    file.write_text(json.dumps(plain(results), indent=2, allow_nan=False) + '\n')
+    with placed(file) as temporary:
+        temporary.write_text(json.dumps(plain(results), indent=2, allow_nan=False) + '\n')
     print(f'numbers: {file}', flush=True)
 
 
@@ -170,7 +172,8 @@ def main(arguments: list[str]) -> int:
     options: cli.Options = {'workdir': '', 'features': [], 'step': 'newest', 'data': 'own', 'only': '', 'out': ''}
     options = {**options, 'image-size': '', 'channels': ''}
     values, overrides = cli.parse(arguments, options, USAGE)
-    files = [file for word in values['features'] for file in word.split(',')]
+    # One word may name both files, and a name may hold a comma.
+    files = [file for word in values['features'] for file in ([word] if os.path.isfile(word) else word.split(','))]
     if overrides:
         raise UserError('evaluate takes its config from the workdir; --config fields have no effect here')
     if bool(values['workdir']) == bool(files):

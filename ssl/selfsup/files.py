@@ -1,7 +1,11 @@
 """Text, JSON and arrays from files, without running anything in them: what cannot be read gives a one-line error."""
 
+import contextlib
 import json
 import math
+import os
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +26,7 @@ def read_text(file: Path) -> str:
     except OSError as error:
         raise UserError(f'{file} cannot be read: {error.strerror}') from error
     except UnicodeDecodeError as error:
-        raise UserError(f'{file} is damaged: it is no text ({error.reason} at byte {error.start})') from error
+        raise UserError(f'{file} is damaged: it is no UTF-8 text ({error.reason} at byte {error.start})') from error
 
 
 def expanded(path: str | Path) -> Path:
@@ -31,6 +35,62 @@ def expanded(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise UserError(f'{path}: there is no such user') from error
+
+
+def printable(text: str) -> str:
+    """A text on one line: line breaks, tabs and control characters, which names of files may hold, as escapes."""
+    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def is_folder(entry: 'os.DirEntry[str]') -> bool:
+    """Whether an entry of a folder is one, links followed; False for a link that leads to itself."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def is_file(entry: 'os.DirEntry[str]') -> bool:
+    """Likewise for files."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def placed(file: Path) -> Iterator[Path]:
+    """A path beside `file` to write to; it takes the place of `file` when it is whole, and is gone where that fails."""
+    temporary = file.with_name(f'.{file.name}.new')
+    try:
+        yield temporary
+        temporary.replace(file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def make_folders(folder: Path) -> list[Path]:
+    """Makes a folder and those around it: the ones that were not there, the inner first; none is left if it fails."""
+    made = []
+    for place in (folder, *folder.parents):
+        if os.path.lexists(place):
+            break
+        made.append(place)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        remove_empty(made)
+        raise
+    return made
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Removes folders in their order, as far as they are there and empty."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def plain(content: Any) -> Any:
@@ -119,6 +179,37 @@ def read_jsonl(file: Path) -> list[dict[str, Any]]:
     return lines
 
 
+TIMED = re.compile(rb'(?:"session": (\d+)[^\n]*)?"seconds": ([\d.]+)')
+
+
+def timings(file: Path) -> list[dict[str, float]]:
+    """Of each line of a `timing.jsonl` its `seconds`, and its `session` where it says it; damaged lines are left out.
+
+    Empty where there is no file that can be read.
+    """
+    try:
+        found = TIMED.findall(file.read_bytes())
+    except OSError:
+        return []
+    return [{'seconds': float(seconds)} | ({'session': int(session)} if session else {}) for session, seconds in found]
+
+
+def by_session(lines: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Lines of a `timing.jsonl`, cut where a session of the run begins.
+
+    Lines of earlier versions do not number their session; there, one begins where the seconds start again.
+    """
+    found: list[list[dict[str, Any]]] = []
+    for line in lines:
+        last = found[-1][-1] if found else None
+        same = last is not None and line.get('session') == last.get('session')
+        if same and last is not None and ('session' in line or line['seconds'] > last['seconds']):
+            found[-1].append(line)
+        else:
+            found.append([line])
+    return found
+
+
 def read_results(file: Path) -> tuple[int, dict[str, dict[str, float]]]:
     """The step and the scores, representation -> score -> value, of a `results.json`.
 
@@ -178,7 +269,15 @@ def _load(file: Path) -> 'np.ndarray | dict[str, np.ndarray]':
 
     with file.open('rb') as stream:
         content = np.load(stream, allow_pickle=False)
-        return dict(content) if isinstance(content, np.lib.npyio.NpzFile) else content
+        if not isinstance(content, np.lib.npyio.NpzFile):
+            return content
+        found = {}
+        for name in content.files:
+            try:
+                found[name] = content[name]
+            except Exception as error:
+                raise ValueError(f'its array {name!r}: {error}') from error
+        return found
 
 
 def are_numbers(values: Any, *, positive: bool = False) -> bool:

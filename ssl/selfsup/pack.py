@@ -10,7 +10,7 @@ from typing import Any
 
 from . import cli
 from .errors import UserError, command
-from .files import expanded, read_text
+from .files import expanded, make_folders, placed, read_text, remove_empty
 
 USAGE = """usage: selfsup pack --data=SOURCE --out=FOLDER [--short-side=256] [--quality=90] ...
 
@@ -177,18 +177,20 @@ def main(arguments: list[str]) -> int:
             raise UserError(
                 f'{part.name} holds rows {list(spec.shape)} {spec.dtype}; pack takes images of 1 or 3 channels'
             )
-    out.mkdir(parents=True, exist_ok=True)
+    made = make_folders(out)
     options: dict[str, Any] = {'short_side': short_side, 'quality': quality, 'on_corrupt': values['on-corrupt']}
     try:
         entries = {name: pack(part, name, out, **options) for name, part in zip(('train', 'test'), parts, strict=True)}
-    except UserError:
+    except BaseException:
         for file in [*out.glob('*.array_record'), *out.glob('*-labels.npy')]:  # the folder was empty before
             file.unlink()
+        remove_empty(made)
         raise
     meta = {'source': values['data'], 'short_side': short_side, 'quality': quality, 'parts': entries,
             'class_names': list(max((part.class_names for part in parts), key=len))}  # fmt: skip
     # Written last: a folder without it was not finished.
-    (out / shards.META).write_text(json.dumps(meta, indent=1))
+    with placed(out / shards.META) as temporary:
+        temporary.write_text(json.dumps(meta, indent=1))
     print(f'read it with --config.data.source=shards:{out}')
     return 0
 

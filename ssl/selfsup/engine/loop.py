@@ -55,6 +55,7 @@ def train(config: ConfigDict, path: str, *, devices: int | None = None) -> int:
     Returns:
       The exit code: 0 when finished, 75 when stopped by a signal or a budget after saving.
     """
+    workdir.check_apart(path, config.data.source)
     root, lock = workdir.hold(path)
     stop = preemption.Stop()
     try:

@@ -18,6 +18,7 @@ from .. import diagnostics
 from ..data.sources import Source
 from ..errors import UserError
 from ..evals import Features, knn, linear_probe
+from ..files import placed
 from . import images, page
 from .alarm import measurements, verdict
 from .build import Data
@@ -266,10 +267,9 @@ def _markdown(picture: page.Picture | str) -> str:
 
 def _replace(file: Path, text: str) -> None:
     """Writes a file, into place when it is whole."""
-    temporary = file.with_name(f'{file.name}.new')
-    # Names of files and classes may be no UTF-8.
-    temporary.write_text(text, encoding='utf-8', errors='backslashreplace')
-    temporary.replace(file)
+    with placed(file) as temporary:
+        # Names of files and classes may be no UTF-8.
+        temporary.write_text(text, encoding='utf-8', errors='backslashreplace')
 
 
 def finish(

@@ -1,6 +1,5 @@
 """How fast a run trained: images/s, time waiting for data, and model FLOP/s over the chips' peak."""
 
-import itertools
 import statistics
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import jax
 
 from ..errors import UserError
-from ..files import read_jsonl
+from ..files import by_session, read_jsonl
 from ..hardware import chip, matrix_flops
 from ..hardware.roofline import peak
 from .build import build_feed
@@ -35,7 +34,7 @@ def summary(lines: list[dict[str, Any]]) -> dict[str, float]:
 
     The first line of each session is left out where there are others: it holds the time of compiling.
     """
-    steady = [now for last, now in itertools.pairwise(lines) if now['seconds'] > last['seconds']]
+    steady = [line for session in by_session(lines) for line in session[1:]]
     chosen = steady or lines
     if not chosen:
         return {}

@@ -1,5 +1,6 @@
 """The folder of a run: its lock, its identity, and what it was made with."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -8,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,9 @@ import jax
 from ml_collections import ConfigDict
 
 from ..config import differences, from_dict, identity, to_json
+from ..data.sources.folder import SUFFIXES
 from ..errors import UserError
-from ..files import expanded, read_json
+from ..files import expanded, make_folders, placed, read_json, remove_empty
 from . import multihost
 
 # Fields that say where the data lie.
@@ -30,10 +33,15 @@ class Lock:
 
     On a file system without locks (Lustre without `-o flock`, NFS without its lock service) it holds nothing, and says
     so.
+
+    Args:
+      workdir: the folder.
+      made: folders that were made for it, the inner first; they go with a lock that no run came of.
     """
 
-    def __init__(self, workdir: Path):
-        self._file = (workdir / '.lock').open('a+')
+    def __init__(self, workdir: Path, made: Sequence[Path] = ()):
+        self._path, self._made = workdir / '.lock', made
+        self._file = self._path.open('a+')
         try:
             self._take()
         except BlockingIOError:
@@ -58,13 +66,29 @@ class Lock:
         while True:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
+                if self._is_there():
+                    return
             except BlockingIOError:
                 if time.monotonic() > until:
                     raise
                 time.sleep(0.02)
 
+    def _is_there(self) -> bool:
+        """Whether the file that is held is still that of its name: who held it may have taken it away, as below."""
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
+                return True
+        self._file.close()
+        make_folders(self._path.parent)
+        self._file = self._path.open('a+')
+        return False
+
     def release(self) -> None:
+        """Lets go; of a run that was refused before it wrote its config nothing stays."""
+        if not (self._path.parent / 'config.json').exists():
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            remove_empty(self._made)
         self._file.close()
 
 
@@ -78,7 +102,7 @@ def hold(path: str | Path) -> tuple[Path, Lock | None]:
 
     def take() -> str:
         nonlocal lock
-        lock = Lock(make(path))
+        lock = Lock(*make(path))
         return lock.owner
 
     owner = multihost.from_first(take)
@@ -93,17 +117,35 @@ def hold(path: str | Path) -> tuple[Path, Lock | None]:
     return root, lock
 
 
-def make(path: str | Path) -> Path:
-    """The folder of a run, made if it is not there."""
+def check_apart(path: str | Path, source: str) -> None:
+    """Refuses a new workdir among the images of its run's data: a folder of a run is left out of a folder of images.
+
+    Args:
+      path: the workdir.
+      source: `data.source`.
+    """
+    kind, _, place = source.partition(':')
+    root = expanded(path)
+    if kind != 'folder' or not root.is_dir() or (root / 'config.json').exists():
+        return
+    inside = Path(os.path.realpath(root)).is_relative_to(os.path.realpath(expanded(place)))
+    if inside and any(Path(name).suffix.lower() in SUFFIXES for _, _, names in os.walk(root) for name in names):
+        raise UserError(f'--workdir={path} holds images of data.source={source}; name a folder for the run alone')
+
+
+def make(path: str | Path) -> tuple[Path, list[Path]]:
+    """The folder of a run, made if it is not there, and the folders that were made, the inner first."""
     workdir = expanded(path)
+    made: list[Path] = []
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
+        made = make_folders(workdir)
         probe = workdir / '.writable'
         probe.touch()
         probe.unlink()
     except OSError as error:
+        remove_empty(made)
         raise UserError(f'--workdir={path} cannot be written: {error.strerror}') from error
-    return workdir
+    return workdir, made
 
 
 def versions() -> dict[str, str]:
@@ -172,6 +214,5 @@ def claim(workdir: Path, config: ConfigDict, about: dict[str, Any]) -> None:
         'git': git_commit(),
         'command': command(),
     }
-    temporary = file.with_suffix('.new')
-    temporary.write_text(json.dumps(content, indent=2, sort_keys=True))
-    temporary.replace(file)
+    with placed(file) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, sort_keys=True))

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..files import json_line, read_jsonl
+from ..files import by_session, json_line, placed, read_jsonl, timings
 
 
 class Writer:
@@ -17,6 +17,10 @@ class Writer:
     Args:
       workdir: folder of the run.
       step: the step resumed from; lines of later steps are cut off, because the run writes them again.
+
+    Attributes:
+      lines: of metrics so far.
+      session: the number of this session of the run, from 1; timings carry it.
     """
 
     def __init__(self, workdir: Path, *, step: int):
@@ -27,12 +31,14 @@ class Writer:
         self._protos: Any = (event_pb2, summary_pb2)
         file = workdir / 'metrics.jsonl'
         kept = [line for line in read_jsonl(file) if line['step'] <= step]
-        temporary = workdir / 'metrics.jsonl.new'
-        temporary.write_text(''.join(map(json_line, kept)))
-        temporary.replace(file)
+        with placed(file) as temporary:
+            temporary.write_text(''.join(map(json_line, kept)))
         self.lines = kept
         self._metrics = file.open('a')
-        self._timing = (workdir / 'timing.jsonl').open('a')
+        times = workdir / 'timing.jsonl'
+        self.session = len(by_session(timings(times))) + 1
+        _end_line(times)
+        self._timing = times.open('a')
         self._events = EventFileWriter(str(workdir / 'tensorboard'))
 
     def write(self, step: int, values: dict[str, float]) -> None:
@@ -46,14 +52,26 @@ class Writer:
         self._events.add_event(event.Event(wall_time=time.time(), step=step, summary=summary.Summary(value=entries)))
 
     def time(self, step: int, **values: float) -> None:
-        """One line of timings."""
-        self._timing.write(json_line({'step': step, **{k: round(v, 4) for k, v in values.items()}}))
+        """One line of timings, which also gets `session`."""
+        self._timing.write(
+            json_line({'step': step, 'session': self.session, **{k: round(v, 4) for k, v in values.items()}})
+        )
         self._timing.flush()
 
     def close(self) -> None:
         self._metrics.close()
         self._timing.close()
         self._events.close()
+
+
+def _end_line(file: Path) -> None:
+    """Cuts off a last line that a killed session did not finish: the next one would be written behind it."""
+    if file.exists():
+        content = file.read_bytes()
+        whole = content[: content.rfind(b'\n') + 1]
+        if len(whole) < len(content):
+            with placed(file) as temporary:
+                temporary.write_bytes(whole)
 
 
 class Memory:

@@ -1,19 +1,16 @@
 """What the files of runs say of them, without starting jax."""
 
 import fcntl
-import itertools
 import json
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, nearest
-from ..files import flatten, is_number
+from ..files import by_session, flatten, is_folder, is_number, printable, timings
 
 STATES = ('running', 'finished', 'stopped', 'collapsed', 'lost', 'damaged')
-SECONDS = re.compile(rb'"seconds": ([\d.]+)')
 TAILS = (1 << 12, 1 << 16)  # bytes of metrics.jsonl that are read from its end, the second where the first do not do
 
 
@@ -24,7 +21,7 @@ def find(root: Path) -> Iterator[Path]:
         yield root
         return
     try:
-        below = sorted((entry.path, entry.is_symlink()) for entry in os.scandir(root) if entry.is_dir())
+        below = sorted((entry.path, entry.is_symlink()) for entry in os.scandir(root) if is_folder(entry))
     except OSError:
         return
     for folder, linked in below:
@@ -60,12 +57,8 @@ def last_values(file: Path) -> dict[str, float]:
 
 def trained_seconds(file: Path) -> float | None:
     """Seconds of training over all sessions of a run: each counts from its own start."""
-    try:
-        found = [float(match) for match in SECONDS.findall(file.read_bytes())]
-    except OSError:
-        return None
-    ends = [last for last, now in itertools.pairwise(found) if now < last]
-    return sum(ends) + found[-1] if found else None
+    found = by_session(timings(file))
+    return sum(session[-1]['seconds'] for session in found) if found else None
 
 
 def _newest(lines: list[bytes], name: str) -> tuple[dict[str, float], bool]:
@@ -178,8 +171,7 @@ def shown(value: Any) -> str:
     if value is None:
         return '-'
     text = f'{value:.4g}' if isinstance(value, float) else str(value)
-    # Names may hold a line break or a tab, and a table has one line a run.
-    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return printable(text)
 
 
 def _bare(text: str) -> str:

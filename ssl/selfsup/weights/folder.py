@@ -12,7 +12,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from ..errors import UserError, nearest
-from ..files import are_numbers, expanded, is_whole, read_json
+from ..files import are_numbers, expanded, is_whole, make_folders, placed, read_json, remove_empty
 from . import reading
 from .card import card
 from .names import NAMINGS
@@ -185,14 +185,20 @@ def write(
     side = weights.crop or weights.model.get('grid', 0) * weights.model.get('patch', 0) or 32
     arrays = state_dict(weights, names=names, image_size=image_size)
     content = describe(weights, names, side)
+    texts = {config: json.dumps(content, indent=2) + '\n'}
+    if file.name == WEIGHTS and path.suffix != '.safetensors':
+        texts[path / CARD] = card(weights, names, timm_has(weights, names), features(weights), side, scores)
+    made: list[Path] = []
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f'.{file.name}.new')
-        save_file(arrays, temporary, metadata={'format': 'pt'})
-        temporary.replace(file)
-        config.write_text(json.dumps(content, indent=2) + '\n')
-        if file.name == WEIGHTS and path.suffix != '.safetensors':
-            (path / CARD).write_text(card(weights, names, timm_has(weights, names), features(weights), side, scores))
-    except OSError as error:
-        raise UserError(f'{path} cannot be written: {error.strerror or error}') from error
+        made = make_folders(file.parent)
+        with placed(file) as temporary:
+            save_file(arrays, temporary, metadata={'format': 'pt'})
+        for place, text in texts.items():
+            with placed(place) as temporary:
+                temporary.write_text(text)
+    except BaseException as error:
+        remove_empty(made)
+        if isinstance(error, OSError):
+            raise UserError(f'{path} cannot be written: {error.strerror or error}') from error
+        raise
     return arrays

@@ -1,6 +1,5 @@
 """Sections of words and tables: the summary with its controls, the account of the run, command, config, versions."""
 
-import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -8,7 +7,7 @@ from ...config import defaults, fill
 from ...config.complete import settle
 from ...config.fields import flatten
 from ...errors import UserError
-from ...files import read_jsonl
+from ...files import by_session, read_jsonl
 from ..speed import summary as speeds
 from ..workdir import versions as installed
 from .controls import Control, shuffled
@@ -112,13 +111,11 @@ def account(facts: Facts) -> Account:
     lines = [line for line in lines if line.keys() >= {'images_per_second', 'waiting_share', 'seconds'}]
     if not lines:
         raise LeftOut('There is no account: the workdir has no timings.')
-    starts = [0, *(i for i in range(1, len(lines)) if lines[i]['seconds'] <= lines[i - 1]['seconds']), len(lines)]
     size = facts.drawn.encoder.config.data.batch_size
-    sessions = []
-    for number, (first, last) in enumerate(itertools.pairwise(starts), 1):
-        part = lines[first:last]
-        before = lines[first - 1]['step'] if first else 0
+    sessions, before = [], 0
+    for number, part in enumerate(by_session(lines), 1):
         sessions.append([str(number), f'{before:,} to {part[-1]["step"]:,}', *_session(part, before, size)])
+        before = part[-1]['step']
     chosen = ([line['step'] for line in lines], [line['images_per_second'] for line in lines])
     return Account(facts.speed, sessions, chosen)
 

@@ -1,0 +1,113 @@
+"""What a command leaves behind where it is refused or fails: nothing new, and nothing old spoiled."""
+
+import errno
+import fcntl
+import json
+import os
+
+import numpy as np
+import pytest
+import small
+from PIL import Image
+from selfsup import embed, evaluate, files, pack
+from selfsup.engine import loop, workdir
+from selfsup.engine.writer import Writer
+from selfsup.errors import UserError
+from selfsup.weights import folder
+
+
+def everything(path):
+    return sorted(str(p.relative_to(path)) for p in path.rglob('*'))
+
+
+@pytest.mark.parametrize('fields', [('data.source=npz:/nowhere.npz',), ('data.batch_size=4096',)])
+def test_a_refused_run_leaves_nothing(fields, tmp_path):
+    (tmp_path / 'there').mkdir()
+    for place in ('there', 'new/deep'):
+        with pytest.raises(UserError):
+            loop.train(small.digits_config('simclr', *fields), str(tmp_path / place), devices=1)
+    assert everything(tmp_path) == ['there']
+
+
+def test_a_refusal_does_not_touch_a_run_or_other_files(tmp_path):
+    (tmp_path / 'config.json').write_text('{}')
+    (tmp_path / 'notes.txt').write_text('mine')
+    with pytest.raises(UserError):
+        loop.train(small.digits_config('simclr', 'data.source=npz:/nowhere.npz'), str(tmp_path), devices=1)
+    assert everything(tmp_path) == ['.lock', 'config.json', 'notes.txt']
+
+
+def test_a_lock_that_was_taken_away_meanwhile_is_taken_anew(tmp_path, monkeypatch):
+    plain, path, gone = fcntl.flock, tmp_path / 'r' / '.lock', []
+
+    def refused_before(*arguments):
+        if not gone:  # the run that held it was refused, and took its folder away
+            gone.append(path.unlink())
+            path.parent.rmdir()
+        return plain(*arguments)
+
+    root, made = workdir.make(tmp_path / 'r')
+    monkeypatch.setattr(workdir.fcntl, 'flock', refused_before)
+    lock = workdir.Lock(root, made)
+    assert path.read_text() == lock.owner
+    with pytest.raises(UserError, match='in use by another process'):
+        workdir.Lock(root)
+    (root / 'config.json').touch()
+    lock.release()
+    assert path.exists()
+
+
+def full(*arguments, **keywords):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_spoils_no_file(tmp_path, monkeypatch):
+    for name in ('f.npz', 'f.json'):
+        (tmp_path / name).write_text('old')
+    monkeypatch.setattr(np, 'savez', full)
+    with pytest.raises(OSError, match='No space'):
+        embed.written(tmp_path / 'f.npz', {'a': np.zeros(1)})
+    monkeypatch.setattr('pathlib.Path.write_text', full)
+    with pytest.raises(OSError, match='No space'):
+        evaluate.write({'knn': 0.5}, tmp_path / 'f.json')
+    assert everything(tmp_path) == ['f.json', 'f.npz'] and (tmp_path / 'f.json').read_bytes() == b'old'
+
+
+def test_pack_that_fails_leaves_no_folder(tmp_path):
+    for number in range(12):
+        Image.new('L', (8, 8), number).save(tmp_path / f'{number:02}.png')
+    (tmp_path / '05.png').write_bytes(b'no image')
+    before = everything(tmp_path)
+    with pytest.raises(UserError, match='05.png'):
+        pack.main([f'--data=folder:{tmp_path}', f'--out={tmp_path}/out/deep'])
+    assert everything(tmp_path) == before
+
+
+def test_an_encoder_that_cannot_be_written_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, 'save_file', full)
+    for name in ('state_dict', 'describe', 'card', 'timm_has', 'features'):
+        monkeypatch.setattr(folder, name, lambda *arguments, **keywords: {})
+    weights = type('Weights', (), {'crop': 8, 'model': {}})
+    with pytest.raises(UserError, match='No space'):
+        folder.write(weights, tmp_path / 'deep' / 'encoder')
+    assert everything(tmp_path) == []
+
+
+def test_folders_that_cannot_be_made_leave_none(tmp_path):
+    with pytest.raises(OSError, match='too long'):
+        files.make_folders(tmp_path / 'a' / ('b' * 300))
+    assert everything(tmp_path) == []
+
+
+def test_timings_carry_the_number_of_their_session(tmp_path):
+    file = tmp_path / 'timing.jsonl'
+    # Two sessions of an earlier version, and a line that a killed one did not finish.
+    file.write_text('{"step": 1, "seconds": 9.0}\n{"step": 2, "seconds": 3.0}\n{"step": 3, "sec')
+    for step, seconds in ((3, 5.0), (4, 50.0)):
+        writer = Writer(tmp_path, step=0)
+        writer.time(step, seconds=seconds)
+        writer.close()
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line.get('session') for line in lines] == [None, None, 3, 4]
+    assert [[line['step'] for line in part] for part in files.by_session(lines)] == [[1], [2], [3], [4]]
+    assert [len(part) for part in files.by_session(files.timings(file))] == [1, 1, 1, 1]
