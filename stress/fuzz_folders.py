@@ -17,7 +17,7 @@ PIECES = (
     '[a]', '[', ']', '[!x]', '\\', ' ', '  ', "'", '"', '\n', '\t', '\r', 'ü', '日本', '😀',
     '-', '--x=1', '%d', '%', '%s',
     '~', '*', '?', '{}', '{0}', '{', '#', '$HOME', '`', '!', ';', ':', ',', '=', '+', '\udcff', '.', '..', '&', '|',
-    '>',
+    '>', '$a_$',
     'e\u0301', '\x7f', '\x1b[1m', '\u2028', '\x85', 'a' * 60, '(1, 2)', 'None', '1', 'npz:', 'true', '@', '^', '<b>',
     '_',
 )  # fmt: skip
@@ -86,6 +86,12 @@ def broken_link(place: Path, aside: Path, r: random.Random) -> list[Path]:
     return []
 
 
+def self_link(place: Path, aside: Path, r: random.Random) -> list[Path]:
+    name = r.choice(('self', 'self.png'))
+    (place / name).symlink_to(name)
+    return []
+
+
 def circle(place: Path, aside: Path, r: random.Random) -> list[Path]:
     (place / 'round').symlink_to(place)
     return []
@@ -103,7 +109,7 @@ def run_inside(place: Path, aside: Path, r: random.Random) -> list[Path]:
 
 
 BESIDE: tuple[Callable[[Path, Path, random.Random], list[Path]], ...] = (
-    hidden, other_files, link_to_image, link_to_folder, broken_link, circle, folder_called_image, run_inside,
+    hidden, other_files, link_to_image, link_to_folder, broken_link, self_link, circle, folder_called_image, run_inside,
 )  # fmt: skip
 
 

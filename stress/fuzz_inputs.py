@@ -14,6 +14,7 @@ from typing import Any
 from fuzz_arrays import arrays, labels, modes, rows
 from fuzz_cases import OUT, Case
 from fuzz_folders import layout, odd_data, odd_list, odd_npz, odd_out, odd_run, odd_workdir
+from fuzz_lists import lists, odd_features
 from fuzz_outcome import build_only, building_only, ended, hashes, lost, read_only
 from fuzz_systems import OBEYING, system
 from fuzz_table import Outcome
@@ -22,7 +23,9 @@ KINDS: dict[str, Callable[[Path, Path, random.Random], Any]] = {
     'folder layouts': layout,
     'names in a folder': odd_data,
     'names in a list': odd_list,
+    'lists': lists,
     'name of an npz file': odd_npz,
+    'names of features': odd_features,
     'name of a run': odd_run,
     'name of a new workdir': odd_workdir,
     'names of outputs and configs': odd_out,
@@ -33,7 +36,7 @@ KINDS: dict[str, Callable[[Path, Path, random.Random], Any]] = {
     'file systems': system,
 }
 # Those that train, or read a run.
-COSTLY = ('name of a run', 'name of a new workdir', 'file systems', 'rows of features')
+COSTLY = ('names of features', 'name of a run', 'name of a new workdir', 'file systems', 'rows of features')
 # Drawn more often: there is more to draw in them, and they are cheap.
 OFTEN = ('folder layouts', 'folder layouts', 'image modes', 'labels', 'arrays of images', 'names in a folder')
 

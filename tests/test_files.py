@@ -97,7 +97,7 @@ def test_objects_in_arrays_are_not_unpickled(tmp_path):
 
 
 BAD_JSON = {
-    'no text': (b'\xff\xfe{', 'it is no text'),
+    'no text': (b'\xff\xfe{', 'it is no UTF-8 text'),
     'cut': (b'{"a": ', 'is damaged'),
     'deep': (b'[' * 100_000, 'is damaged'),
     'a list': (b'[1]', 'no JSON object but a list'),

@@ -40,7 +40,10 @@ def test_damaged_files_are_read_or_end_in_a_sentence(number, kind, material, tmp
     assert outcome.verdict in fuzz_table.GOOD, outcome
 
 
-@pytest.mark.parametrize('kind', ['folder layouts', 'names in a folder', 'image modes', 'labels', 'arrays of images'])
+KINDS = ['folder layouts', 'names in a folder', 'lists', 'image modes', 'labels', 'arrays of images']
+
+
+@pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('number', range(3))
 def test_inputs_are_read_as_they_should_be(number, kind, material, tmp_path, own_checks):
     outcome = fuzz_inputs.trial(1, number, material, tmp_path, kind, cheap=True)

@@ -138,3 +138,14 @@ def test_bad_arguments(runs, arguments, message):
     folders = [] if message.startswith('at least two') else runs
     with pytest.raises(UserError, match=message):
         select.main([*folders, *arguments])
+
+
+def test_names_are_no_markup(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '400')
+    runs = [
+        workdir(tmp_path, name, rankme=rank, linear=0.5, collapsed=False)
+        for name, rank in (('a[b]', 2.0), ('b\n', 1.0))
+    ]
+    assert select.main([*runs, '--by=rankme', '--judge=[/linear]']) == 0
+    out = capsys.readouterr().out
+    assert out.count('a[b]') == 2 and r'b\n' in out and '[/linear]' in out

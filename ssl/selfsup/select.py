@@ -9,7 +9,7 @@ from typing import Any
 
 from . import cli
 from .errors import UserError, command, nearest
-from .files import read_jsonl, read_results
+from .files import printable, read_jsonl, read_results
 from .runs.listing import find, read
 
 USAGE = """usage: selfsup select RUN RUN ... --by=rankme[,lidar,...] [--judge=linear] [--alarm=on|off]
@@ -30,7 +30,7 @@ def _is_trained(folder: Path) -> bool:
     step, total = row.get('step', 0), row.get('total')
     if row['state'] == 'damaged' or total is None or step >= total or row['done']:
         return True
-    print(f'left out: {folder} is at step {step} of {total}', file=sys.stderr)
+    print(f'left out: {printable(str(folder))} is at step {step} of {total}', file=sys.stderr)
     return False
 
 
@@ -83,7 +83,9 @@ def evidence(candidate: Any) -> str:
 def show_ranking(candidates: Sequence[Any], by: str, *, alarm: bool, judge: str) -> None:
     """The ranked runs, best first, and the excluded ones with the evidence."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from .evals import ranked
 
@@ -92,16 +94,16 @@ def show_ranking(candidates: Sequence[Any], by: str, *, alarm: bool, judge: str)
     for name in ('run', 'method'):
         table.add_column(name, overflow='fold')
     for name in (by, judge):
-        table.add_column(name, justify='right')
+        table.add_column(escape(name), justify='right')
     for run in order:
         known = '' if math.isnan(run.accuracy) else f'{run.accuracy:.3f}'
-        table.add_row(run.name, run.method, f'{run.measures[by]:.4g}', known)
+        table.add_row(Text(printable(run.name), overflow='fold'), run.method, f'{run.measures[by]:.4g}', known)
     Console().print(table)
     for run in candidates:
         if run not in order:
-            print(f'left out: {run.name} ({by} {run.measures[by]:.4g}). {evidence(run)}')
+            print(f'left out: {printable(run.name)} ({by} {run.measures[by]:.4g}). {evidence(run)}')
     if order:
-        print(f'choice: {order[0].name}', flush=True)
+        print(f'choice: {printable(order[0].name)}', flush=True)
 
 
 def costs(candidates: Sequence[Any], by: str, judge: str) -> str:

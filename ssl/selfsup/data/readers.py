@@ -175,6 +175,10 @@ class Fitted:
         return self.inner.name(index)
 
 
+# Pixels of a resized image from which only its middle is: a strip of 1 x 60,000 brought to 224 would take gigabytes.
+MOST_RESIZED = 2**26
+
+
 def _resize_and_crop(image: np.ndarray, size: int) -> np.ndarray:
     if image.shape[-1] not in (1, 3):  # Pillow would take a fourth channel for alpha, and weigh the others by it
         planes = [_resize_and_crop(image[..., c : c + 1], size) for c in range(image.shape[-1])]
@@ -182,6 +186,10 @@ def _resize_and_crop(image: np.ndarray, size: int) -> np.ndarray:
     height, width = image.shape[:2]
     scale = size / min(height, width)
     shape = (max(size, round(width * scale)), max(size, round(height * scale)))
+    enough = 8 * min(height, width) + 8  # far more of a strip than the resampling of its middle reaches
+    if shape[0] * shape[1] > MOST_RESIZED and max(height, width) > enough:
+        top, left = ((side - min(side, enough)) // 2 for side in (height, width))
+        return _resize_and_crop(image[top : top + enough, left : left + enough], size)
     picture = as_picture(image).resize(shape, Image.Resampling.BICUBIC)
     left, top = (shape[0] - size) // 2, (shape[1] - size) // 2
     return as_array(picture.crop((left, top, left + size, top + size)))

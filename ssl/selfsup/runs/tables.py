@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, nearest
-from ..files import expanded, is_number, plain
+from ..files import expanded, is_number, plain, printable
 from .listing import collect, kept, shown
 
 COLUMNS = ('run', 'state', 'method', 'step', 'loss', 'rankme', 'alignment', 'probe_accuracy', 'linear', 'minutes')
@@ -22,7 +22,8 @@ def cell(row: dict[str, Any], column: str) -> str:
 
 
 def table(columns: list[str], rows: list[list[str]]) -> None:
-    """Prints a table; into a pipe with tabs, so that other programs can read it."""
+    """Prints a table; into a pipe with tabs, so that other programs can read it, and each row on a line."""
+    columns, *rows = [[printable(text) for text in row] for row in (columns, *rows)]
     if not sys.stdout.isatty():
         for line in ([columns] if columns else []) + rows:
             print('\t'.join(line))
@@ -95,6 +96,12 @@ def _labels(folders: list[str]) -> list[str]:
     return [f'{folder} ({number})' for number, folder in enumerate(folders, 1)]
 
 
+def _in_legend(label: str) -> str:
+    """A name as matplotlib shows it: no formula, and not hidden for the underscore it begins with."""
+    text = printable(label).replace('$', r'\$')
+    return f' {text}' if text.startswith('_') else text
+
+
 def plot(rows: list[dict[str, Any]], labels: list[str], file: Path) -> None:
     """Curves of the runs: a panel for each of loss, RankMe, alignment and probe accuracy that they have."""
     import matplotlib
@@ -110,7 +117,7 @@ def plot(rows: list[dict[str, Any]], labels: list[str], file: Path) -> None:
     for name, panel in zip(names, panels[0], strict=False):
         for label, run in zip(labels, lines, strict=True):
             points = [(line['step'], line[name]) for line in run if name in line]
-            panel.plot(*zip(*points, strict=True), label=label) if points else None
+            panel.plot(*zip(*points, strict=True), label=_in_legend(label)) if points else None
         panel.set_title(name.replace('_', ' '))
         panel.set_xlabel('step')
         panel.grid(alpha=0.3)

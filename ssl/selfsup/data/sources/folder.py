@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import UserError, nearest
-from ...files import expanded
+from ...files import expanded, is_file, is_folder
 from ..readers import Files
 from .base import Options, Source, digest, split
 
@@ -158,7 +158,7 @@ def _holds_run(folder: Path) -> bool:
 def _folders(root: Path, left: Counter[str] | None = None) -> list[Path]:
     """The folders in a folder, but for hidden ones and those of runs."""
     left = Counter() if left is None else left
-    found = [Path(e.path) for e in _entries(root, Counter()) if e.is_dir()]
+    found = [Path(e.path) for e in _entries(root, Counter()) if is_folder(e)]
     runs = [p for p in found if _holds_run(p)]
     left[_RUN] += len(runs)
     return [p for p in found if p not in runs]
@@ -169,9 +169,9 @@ def _files(folder: Path, left: Counter[str]) -> list[Image]:
     real, images = os.path.realpath(folder), []
     for entry in _entries(folder, left):
         ending = os.path.splitext(entry.name)[1].lower()
-        if entry.is_dir():
+        if is_folder(entry):
             continue
-        if not entry.is_file():
+        if not is_file(entry):
             left[_BROKEN] += 1
         elif ending not in SUFFIXES:
             left[ending or 'without an ending'] += 1

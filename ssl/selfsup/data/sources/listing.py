@@ -82,6 +82,8 @@ def _check(file: Path, rows: list[Row]) -> None:
         place = file.parent / row.path
         if not row.path or not place.is_file():
             hint = '' if file.suffix.lower() == '.csv' else '; a label stands behind a tab'
+            if file.suffix.lower() == '.csv' and (';' in row.path or '\t' in row.path):
+                hint = '; a .csv is cut at commas'
             raise UserError(f'{file}, line {row.line}: there is no file {row.path!r}{hint}')
         # A file named twice could be trained on and tested on.
         before = seen.setdefault(str(place.resolve()), row.line)
