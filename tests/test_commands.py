@@ -153,4 +153,4 @@ def test_a_dry_run_reads_some_of_the_data(where, tmp_path, capsys):
         train.main(line)
     if where == 'test':
         assert train.main([*line, '--config.data.on_corrupt=skip']) == 0
-        assert '16 of the first batch, 2 held out, 5 to test' in capsys.readouterr().out
+        assert '16 of the first batch, 16 to train on, 2 held out, 5 to test' in capsys.readouterr().out

@@ -4,12 +4,14 @@ import errno
 import fcntl
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import small
 from PIL import Image
-from selfsup import embed, evaluate, files, pack
+from selfsup import embed, errors, evaluate, files, pack
 from selfsup.engine import loop, workdir
 from selfsup.engine.writer import Writer
 from selfsup.errors import UserError
@@ -73,13 +75,32 @@ def test_a_full_disk_spoils_no_file(tmp_path, monkeypatch):
     assert everything(tmp_path) == ['f.json', 'f.npz'] and (tmp_path / 'f.json').read_bytes() == b'old'
 
 
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / '.f.json.new').mkdir()
+    with pytest.raises(OSError) as refused:
+        evaluate.write({'knn': 0.5}, tmp_path / 'f.json')
+    assert refused.value.filename == str(tmp_path / 'f.json')
+
+
+@pytest.mark.parametrize('command', [embed.main, evaluate.main])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(command, tmp_path, monkeypatch):
+    ending = 'npz' if command is embed.main else 'json'
+    (tmp_path / f'f.{ending}').mkdir()
+    for name, said in (('f', 'it is a folder'), ('g' * 249, 'File name too long')):
+        with pytest.raises(UserError, match=f'--out=.* cannot be written: {said}'):
+            command([f'--workdir={tmp_path}/none', f'--out={tmp_path}/{name}.{ending}'])
+    assert everything(tmp_path) == [f'f.{ending}']
+
+
 def test_pack_that_fails_leaves_no_folder(tmp_path):
+    (tmp_path / 'set').mkdir()
     for number in range(12):
-        Image.new('L', (8, 8), number).save(tmp_path / f'{number:02}.png')
-    (tmp_path / '05.png').write_bytes(b'no image')
+        Image.new('L', (8, 8), number).save(tmp_path / 'set' / f'{number:02}.png')
+    (tmp_path / 'set' / '05.png').write_bytes(b'no image')
     before = everything(tmp_path)
-    with pytest.raises(UserError, match='05.png'):
-        pack.main([f'--data=folder:{tmp_path}', f'--out={tmp_path}/out/deep'])
+    for out, said in (('out/deep', '05.png is no image'), ('set/packed', '--out=.* lies in folder:')):
+        with pytest.raises(UserError, match=said):
+            pack.main([f'--data=folder:{tmp_path}/set', f'--out={tmp_path}/{out}'])
     assert everything(tmp_path) == before
 
 
@@ -111,3 +132,19 @@ def test_timings_carry_the_number_of_their_session(tmp_path):
     assert [line.get('session') for line in lines] == [None, None, 3, 4]
     assert [[line['step'] for line in part] for part in files.by_session(lines)] == [[1], [2], [3], [4]]
     assert [len(part) for part in files.by_session(files.timings(file))] == [1, 1, 1, 1]
+
+
+def test_closed_streams_end_no_command():
+    code = "import sys; from selfsup.errors import command; command(lambda arguments: print('x', file=sys.stdout))()"
+    for closed in ('>&-', '2>&-', '>&- 2>&-'):
+        assert subprocess.run(f'exec {sys.executable} -c "{code}" {closed}', shell=True).returncode == 0
+
+
+def test_a_platform_that_is_not_there_is_one_line(capsys, monkeypatch):
+    monkeypatch.setenv('JAX_PLATFORMS', 'nosuch')
+    error = RuntimeError(
+        "Unable to initialize backend 'nosuch': Backend 'nosuch' is not in the list\nof known backends"
+    )
+    assert errors.outcome(error) == errors.BAD_INPUT
+    assert capsys.readouterr().err.startswith("error: JAX_PLATFORMS='nosuch' names devices that jax cannot use here: ")
+    assert errors.outcome(RuntimeError('another')) is None

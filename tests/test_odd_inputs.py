@@ -30,12 +30,22 @@ def test_a_link_to_itself_is_a_broken_link(tmp_path):
     assert list(listing.find(tmp_path)) == [tmp_path / 'a']
 
 
-@pytest.mark.parametrize('separator', [';', '\t'])
+@pytest.mark.parametrize('separator', [';', '\t', '|'])
 def test_another_separator_is_said(separator, tmp_path):
     images(tmp_path, 1)
     (tmp_path / 'list.csv').write_text(f'0.png{separator}cat\n')
     with pytest.raises(UserError, match='list.csv, line 1: there is no file .*; a .csv is cut at commas'):
         sources.open_source(f'list:{tmp_path}/list.csv')
+
+
+@pytest.mark.parametrize(
+    'line, said', [('image_path,class', "'image_path'; a first line of names is path"), ('a' * 5000, 'aa...')]
+)
+def test_a_line_that_names_no_file_is_shown_as_far_as_it_helps(line, said, tmp_path):
+    (tmp_path / 'list.csv').write_text(f'{line}\n')
+    with pytest.raises(UserError, match=said) as refused:
+        sources.open_source(f'list:{tmp_path}/list.csv')
+    assert len(str(refused.value)) < 500
 
 
 def test_an_array_that_is_no_plain_one_is_named(tmp_path):

@@ -1,11 +1,12 @@
 """Writes the features of a data set, from a trained encoder, to an npz file."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from . import cli
 from .errors import UserError, command
-from .files import expanded, placed
+from .files import check_place, expanded, placed
 
 USAGE = """usage: selfsup embed --workdir=FOLDER --out=FILE.npz [--data=SOURCE] [--step=N] [--image-size=N]
                               [--channels=N]
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> int:
         raise UserError('embed takes its config from the workdir; --config fields have no effect here')
     if not values['out'].endswith('.npz') or not Path(values['out']).parent.is_dir():
         raise UserError(f'--out={values["out"]} must be a file ending in .npz in a folder that exists')
+    check_place(Path(values['out']), f'--out={values["out"]}')
     cli.prepare()
     import numpy as np
 
@@ -47,7 +49,8 @@ def main(arguments: list[str]) -> int:
     trained = encoder.load(values['workdir'], step=step)
     images.set_fields(trained.config, image_size=values['image-size'], channels=values['channels'])
     spec = trained.config.data.source if values['data'] == 'own' else values['data']
-    if spec.startswith('npz:') and expanded(spec.removeprefix('npz:')).resolve() == Path(values['out']).resolve():
+    kind, _, place = spec.partition(':')
+    if kind in ('npz', 'features') and os.path.realpath(expanded(place)) == os.path.realpath(values['out']):
         raise UserError(f'--out={values["out"]} is where the images come from; name another file')
     if values['data'] == 'own':
         data = build.open_data(trained.config)

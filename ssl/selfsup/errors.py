@@ -63,6 +63,9 @@ def _sentence(error: BaseException) -> str:
         )
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f'{error.filename} cannot be used: {error.strerror}'
+    if isinstance(error, RuntimeError) and 'Unable to initialize backend' in str(error):
+        told = ' '.join(str(error).split())
+        return f'JAX_PLATFORMS={os.environ.get("JAX_PLATFORMS", "")!r} names devices that jax cannot use here: {told}'
     return ''
 
 
@@ -92,6 +95,9 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def run() -> None:
+        for name in ('stdout', 'stderr'):
+            if getattr(sys, name) is None:  # closed by who started this
+                setattr(sys, name, open(os.devnull, 'w'))  # noqa: SIM115
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors='backslashreplace')  # a path may hold bytes that are no text
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from . import cli
 from .errors import UserError, command, nearest
-from .files import placed, plain, read_arrays, read_jsonl
+from .files import check_place, placed, plain, read_arrays, read_jsonl
 
 USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [--only=a,b] [--out=FILE.json]
                                  [--image-size=N] [--channels=N]
@@ -181,6 +181,8 @@ def main(arguments: list[str]) -> int:
     out = values['out']
     if out and not (out.endswith('.json') and Path(out).parent.is_dir()):
         raise UserError(f'--out={out} must be a file ending in .json in a folder that exists')
+    if out:
+        check_place(Path(out), f'--out={out}')
     cli.prepare()
     if files:
         names = chosen(values['only'] or 'default', images=False)
@@ -219,6 +221,9 @@ def of_workdir(values: dict[str, str]) -> int:
     if not names and (values['image-size'] or values['channels']):
         raise UserError('a report is made on images as the encoder was trained on; give --only with --image-size')
     images.set_fields(trained.config, image_size=values['image-size'], channels=values['channels'])
+    if not (names and values['out']):
+        file = root / ('evaluation.json' if names else 'results.json')
+        check_place(file, str(file))
     if names:
         results = of_encoder(trained, evaluated_parts(trained.config, other), names)
         show(results)

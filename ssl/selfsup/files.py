@@ -65,10 +65,24 @@ def placed(file: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(file)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            error.filename = str(file)  # what the user knows
         raise
+
+
+def check_place(file: Path, name: str) -> None:
+    """Refuses, before the work for it is done, a file that cannot be written; `name` is what the error calls it."""
+    temporary = file.with_name(f'.{file.name}.new')
+    try:
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise UserError(f'{name} cannot be written: {error.strerror}') from error
+    if file.is_dir():
+        raise UserError(f'{name} cannot be written: it is a folder')
 
 
 def make_folders(folder: Path) -> list[Path]:

@@ -157,6 +157,9 @@ def main(arguments: list[str]) -> int:
     shards.check_name(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f'--out={out} is not empty; name another folder or empty it')
+    kind, _, place = values['data'].partition(':')
+    if kind == 'folder' and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(expanded(place))):
+        raise UserError(f'--out={out} lies in {values["data"]}, which would hold it as a class without images')
     treatment = sources.Treatment(values['background'], values['orientation'])
     parts = tuple(
         sources.treated(part, treatment) for part in sources.open_source(values['data'], data_dir=values['data-dir'])

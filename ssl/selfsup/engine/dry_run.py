@@ -15,7 +15,7 @@ from . import advice, build, images, planning
 from .planning import GIB, DoesNotFit, Plan
 from .run import Run
 
-SAMPLED = 64  # rows that are read of each part to measure on
+SAMPLED = 64  # rows that are read of each part, besides the first batch
 
 
 def costs(run: Run) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def size(run: Run) -> dict[str, str]:
 
 
 def read_some(run: Run) -> str:
-    """Reads the rows of the first batch, and up to `SAMPLED` drawn ones of each part to measure on: how many of each.
+    """Reads the rows of the first batch, and up to `SAMPLED` drawn ones of each part: how many of each.
 
     Raises:
       UserError: naming a row that cannot be read, or is not like the others.
@@ -54,7 +54,7 @@ def read_some(run: Run) -> str:
     for why in skipped.values():
         print(f'skipped: {why}', file=sys.stderr)
     told = [f'{run.config.data.batch_size} of the first batch']
-    parts = {'held out': data.holdout, 'to test': data.test}
+    parts = {'to train on': data.train, 'held out': data.holdout, 'to test': data.test}
     if data.probe_fingerprint:
         parts['to probe'] = data.labelled
     for name, part in parts.items():

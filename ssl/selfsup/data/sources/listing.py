@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from .base import Options, Source, digest, split
 from .folder import TEST, TRAIN
 
 HEADER = ('path', 'file', 'filename', 'image')
+SHOWN = 200  # characters of a path in a message
 
 
 class Row(NamedTuple):
@@ -80,17 +82,24 @@ def _check(file: Path, rows: list[Row]) -> None:
     seen: dict[str, int] = {}
     for row in rows:
         place = file.parent / row.path
-        if not row.path or not place.is_file():
-            hint = '' if file.suffix.lower() == '.csv' else '; a label stands behind a tab'
-            if file.suffix.lower() == '.csv' and (';' in row.path or '\t' in row.path):
-                hint = '; a .csv is cut at commas'
-            raise UserError(f'{file}, line {row.line}: there is no file {row.path!r}{hint}')
+        if not row.path or not os.path.isfile(place):
+            shown = row.path if len(row.path) <= SHOWN else f'{row.path[:SHOWN]}...'
+            raise UserError(f'{file}, line {row.line}: there is no file {shown!r}{_hint(file, row, rows[0])}')
         # A file named twice could be trained on and tested on.
-        before = seen.setdefault(str(place.resolve()), row.line)
+        before = seen.setdefault(os.path.realpath(place), row.line)
         if before != row.line:
             raise UserError(f'{file}, line {row.line}: {row.path} stands in line {before} already')
         if row.split.lower() not in ('', *TRAIN, *TEST):
             raise UserError(f'{file}, line {row.line}: the split {row.split!r} is neither train nor test')
+
+
+def _hint(file: Path, row: Row, first: Row) -> str:
+    """What may be wrong with a line that names no file."""
+    if file.suffix.lower() != '.csv':
+        return '; a label stands behind a tab'
+    if set(row.path) & set(';\t|'):
+        return '; a .csv is cut at commas'
+    return '; a first line of names is path,label,split' if row is first else ''
 
 
 def _source(file: Path, rows: list[Row], names: list[str], part: str) -> Source:
