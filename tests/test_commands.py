@@ -135,7 +135,8 @@ def test_bad_input(call, message, workdir):
 
 
 @pytest.mark.parametrize('where', ['train', 'test', 'shape'])
-def test_a_dry_run_reads_some_of_the_data(where, tmp_path, capsys):
+def test_a_dry_run_reads_some_of_the_data(where, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '200')  # of the terminal, so that no row is broken
     rng = np.random.default_rng(0)
     for part, count in (('train', 18), ('test', 6)):
         (tmp_path / part).mkdir()
