@@ -37,6 +37,7 @@ SMALL_VIT = ['model.dim=8', 'model.depth=1', 'model.heads=2']
 # Of the networks after them, by kind.
 SMALL_KIND = {
     'transformer': ['dim=8', 'depth=1', 'heads=2'],
+    'cross': ['dim=8', 'depth=1', 'heads=2'],
     'linear': [],
     'mlp': ['widths=(16, 8)'],
     'convolution': ['dim=8', 'depth=1', 'channel_groups=4'],
@@ -48,6 +49,7 @@ BY_METHOD = {
     'data2vec2': ['method.layers=1'],
     'deepcluster_v2': ['method.prototypes=4'],
     'dino': ['method.prototypes=16'],
+    'dinosr': ['method.layers=1', 'method.codes=8'],
     'dinov2': ['method.prototypes=16', 'method.koleo_groups=1'],
     'gmml': ['method.layers=(1,)'],
     'ibot': ['method.prototypes=16'],

@@ -138,7 +138,17 @@ def test_jit_equals_eager_with_one_trace(row):
 
 
 def test_every_public_loss_is_tested_and_documented():
-    masked = {'averaged_layers', 'masked_l1', 'masked_mse', 'masked_smooth_l1', 'standardize_tokens'}
+    masked = {
+        'averaged_layers',
+        'dinosr',
+        'hog',
+        'masked_l1',
+        'masked_mse',
+        'masked_smooth_l1',
+        'moved_codes',
+        'nearest_codes',
+        'standardize_tokens',
+    }
     parts = {'sinkhorn', 'dino_centre', 'msn_targets', *masked}  # tested on their own
     names = {n for n in losses.__all__ if not n.endswith('_terms')} - parts
     assert names == {n.split(',')[0] for n in LOSSES}  # 'name, variant' is another row of `name`
@@ -151,6 +161,6 @@ def test_every_public_loss_is_tested_and_documented():
                 'z1', 'z2', 'query', 'key', 'queue', 'p', 'z', 'p1', 'p2', 'labels',
                 'more', 'covariance', 'directions', 'scores', 'student', 'teacher', 'centre',
                 'maps1', 'maps2', 'positions1', 'positions2', 'predictions', 'targets', 'hidden', 'counted',
-                'tokens', 'layers', 'anchors', 'target', 'prototypes',
+                'tokens', 'layers', 'anchors', 'target', 'prototypes', 'images', 'sums', 'counts', 'codes',
             )  # fmt: skip
             assert parameter.name in arrays or parameter.kind == parameter.KEYWORD_ONLY, (name, parameter)

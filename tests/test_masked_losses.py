@@ -1,4 +1,4 @@
-"""The losses of SimMIM, I-JEPA and data2vec against the authors' numbers and NumPy."""
+"""The losses and targets of SimMIM, I-JEPA, data2vec and MaskFeat against the authors' numbers and NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -167,6 +167,21 @@ REFUSED = {
         lambda: losses.averaged_layers((jnp.zeros((2, 3, 4)), jnp.zeros((2, 5, 4)))),
         r'one shape \[batch, length, features\], and have \[2, 3, 4\], \[2, 5, 4\]',
     ),
+    'cells': (lambda: losses.hog(jnp.zeros((1, 4, 4, 1)), patch=2, cells=3), 'cells=3 must divide the side of a patch, 2'),
+    'bins': (lambda: losses.hog(jnp.zeros((1, 4, 4, 1)), patch=2, orientations=0), 'orientations must be at least 1, not 0'),
+    'row': (lambda: losses.hog(jnp.zeros((1, 1, 4, 1)), patch=1), r'from 2x2, not \[1, 1, 4, 1\]'),
+    'codebooks': (
+        lambda: losses.nearest_codes(jnp.zeros((1, 2, 3, 4)), jnp.zeros((2, 5, 4)), jnp.ones((2, 5))),
+        r'sums .* do not fit tokens .*: \[2, 5, 4\] and \[1, 2, 3, 4\]',
+    ),
+    'counts': (
+        lambda: losses.nearest_codes(jnp.zeros((1, 2, 3, 4)), jnp.zeros((3, 5, 4)), jnp.ones((3, 4))),
+        r'counts must have shape \[3, 5\], not \[3, 4\]',
+    ),
+    'codes': (
+        lambda: losses.dinosr(jnp.zeros((2, 3, 1, 4)), jnp.zeros((2, 3, 2), int), HIDDEN),
+        r'have \[2, 3, 1, 4\], \[2, 3, 2\] and \[2, 3\]',
+    ),
     'no layers': (lambda: losses.averaged_layers(()), 'and have none'),
 }  # fmt: skip
 HIDDEN = jnp.ones((2, 3), bool)
@@ -176,3 +191,88 @@ HIDDEN = jnp.ones((2, 3), bool)
 def test_arrays_that_do_not_fit_are_refused(call, message, own_checks):
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+def hog_reference(image, patch, cells, orientations):
+    """Histograms of one image, pixel by pixel; NumPy."""
+    height, width, channels = image.shape
+    padded, weights = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode='reflect'), np.array([1.0, 2.0, 1.0])
+    side = patch // cells
+    found = np.zeros((height // side, width // side, channels, orientations))
+    for row, column, channel in np.ndindex(image.shape):
+        window = padded[row : row + 3, column : column + 3, channel]
+        across, down = weights @ (window[:, 0] - window[:, 2]), weights @ (window[0] - window[2])
+        number = int(np.floor(np.arctan2(across, down) / np.pi * orientations)) % orientations
+        found[row // side, column // side, channel, number] += np.hypot(across, down)
+    found /= np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), 1e-12)
+    rows, columns = height // patch, width // patch
+    return found.reshape(rows, cells, columns, cells, -1).swapaxes(1, 2).reshape(rows * columns, -1)
+
+
+@pytest.mark.parametrize('cells, orientations', [(1, 9), (2, 5)])
+def test_histograms_of_gradients_equal_numpy(cells, orientations, x64):
+    images = noise(0, (2, 8, 12, 3))
+    found = losses.hog(images, patch=4, cells=cells, orientations=orientations)
+    expected = np.stack([hog_reference(image, 4, cells, orientations) for image in images])
+    np.testing.assert_allclose(found, expected, atol=FLOAT64)
+    brighter = losses.hog(3.0 * images + 7.0, patch=4, cells=cells, orientations=orientations)
+    np.testing.assert_allclose(brighter, expected, atol=FLOAT64)
+
+
+def test_histograms_of_a_ramp_have_one_bin_and_of_one_colour_none():
+    """A gradient across falls into the middle bin of nine, π/2; its direction's sign does not count."""
+    ramp = jnp.broadcast_to(jnp.arange(8.0)[None, None, :, None], (1, 8, 8, 1))
+    for image in (ramp, -ramp):
+        inner = losses.hog(image, patch=2, cells=1)[0].reshape(4, 4, 9)[:, 1:3]
+        np.testing.assert_array_equal(inner, np.broadcast_to(np.arange(9) == 4, inner.shape))
+    assert float(jnp.abs(losses.hog(jnp.full((1, 8, 8, 1), 0.7), patch=2)).max()) == 0
+    assert float(jnp.abs(jax.grad(lambda x: losses.hog(x, patch=2).sum())(ramp)).max()) == 0
+
+
+def code_inputs():
+    """Tokens of 2 x 3 places and 2 layers of 4 features, codebooks of 5 codes, and which places count."""
+    rng = np.random.RandomState(7)
+    counted = np.array([[1, 1, 0], [1, 0, 1]], bool)
+    return rng.randn(2, 3, 2, 4), rng.randn(2, 5, 4), 0.5 + rng.rand(2, 5), counted
+
+
+@pytest.mark.parametrize('rate', [0.9, 0.0])
+def test_codes_are_found_and_moved_as_by_k_means_with_forgetting(rate, x64):
+    """Token by token in NumPy; with a rate of 0 used codes become the means of their tokens."""
+    tokens, sums, counts, counted = code_inputs()
+    codes = losses.nearest_codes(tokens, sums, counts)
+    moved = losses.moved_codes(sums, counts, tokens, codes, counted, rate=rate)
+    for layer in range(2):
+        book = sums[layer] / counts[layer][:, None]
+        members = [[] for _ in book]
+        for image, place in np.ndindex(2, 3):
+            token = tokens[image, place, layer]
+            nearest = int(np.argmin(((token - book) ** 2).sum(axis=1)))
+            assert codes[image, place, layer] == nearest
+            if counted[image, place]:
+                members[nearest].append(token)
+        assert 1 < sum(map(bool, members)) < 5
+        for code, own in enumerate(members):
+            if own:
+                np.testing.assert_allclose(
+                    moved[0][layer, code], rate * sums[layer, code] + (1 - rate) * np.sum(own, axis=0), rtol=FLOAT64
+                )
+                np.testing.assert_allclose(moved[1][layer, code], rate * counts[layer, code] + (1 - rate) * len(own))
+                if rate == 0:
+                    np.testing.assert_allclose(moved[0][layer, code] / moved[1][layer, code], np.mean(own, axis=0))
+            else:
+                np.testing.assert_array_equal(moved[0][layer, code], sums[layer, code])
+                assert moved[1][layer, code] == counts[layer, code]
+
+
+def test_dinosr_is_the_mean_cross_entropy_of_counted_places(x64):
+    predictions, codes = noise(0, (2, 3, 2, 5)), np.random.RandomState(1).randint(0, 5, (2, 3, 2))
+    counted = np.array([[1, 1, 0], [1, 0, 1]], bool)
+    logs = predictions - np.log(np.exp(predictions).sum(-1, keepdims=True))
+    expected = -np.mean(
+        [[logs[i, p, k, codes[i, p, k]] for k in range(2)] for i, p in zip(*np.nonzero(counted), strict=True)]
+    )
+    np.testing.assert_allclose(losses.dinosr(predictions, codes, counted), expected, rtol=FLOAT64)
+    np.testing.assert_allclose(losses.dinosr(0 * predictions, codes, counted), np.log(5), rtol=FLOAT64)
+    assert losses.dinosr(predictions, codes, np.zeros_like(counted)) == 0
+    check_grads(lambda p: losses.dinosr(p, codes, counted), (predictions,), order=1, modes=['rev'], rtol=GRADIENT)

@@ -227,7 +227,15 @@ def test_places_are_the_marked_patches_and_flags_say_which_are_real():
     assert found == [[1, 3, 4], [4], [0, 1, 2], []]
 
 
+def test_chosen_are_marked_patches_at_random():
+    marked = jnp.asarray([[0, 1, 0, 1, 1], [0, 0, 1, 0, 0]], bool)
+    drawn = jnp.stack([masking.chosen(keys(2, seed=s), marked, 2) for s in range(200)])
+    assert {tuple(map(int, row)) for row in drawn[:, 0]} == {(a, b) for a in (1, 3, 4) for b in (1, 3, 4) if a != b}
+    assert (drawn[:, 1, 0] == 2).all()
+
+
 SAMPLERS = {
+    'chosen': lambda k: masking.chosen(k, jnp.arange(64)[None] % 3 > jnp.zeros((len(k), 1)), 20),
     'block': lambda k: masking.block(k, (8, 8), 20),
     'inverse_block': lambda k: masking.inverse_block(k, (8, 8), 0.8),
     'units': lambda k: masking.units(k, (8, 8), 0.6, 2),
@@ -257,6 +265,7 @@ def test_masks_are_the_same_in_double_precision(sampler):
 
 K = jax.random.split(jax.random.key(0), 2)
 REFUSED = {
+    'chosen, none': (lambda: masking.chosen(K, jnp.ones((2, 9), bool), 0), 'count must be from 1 to 9, .*, not 0'),
     'block, nothing': (lambda: masking.block(K, (8, 8), 0), 'at least one of 64 patches and not all, not 0'),
     'block, everything': (lambda: masking.block(K, (8, 8), 64), 'not all, not 64'),
     'block, small grid': (lambda: masking.block(K, (4, 4), 8, least=16), 'grid of 4x4 patches is too small for blocks'),

@@ -42,7 +42,7 @@ def zero(tree):
 
 # One query meets one key, or one target's covariance.
 TWO_VIEWS = ('moco_v1', 'moco_v2', 'ressl', 'tico')
-ONE_VIEW = ('data2vec', 'data2vec2', 'ijepa', 'mae', 'simmim')
+ONE_VIEW = ('crossmae', 'data2vec', 'data2vec2', 'dinosr', 'ijepa', 'mae', 'maskfeat', 'simmim')
 
 
 @small.each(set(methods.METHODS) - {*TWO_VIEWS, *ONE_VIEW}, quick=('barlow_twins', 'dino', 'swav'))

@@ -20,6 +20,7 @@ MOVES = {
     'byol': ('target',),
     'data2vec': ('target',),
     'data2vec2': ('target',),
+    'dinosr': ('target', 'codebooks'),
     'ijepa': ('target',),
     'moco_v1': ('queue', 'pointer', 'target'),
     'moco_v2': ('queue', 'pointer', 'target'),
@@ -35,7 +36,20 @@ MOVES = {
     'tico': ('target', 'covariance'),
 }
 # Methods whose networks here have no batch-norm.
-NO_STATISTICS = ('data2vec', 'data2vec2', 'dinov2', 'gmml', 'ibot', 'ijepa', 'mae', 'msn', 'simmim')
+NO_STATISTICS = (
+    'crossmae',
+    'data2vec',
+    'data2vec2',
+    'dinosr',
+    'dinov2',
+    'gmml',
+    'ibot',
+    'ijepa',
+    'mae',
+    'maskfeat',
+    'msn',
+    'simmim',
+)
 # What stands still within an epoch.
 KEEPS = {'deepcluster_v2': ('prototypes',)}
 # Keywords with which eight fixed images can be learned: groups of four, and a queue that 30 steps do not

@@ -304,13 +304,15 @@ def test_networks_of_the_config():
         'transformer': 'TransformerDecoder',
         'linear': 'LinearDecoder',
         'convolution': 'ConvolutionalDecoder',
+        'cross': 'CrossDecoder',
     }
 
 
 REFUSED = {
     'keep': (lambda: vit_tokens(keep=jnp.zeros((3, 4), int)), r'keep must have shape \[2, 1 to 16\], not \[3, 4\]'),
     'hidden': (lambda: vit_tokens(hidden=jnp.zeros((2, 9), bool)), r'hidden must have shape \[2, 16\], not \[2, 9\]'),
-    'blocks': (lambda: vit_tokens(blocks=4), 'blocks must be from 1 to 3, the depth, not 4'),
+    'blocks': (lambda: vit_tokens(blocks=5), 'blocks must be from 1 to 3, the depth, or one more .*, not 5'),
+    'mlps': (lambda: vit_tokens(blocks=4, of='mlp'), 'blocks must be from 1 to 3, .*, not 4'),
     'width': (lambda: decoded(heads=3), 'multiple of 4 and of heads, 3, not 8'),
     'out': (lambda: decoded(out=0), 'out must be at least 1'),
     'places': (lambda: decoded(keep=jnp.zeros((2, 9), int)), r'keep must have shape \[2, at most 5\]'),

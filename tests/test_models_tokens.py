@@ -11,6 +11,7 @@ from selfsup import models
 from selfsup.config import validate
 from selfsup.errors import UserError
 from selfsup.models import transformer
+from selfsup.models.positions import sincos_positions
 from tolerances import BFLOAT16, FLOAT32, FLOAT64
 
 VIT = small.Compiled(models.ViT(dim=16, depth=2, heads=2, patch=4))
@@ -74,6 +75,21 @@ def test_an_encoder_may_have_no_class_token():
         VIT.clone(class_token=False).init(jax.random.key(0), IMAGES)
     with pytest.raises(UserError, match="model.class_token=False leaves no token to pool; set model.pool='mean'"):
         validate.check_sizes('model', {'class_token': False, 'pool': 'token'})
+
+
+def test_what_enters_the_first_block_comes_before_the_blocks_outputs():
+    """The embeddings with their positions, behind the class token."""
+    variables = started(VIT, IMAGES)
+    found = VIT.apply(variables, IMAGES, method='tokens', blocks=3, of='block', keep=KEEP)
+    p = variables['params']
+    patches = IMAGES.reshape(2, 4, 4, 4, 4, 3).transpose(0, 1, 3, 2, 4, 5).reshape(2, 16, 48)
+    embedded = (
+        patches @ p['patch_embed']['kernel'].reshape(48, 16) + (p['patch_embed']['bias'][None] + p['positions'])[None]
+    )
+    np.testing.assert_allclose(found[0][:, 1:], jnp.take_along_axis(embedded, KEEP[..., None], axis=1), atol=1e-4)
+    np.testing.assert_allclose(found[0][:, :1], jnp.tile(p['cls_token'] + p['cls_position'], (2, 1, 1)), atol=FLOAT32)
+    same = VIT.apply(variables, IMAGES, method='tokens', blocks=2, of='block', keep=KEEP)
+    jax.tree.map(np.testing.assert_array_equal, found[1:], same)
 
 
 def test_layer_scale_starts_at_its_value_and_scales_both_branches():
@@ -227,6 +243,77 @@ def test_hidden_places_of_a_convolutional_decoder_hold_each_examples_own_noise()
     np.testing.assert_array_equal(silent, module.apply(variables, tokens, keep, (4, 4)))
 
 
+CROSS = small.Compiled(models.CrossDecoder(dim=8, depth=2, heads=2, out=3))
+
+
+def crossed(maps=(), queries=QUERIES, **fields):
+    """The cross decoder's output on the tokens of KEEP, with the given maps."""
+    module = CROSS.clone(**fields)
+    variables = started(module, TOKENS, KEEP, (4, 4), queries, maps=maps)
+    return module, variables, module.apply(variables, TOKENS, KEEP, (4, 4), queries, maps=maps)
+
+
+def test_a_cross_decoder_predicts_each_patch_apart_from_the_others():
+    module, variables, found = crossed()
+    for place in range(QUERIES.shape[1]):
+        alone = module.apply(variables, TOKENS, KEEP, (4, 4), QUERIES[:, place : place + 1])
+        np.testing.assert_allclose(found[:, place], alone[:, 0], atol=FLOAT32)
+    module, variables, found = crossed(self_attention=True)
+    alone = module.apply(variables, TOKENS, KEEP, (4, 4), QUERIES[:, :1])
+    assert float(jnp.abs(found[:, 0] - alone[:, 0]).max()) > 1e-3
+
+
+def test_a_cross_decoder_equals_numpy():
+    """One block without self-attention: mask token and position, attention to a weighted sum of maps, MLP, head."""
+    maps = (TOKENS, TOKENS[:, ::-1] + 1.0)
+    _, variables, found = crossed(maps, depth=1)
+    p = jax.tree.map(lambda x: np.asarray(x, np.float64), variables['params'])
+
+    def norm(x, name, tree):
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
+        return x * tree[name]['scale'] + tree[name]['bias']
+
+    def linear(x, tree):
+        return x @ tree['kernel'] + tree['bias']
+
+    block = p['block0']
+    mixed = sum(w * np.asarray(m, np.float64) for w, m in zip(p['map_weights'][0], maps, strict=True))
+    context = norm(mixed, 'context_norm0', p)
+    x = p['mask_token'][0] + sincos_positions(4, 4, 8)[np.asarray(QUERIES)]
+    query, both = linear(norm(x, 'norm1', block), block['q']), linear(context, block['kv'])
+    key, value = both[..., :8], both[..., 8:]
+    seen = []
+    for head in (slice(0, 4), slice(4, 8)):
+        logits = query[..., head] @ key[..., head].swapaxes(1, 2) / 2.0  # the root of 4 features a head
+        weights = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+        seen.append(weights @ value[..., head])
+    x = x + linear(np.concatenate(seen, axis=-1), block['proj'])
+    y = linear(norm(x, 'norm2', block), block['fc1'])
+    x = x + linear(y * (1 + erf(y / np.sqrt(2))) / 2, block['fc2'])
+    np.testing.assert_allclose(found, linear(norm(x, 'norm', p), p['head']), atol=10 * FLOAT32)
+
+
+def test_a_cross_decoder_of_the_whole_grid_puts_given_tokens_at_their_places():
+    """What it is given may come in any order; of a given patch its own token decides, of others the mask token."""
+    module, variables, found = crossed(queries=None)
+    assert found.shape == (2, 16, 3)
+    order = jnp.array([0, 3, 1, 4, 2])
+    turned = module.apply(variables, TOKENS[:, order], KEEP[:, order[1:] - 1], (4, 4))
+    np.testing.assert_allclose(turned, found, atol=FLOAT32)
+    changed = TOKENS.at[:, 1].add(1.0)
+    context = (TOKENS,)
+    _, variables, _ = crossed(context, queries=None)
+    before, after = (module.apply(variables, t, KEEP, (4, 4), maps=context) for t in (TOKENS, changed))
+    moved = jnp.abs(before - after).max(axis=2) > 1e-4
+    np.testing.assert_array_equal(moved, jnp.arange(16)[None] == KEEP[:, :1])
+
+
+def test_a_cross_decoder_attends_to_the_maps_and_not_to_the_tokens():
+    module, variables, found = crossed((TOKENS + 1.0,))
+    other = module.apply(variables, TOKENS + 5.0, KEEP, (4, 4), QUERIES, maps=(TOKENS + 1.0,))
+    np.testing.assert_array_equal(other, found)
+
+
 LINEAR = small.Compiled(models.LinearDecoder(out=3))
 BAD = {
     'valid': (
@@ -240,6 +327,8 @@ BAD = {
         r'valid must have the shape of keep, none, not \[2, 4\]',
     ),
     'linear': (lambda: LINEAR.init(jax.random.key(0), TOKENS, KEEP, (4, 4)), UserError, 'the encoder sees 4 of 16 patches'),
+    'heads': (lambda: crossed(heads=3), UserError, 'dim=8 of the decoder must be a multiple of 4 and of heads=3'),
+    'out of cross': (lambda: crossed(out=0), ValueError, 'out must be at least 1'),
     'out': (lambda: LINEAR.clone(out=0).init(jax.random.key(0), TOKENS, KEEP, (2, 2)), ValueError, 'out must be at least 1'),
     'init': (
         lambda: DECODER.clone(init_kernels='he').init(jax.random.key(0), TOKENS, KEEP, (4, 4)),

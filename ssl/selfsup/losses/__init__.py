@@ -5,7 +5,9 @@ They hold no parameters and no state, call no collectives, and compute in at lea
 
 from .barlow_twins import barlow_twins, barlow_twins_terms
 from .contrastive import info_nce, ntxent
+from .dinosr import dinosr, moved_codes, nearest_codes
 from .dinov2 import dinov2_class, koleo
+from .hog import hog
 from .ibot import dinov2_patches, ibot_patches
 from .in_batch import info_nce_in_batch, moco_v3, nnclr
 from .latent import averaged_layers, masked_smooth_l1, standardize_tokens
@@ -34,8 +36,10 @@ __all__ = [
     'deepcluster',
     'dino',
     'dino_centre',
+    'dinosr',
     'dinov2_class',
     'dinov2_patches',
+    'hog',
     'ibot_patches',
     'info_nce',
     'info_nce_in_batch',
@@ -47,9 +51,11 @@ __all__ = [
     'masked_smooth_l1',
     'mmcr',
     'moco_v3',
+    'moved_codes',
     'msn',
     'msn_targets',
     'msn_terms',
+    'nearest_codes',
     'nnclr',
     'ntxent',
     'ressl',

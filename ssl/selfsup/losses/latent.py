@@ -16,21 +16,24 @@ def _standardized(x: Array, axis: int) -> Array:
     return centred / jnp.sqrt(jnp.mean(centred * centred, axis=axis, keepdims=True) + EPSILON)
 
 
-def standardize_tokens(tokens: Float[ArrayLike, 'batch length features']) -> Float[Array, 'batch length features']:
+def standardize_tokens(
+    tokens: Float[ArrayLike, 'batch length features'], *, instance: bool = False
+) -> Float[Array, 'batch length features']:
     """Each token's features to mean 0 and variance 1: layer norm without parameters, as of I-JEPA's targets.
 
     Args:
       tokens: of the target network, after its last norm.
+      instance: instance norm instead, over the tokens for each feature (DinoSR, of the outputs of blocks' MLPs).
 
     Returns:
-      (x − mean) / √(variance + 1e-5) over the features, with the biased variance.
+      (x − mean) / √(variance + 1e-5) over the features, or over the tokens, with the biased variance.
 
     Cost: O(batch·length·features); no state.
 
     References:
       Assran et al. 2023, https://arxiv.org/abs/2301.08243, and its code, which alone says so.
     """
-    return _standardized(as_float('tokens', tokens), -1)
+    return _standardized(as_float('tokens', tokens), 1 if instance else 2)
 
 
 def averaged_layers(

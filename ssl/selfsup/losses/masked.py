@@ -63,6 +63,21 @@ def standardize_patches(patches: Float[Array, 'batch patches values']) -> Float[
     return centred / jnp.sqrt(variance + EPSILON)
 
 
+def standardize_channels(
+    patches: Float[Array, 'batch patches values'], channels: int
+) -> Float[Array, 'batch patches values']:
+    """Each channel of each patch to mean 0 and variance 1: (x − mean) / √(variance + 1e-5), the biased variance (BootMAE).
+
+    Args:
+      patches: as of :func:`patchify`, with the channel as their last order.
+      channels: of the image.
+    """
+    x = patches.reshape(*patches.shape[:2], -1, channels)
+    centred = x - jnp.mean(x, axis=2, keepdims=True)
+    unit = centred / jnp.sqrt(jnp.mean(centred * centred, axis=2, keepdims=True) + 1e-5)
+    return unit.reshape(patches.shape)
+
+
 def checked(
     predictions: ArrayLike, targets: ArrayLike, hidden: ArrayLike, *, name: str = 'hidden'
 ) -> tuple[Array, Array, Array]:
@@ -92,6 +107,7 @@ def masked_mse(
     hidden: Bool[ArrayLike, 'batch patches'],
     *,
     normalize: bool = True,
+    weights: Float[ArrayLike, 'batch patches'] | None = None,
 ) -> Float[Array, '']:
     """Mean squared error on hidden patches: Σ_hidden mean_values (prediction − target)² / #hidden (MAE, sect. 3).
 
@@ -101,6 +117,7 @@ def masked_mse(
       hidden: which patches the encoder did not see.
       normalize: each target patch is brought to mean 0 and variance 1 first (the paper's `norm_pix`; variance with
         ddof 1, 1e-6 added inside the root), which needs at least two values a patch.
+      weights: of the patches' errors, which do not change what is divided by (BootMAE). None: all 1.
 
     Returns:
       A scalar from 0, in squared units of the targets; the mean over the hidden patches of the whole batch, 0 if none
@@ -120,6 +137,11 @@ def masked_mse(
         raise ValueError('normalize=True needs at least 2 values a patch, not 1')
     targets = standardize_patches(targets) if normalize else targets
     error = jnp.mean((predictions - targets) ** 2, axis=2)
+    if weights is not None:
+        weights = as_float('weights', weights)
+        if weights.shape != error.shape:
+            raise ValueError(f'weights must have shape {list(error.shape)}, not {list(weights.shape)}')
+        error = error * weights.astype(error.dtype)
     return jnp.sum(jnp.where(hidden, error, 0.0)) / jnp.maximum(jnp.sum(hidden), 1)
 
 

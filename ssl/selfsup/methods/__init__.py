@@ -14,13 +14,16 @@ from .contrastive.supcon import supcon
 from .distillation.byol import byol
 from .distillation.dino import dino
 from .distillation.simsiam import simsiam
+from .masked.crossmae import crossmae
 from .masked.data2vec import data2vec
 from .masked.data2vec2 import data2vec2
+from .masked.dinosr import dinosr
 from .masked.dinov2 import dinov2
 from .masked.gmml import gmml
 from .masked.ibot import ibot
 from .masked.ijepa import ijepa
 from .masked.mae import mae
+from .masked.maskfeat import maskfeat
 from .masked.msn import msn
 from .masked.simmim import simmim
 from .over_axis import over_axis
@@ -37,18 +40,21 @@ from .redundancy.w_mse import w_mse
 METHODS = {
     'barlow_twins': barlow_twins,
     'byol': byol,
+    'crossmae': crossmae,
     'data2vec': data2vec,
     'data2vec2': data2vec2,
     'debiased': debiased,
     'decoupled': decoupled,
     'deepcluster_v2': deepcluster_v2,
     'dino': dino,
+    'dinosr': dinosr,
     'dinov2': dinov2,
     'gmml': gmml,
     'ibot': ibot,
     'ijepa': ijepa,
     'lejepa': lejepa,
     'mae': mae,
+    'maskfeat': maskfeat,
     'mmcr': mmcr,
     'moco_v1': moco_v1,
     'moco_v2': moco_v2,
@@ -75,18 +81,21 @@ __all__ = [
     'over_axis',
     'barlow_twins',
     'byol',
+    'crossmae',
     'data2vec',
     'data2vec2',
     'debiased',
     'decoupled',
     'deepcluster_v2',
     'dino',
+    'dinosr',
     'dinov2',
     'gmml',
     'ibot',
     'ijepa',
     'lejepa',
     'mae',
+    'maskfeat',
     'mmcr',
     'moco_v1',
     'moco_v2',

@@ -3,6 +3,7 @@
 from functools import partial
 
 from .convnet import ConvNet
+from .cross_decoder import CrossDecoder
 from .decoder import ConvolutionalDecoder, LinearDecoder, TransformerDecoder
 from .iternorm import IterNorm
 from .mlp import MLP
@@ -24,7 +25,13 @@ ENCODERS = {
 }
 
 # The kinds of the other networks (projectors, predictors, decoders) -> constructor.
-NETWORKS = {'mlp': MLP, 'transformer': TransformerDecoder, 'linear': LinearDecoder, 'convolution': ConvolutionalDecoder}
+NETWORKS = {
+    'mlp': MLP,
+    'transformer': TransformerDecoder,
+    'linear': LinearDecoder,
+    'convolution': ConvolutionalDecoder,
+    'cross': CrossDecoder,
+}
 
 __all__ = [
     'ENCODERS',
@@ -33,6 +40,7 @@ __all__ = [
     'BatchNorm',
     'ConvNet',
     'ConvolutionalDecoder',
+    'CrossDecoder',
     'IterNorm',
     'LinearDecoder',
     'ResNet',

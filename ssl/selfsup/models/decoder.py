@@ -104,8 +104,8 @@ class TransformerDecoder(nn.Module):
             raise ValueError(f'dim must be a multiple of 4 and of heads, {self.heads}, not {self.dim}')
         if self.init_kernels not in INITS:
             raise ValueError(f'init_kernels must be one of {", ".join(INITS)}, not {self.init_kernels!r}')
-        _check_out(self.out)
-        _check_keep(tokens, keep)
+        check_out(self.out)
+        check_keep(tokens, keep)
         if queries is None and (valid is not None or asked is not None):
             raise ValueError('valid and asked are of calls with queries; the whole grid takes neither')
         for name, flags, numbers in (('valid', valid, keep), ('asked', asked, queries)):
@@ -151,8 +151,8 @@ class LinearDecoder(nn.Module):
           ValueError: shapes that do not fit.
         """
         del train, keys
-        _check_out(self.out)
-        _check_keep(tokens, keep)
+        check_out(self.out)
+        check_keep(tokens, keep)
         count = grid[0] * grid[1]
         if keep.shape[1] != count:
             raise UserError(
@@ -216,8 +216,8 @@ class ConvolutionalDecoder(nn.Module):
           ValueError: shapes that do not fit.
         """
         del train
-        _check_out(self.out)
-        _check_keep(tokens, keep)
+        check_out(self.out)
+        check_keep(tokens, keep)
         batch, _, width = tokens.shape
         count = grid[0] * grid[1]
         if self.dim % self.channel_groups or width % self.channel_groups:
@@ -245,12 +245,14 @@ class ConvolutionalDecoder(nn.Module):
         return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def _check_out(out: int) -> None:
+def check_out(out: int) -> None:
+    """Refuses a decoder whose width of output nobody has set."""
     if out < 1:
         raise ValueError(f'out must be at least 1 where the decoder is applied, not {out}')
 
 
-def _check_keep(tokens: Array, keep: Array) -> None:
+def check_keep(tokens: Array, keep: Array) -> None:
+    """Refuses numbers of patches that are not of these tokens."""
     if keep.shape[0] != tokens.shape[0] or keep.shape[1] > tokens.shape[1]:
         raise ValueError(
             f'keep must have shape [{tokens.shape[0]}, at most {tokens.shape[1]}] for tokens of shape '

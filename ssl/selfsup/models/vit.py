@@ -120,7 +120,8 @@ class ViT(nn.Module):
           valid: which entries of `keep` count; no token attends to the others. None counts all.
           hidden: patches whose embedding is replaced by a learned mask token, before positions are added. The
             parameter `mask_token` exists only if `init` is called with `hidden`.
-          blocks: the outputs of how many blocks, counted from the last, are given.
+          blocks: the outputs of how many blocks, counted from the last, are given. With one more than the depth what
+            enters the first block comes before them.
           of: what these outputs are: 'norm', the blocks' outputs, the last of them after the last norm; 'block', the
             blocks' outputs without the last norm; 'mlp', what the blocks' MLPs add.
           train: stochastic depth is applied; it draws from `keys`, one an example, or from flax's 'dropout' stream if
@@ -153,7 +154,7 @@ class ViT(nn.Module):
         block = nn.remat(EncoderBlock, static_argnums=(2, 5)) if self.remat else EncoderBlock
         if train and self.drop_path > 0 and keys is None:
             keys = jax.random.split(self.make_rng('dropout'), len(x))
-        outputs = []
+        outputs = [x]
         for index in range(self.depth):
             drop = self.drop_path * index / max(self.depth - 1, 1)
             own = None if keys is None else jax.vmap(lambda key, index=index: jax.random.fold_in(key, index))(keys)
@@ -212,10 +213,12 @@ class ViT(nn.Module):
             raise ValueError(f'valid must have the shape of keep, {shape}, not {list(valid.shape)}')
         if hidden is not None and hidden.shape != (batch, patches):
             raise ValueError(f'hidden must have shape {[batch, patches]}, not {list(hidden.shape)}')
-        if not 1 <= blocks <= self.depth:
-            raise ValueError(f'blocks must be from 1 to {self.depth}, the depth, not {blocks}')
         if of not in OUTPUTS:
             raise ValueError(f'of must be one of {", ".join(OUTPUTS)}, not {of!r}')
+        if not 1 <= blocks <= self.depth + (of != 'mlp'):
+            raise ValueError(
+                f"blocks must be from 1 to {self.depth}, the depth, or one more (but of='mlp'), not {blocks}"
+            )
 
     def _positions(self, height: int, width: int) -> Array:
         if self.positions == 'sincos':

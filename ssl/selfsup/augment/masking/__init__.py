@@ -5,15 +5,16 @@ that all masks of a run share one compiled program; no sampler retries an unknow
 depends on its own key alone, so that neither the number of devices nor that of pieces of the batch changes it.
 """
 
-from .blocks import block, inverse_block
+from .blocks import block, inverse_block, torus_block
 from .group import group
 from .multi_block import MultiBlock, multi_block
-from .places import places, rectangle
+from .places import chosen, places, rectangle
 from .uniform import keep_smallest, random, units
 
 __all__ = [
     'MultiBlock',
     'block',
+    'chosen',
     'group',
     'inverse_block',
     'keep_smallest',
@@ -21,5 +22,6 @@ __all__ = [
     'places',
     'random',
     'rectangle',
+    'torus_block',
     'units',
 ]

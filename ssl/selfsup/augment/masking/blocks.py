@@ -97,6 +97,54 @@ def block(
     return jax.vmap(draw)(keys, jnp.broadcast_to(jnp.asarray(count), keys.shape))
 
 
+def torus_block(
+    keys: Key[Array, ' batch'], grid: tuple[int, int], ratio: Number, *, aspect: Range = (0.5, 2.0)
+) -> tuple[Int[Array, 'batch kept'], Bool[Array, 'batch patches']]:
+    """Shows one rectangle of patches and hides the rest (CAPI).
+
+    The logarithm of height / width is drawn uniformly, of those that the grid has room for; the sides are rounded up, and
+    in raster order the last patches are left out to show exactly `patches` − int(patches · ratio). Then the grid is
+    rolled by a random number of rows and columns, so that a rectangle that leaves on one side enters on the other and
+    all patches are seen equally often.
+
+    Args:
+      keys: typed keys, one an example.
+      grid: rows and columns of patches.
+      ratio: share of hidden patches. Authors: 0.65.
+      aspect: range of height / width. Authors: 0.5 to 2.
+
+    Returns:
+      The numbers of the patches that are seen, in increasing order, and which are hidden.
+
+    Raises:
+      ValueError: a ratio that hides nothing or everything, or aspect ratios out of order.
+
+    References:
+      Darcet et al. 2025, https://arxiv.org/abs/2502.08769, and `InverseBlockMasking` of the authors' code.
+    """
+    rows, columns = grid
+    count = rows * columns - int(rows * columns * ratio)
+    if not 1 <= count < rows * columns:
+        raise ValueError(f'ratio must hide some of {rows * columns} patches and not all, and {ratio} leaves {count}')
+    if not 0 < aspect[0] <= aspect[1]:
+        raise ValueError(f'aspect must be two positive numbers in order, not {aspect}')
+    low = max(math.log(aspect[0]), math.log(count / columns**2))
+    high = min(math.log(aspect[1]), math.log(rows**2 / (count + 1e-5)))
+
+    def draw(key: Array) -> tuple[Array, Array]:
+        shares = uniform(key, (3,))
+        ratio = jnp.exp(low + shares[0] * (high - low))
+        height = jnp.minimum(jnp.ceil(jnp.sqrt(count * ratio)).astype(int), rows)
+        width = jnp.maximum(jnp.ceil(jnp.sqrt(count / ratio)).astype(int), -(-count // height))
+        inside = rectangle(jnp.asarray(0), jnp.asarray(0), height, jnp.minimum(width, columns), grid)
+        shown = (inside & (jnp.cumsum(inside) <= count)).reshape(grid)
+        down, along = jnp.floor(shares[1] * rows).astype(int), jnp.floor(shares[2] * columns).astype(int)
+        shown = jnp.roll(shown, (down, along), (0, 1)).reshape(-1)
+        return jnp.argsort(~shown, stable=True)[:count], ~shown
+
+    return jax.vmap(draw)(keys)
+
+
 def inverse_block(
     keys: Key[Array, ' batch'], grid: tuple[int, int], ratio: Number, *, length: int = 3, adjust: Number = 0.07
 ) -> tuple[Int[Array, 'batch kept'], Bool[Array, 'batch patches']]:

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, Key
 
 Number = int | float
 Range = tuple[Number, Number]  # least and most
@@ -29,10 +29,31 @@ def places(
     Raises:
       ValueError: a count that is not from 1 to the number of patches.
     """
-    if not 1 <= count <= marked.shape[1]:
-        raise ValueError(f'count must be from 1 to {marked.shape[1]}, the number of patches, not {count}')
+    check_count(count, marked.shape[1])
     order = jnp.argsort(~marked, axis=1, stable=True)[:, :count]
     return order, jnp.take_along_axis(marked, order, axis=1)
+
+
+def chosen(keys: Key[Array, ' batch'], marked: Bool[Array, 'batch patches'], count: int) -> Int[Array, 'batch count']:
+    """The numbers of `count` of the marked patches of each image, drawn without replacement, in random order.
+
+    Args:
+      keys: typed keys, one an example.
+      marked: for example hidden patches; unmarked ones fill up where an image has fewer than `count`.
+      count: from 1 to all patches.
+
+    Raises:
+      ValueError: a count that is not from 1 to the number of patches.
+    """
+    check_count(count, marked.shape[1])
+    noise = jax.vmap(lambda key: uniform(key, marked.shape[1:]))(keys)
+    return jnp.argsort(jnp.where(marked, noise, noise + 1.0), axis=1)[:, :count]
+
+
+def check_count(count: int, patches: int) -> None:
+    """Refuses to take no patch, or more than there are."""
+    if not 1 <= count <= patches:
+        raise ValueError(f'count must be from 1 to {patches}, the number of patches, not {count}')
 
 
 def drawn_place(share: Array, sides: int, length: Array) -> Int[Array, '...']:

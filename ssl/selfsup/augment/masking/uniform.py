@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from .places import Number, uniform
+from .places import Number, check_count, uniform
 
 
 def keep_smallest(
@@ -27,8 +27,7 @@ def keep_smallest(
     References:
       He et al. 2022, https://arxiv.org/abs/2111.06377, sect. 3, and `random_masking` of the authors' code.
     """
-    if not 1 <= count <= noise.shape[1]:
-        raise ValueError(f'count must be from 1 to {noise.shape[1]}, the number of patches, not {count}')
+    check_count(count, noise.shape[1])
     order = jnp.argsort(noise, axis=1)
     return order[:, :count], jnp.argsort(order, axis=1) >= count
 

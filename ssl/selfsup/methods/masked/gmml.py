@@ -13,10 +13,9 @@ from ...errors import UserError
 from ...losses.masked import patchify
 from ...signature import Count, Counts, Domain, Share
 from ..base import Method, encode_with, forward, through, view_keys
-from .patches import MASKS, at_each_place, check_decoder, check_encoder, drawn, explained, patch_grid
+from .patches import MASKS, at_each_place, check_decoder, check_encoder, drawn, explained, normed, patch_grid
 
 StaticShare = Annotated[float, Domain(above=0, below=1, static=True)]
-NORM = nn.LayerNorm(epsilon=1e-6)  # the encoder's last
 
 
 def swapped(images: Array) -> Array:
@@ -115,8 +114,7 @@ def gmml(
         given: Any = encoder.apply({'params': params['encoder']}, images, method='tokens', **seen)
         found = (given,) if encoder.depth == 1 else given
         mean = sum(found[number - 1] for number in layers) / len(layers)
-        norm = {'params': params['encoder']['norm']}
-        return jnp.concatenate([NORM.apply(norm, found[-1]), NORM.apply(norm, mean)], axis=1)
+        return jnp.concatenate([normed(params, found[-1]), normed(params, mean)], axis=1)
 
     def embed(params: Any, extra: Any, batch: dict, key: Any) -> tuple[dict, dict]:
         views, drawn_keys, own = batch['views'], view_keys(batch, MASKS), view_keys(batch)

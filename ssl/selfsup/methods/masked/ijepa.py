@@ -16,6 +16,7 @@ from .patches import (
     MASKS,
     Range,
     at_each_place,
+    at_places,
     check_decoder,
     check_encoder,
     copied_encoder,
@@ -128,12 +129,9 @@ def ijepa(
         def compared(predictions: Array, targets: Array) -> Array:
             return losses.masked_smooth_l1(predictions, targets, outputs['counted'], beta=beta)
 
-        def asked(tokens: Array) -> Array:
-            return jnp.take_along_axis(tokens, outputs['places'][:, :, None], axis=1)
-
-        targets = outputs['targets']
-        loss = compared(outputs['predictions'], asked(targets))
-        baseline = compared(asked(at_each_place(targets)), asked(targets))
+        targets, places = outputs['targets'], outputs['places']
+        loss = compared(outputs['predictions'], at_places(targets, places))
+        baseline = compared(at_places(at_each_place(targets), places), at_places(targets, places))
         return loss, (extra, {'explained_share': explained(loss, baseline), 'target_deviation': deviation(targets)})
 
     return Method(

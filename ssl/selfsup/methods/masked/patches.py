@@ -14,6 +14,8 @@ from ...signature import Domain
 
 MASKS = 1  # stream of the examples' keys; the encoder's is 0
 DECODER = 2  # of noise that a decoder draws
+QUERIES = 3  # of which hidden patches are predicted
+NORM = nn.LayerNorm(epsilon=1e-6)  # an encoder's last
 
 # Least and most of a number that is drawn for each mask.
 Range = Annotated[tuple[float, float], Domain(above=0, several=True, length=2, static=True)]
@@ -67,6 +69,16 @@ def drawn(fields: str, mask: Callable, *arguments: Any, **keywords: Any) -> Any:
         return mask(*arguments, **keywords)
     except ValueError as error:
         raise UserError(f'{fields}: {str(error).splitlines()[0]}') from error
+
+
+def normed(params: dict, tokens: Array) -> Array:
+    """The encoder's last norm of what its last block, or another, gives."""
+    return NORM.apply({'params': params['encoder']['norm']}, tokens)
+
+
+def at_places(targets: Array, places: Array) -> Array:
+    """Of targets `[batch, patches, …]` those with the numbers `places` `[batch, count]`."""
+    return jnp.take_along_axis(targets, places.reshape(*places.shape, *(1,) * (targets.ndim - 2)), axis=1)
 
 
 def every_patch(images: Array, grid: tuple[int, int]) -> Array:

@@ -1,0 +1,27 @@
+"""CrossMAE on CIFAR-10 with ViT-Ti and patches of 4x4: the paper's recipe at a small size.
+
+    python -m selfsup.train --config=experiments/cifar10/crossmae.py --workdir=runs/cifar10/crossmae
+
+Hardware, time, result: not run yet. No published linear probe of this setting is known to us.
+"""
+
+from common import one_view
+
+
+def get_config():
+    c = one_view('crossmae')
+    c.method.ratio = 0.75  # 16 of 64 patches are seen
+    c.method.predict = 0.25  # and 16 predicted
+    c.model.positions = 'sincos'
+    c.decoder.kind = 'cross'
+    c.decoder.dim = 96
+    c.decoder.depth = 4
+    c.decoder.heads = 3
+
+    c.augment.recipe = 'mae'
+
+    c.optimizer.learning_rate = 6e-4  # 1.5e-4 x 1024 / 256
+    c.optimizer.beta2 = 0.95
+    c.optimizer.weight_decay = 0.05
+    c.optimizer.warmup_epochs = 80.0
+    return c

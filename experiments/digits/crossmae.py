@@ -1,0 +1,25 @@
+"""CrossMAE on scikit-learn's 8x8 digits.
+
+    python -m selfsup.train --config=experiments/digits/crossmae.py --workdir=runs/digits/crossmae
+
+16 patches of 2x2, of which the encoder sees 8 and the decoder predicts 4. Not yet run to its end.
+"""
+
+from common import one_view
+
+
+def get_config():
+    c = one_view('crossmae')
+    c.method.ratio = 0.5
+    c.method.predict = 0.25
+    c.method.normalize = False  # most patches of a digit are constant: normalised, they all become zeros
+    c.model.positions = 'sincos'
+    c.decoder.kind = 'cross'
+    c.decoder.dim = 32
+    c.decoder.depth = 2
+    c.decoder.heads = 4
+    c.optimizer.learning_rate = 3e-3
+    c.optimizer.beta2 = 0.95
+    c.optimizer.weight_decay = 0.05
+    c.train.epochs = 200
+    return c
