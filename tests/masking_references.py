@@ -47,6 +47,22 @@ def inverse_block(rng, grid, ratio, *, length=3, adjust=0.07):
     return ~seen
 
 
+def torus_block(rng, grid, ratio, *, aspect=(0.5, 2.0)):
+    """Patches that CAPI's encoder sees."""
+    rows, columns = grid
+    count = rows * columns - int(rows * columns * ratio)
+    low = max(math.log(aspect[0]), math.log(count / columns**2))
+    high = min(math.log(aspect[1]), math.log(rows**2 / (count + 1e-5)))
+    drawn = math.exp(rng.uniform(low, high))
+    h, w = math.ceil(math.sqrt(count * drawn)), math.ceil(math.sqrt(count / drawn))
+    top, left = rng.integers(0, rows - h + 1), rng.integers(0, columns - w + 1)
+    seen = np.zeros(grid, bool)
+    seen[top : top + h, left : left + w] = True
+    flat = np.zeros(rows * columns, bool)
+    flat[np.flatnonzero(seen)[:count]] = True
+    return np.roll(flat.reshape(grid), (rng.integers(rows), rng.integers(columns)), (0, 1))
+
+
 def multi_block(rng, grid, *, blocks, scale, aspect):
     """V-JEPA's sampler for one image: the target blocks `[blocks, patches]` and the context's patches."""
     rows, columns = grid

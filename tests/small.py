@@ -27,6 +27,13 @@ OWN_NETWORKS = {
     'ibot': TOKENS,
     'msn': TOKENS,
     'gmml': {'encoder': VIT, 'decoder': models.MLP(widths=(16,), hidden_norm=False, activation='gelu')},
+    'bootmae': {
+        'encoder': VIT.clone(depth=2),
+        'decoder': models.CrossDecoder(dim=16, depth=1, heads=2, self_attention=True),
+        'predictor': models.CrossDecoder(dim=16, depth=1, heads=2, self_attention=True),
+    },
+    'capi': {'encoder': VIT, 'predictor': models.CrossDecoder(dim=16, depth=1, heads=2)},
+    'cmae': {'encoder': VIT, 'decoder': models.TransformerDecoder(dim=16, depth=2, heads=2)},
     'crossmae': {'encoder': VIT, 'decoder': models.CrossDecoder(dim=16, depth=1, heads=2)},
     'data2vec': {'encoder': VIT.clone(depth=2), 'decoder': models.LinearDecoder()},
     'data2vec2': {
@@ -64,6 +71,9 @@ KEYWORDS = {
     'tico': {'momentum': 0.9},
     'mmcr': {},
     'lejepa': {'directions': 32},
+    'bootmae': {'ratio': 0.5, 'momentum': 0.9},
+    'capi': {'prototypes': 6, 'predict': 0.5, 'momentum': 0.9},
+    'cmae': {'ratio': 0.5, 'unit': 1, 'shift': 2, 'feature_depth': 1, 'temperature': 0.2, 'momentum': 0.9},
     'crossmae': {'ratio': 0.5},
     'mae': {'ratio': 0.5},
     'maskfeat': {'ratio': 0.5},

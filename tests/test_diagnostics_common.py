@@ -56,6 +56,7 @@ ARGUMENTS = {
     'sslmem': (VIEWS, VIEWS + 1),
     'stitching_score': (X, Y, Y, X),
     'svcca': (X, Y),
+    'token_rank': (VIEWS, np.arange(72).reshape(24, 3) % 2 == 0),
     'tolerance': (X, LABELS),
     'update_lidar': None,
     'update_summary': None,

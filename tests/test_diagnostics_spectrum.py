@@ -231,3 +231,24 @@ def test_gradients_are_right_and_finite_at_constant_columns(function, x64):
     np.testing.assert_allclose(np.sum(np.asarray(gradient(z)) * step), expected, rtol=1e-5)
     for rows in (np.where(np.arange(6) == 2, 0.7, z), np.where(np.arange(6) == 2, 0, z), np.ones((24, 6)), 0 * z):
         assert np.isfinite(gradient(jnp.asarray(rows))).all()
+
+
+def test_token_rank_is_the_number_of_directions_that_hold_a_share_of_the_energy(x64):
+    """Energies of 8, 4, 2 and 1 in four directions: shares of 8/15, 12/15, 14/15 and 1."""
+    tokens = np.zeros((2, 3, 5))
+    tokens.reshape(6, 5)[[0, 2, 3, 5], [0, 1, 2, 4]] = np.sqrt([8.0, 4.0, 2.0, 1.0])
+    turn = np.linalg.qr(cloud(5, 5))[0]
+    for share, expected in ((0.5, 1), (0.54, 2), (0.8, 2), (0.81, 3), (0.95, 4), (1.0, 4)):
+        assert diagnostics.token_rank(tokens @ turn, share=share) == expected, share
+    # Of the second image alone: energies of 2 and 1.
+    counted = np.array([[False] * 3, [True] * 3])
+    assert [int(diagnostics.token_rank(tokens @ turn, counted, share=s)) for s in (0.6, 0.7)] == [1, 2]
+    assert diagnostics.token_rank(0 * tokens) == 0
+    assert diagnostics.token_rank(jnp.asarray(cloud(60, 7).reshape(6, 10, 7), jnp.float32), share=1.0) == 7
+
+
+def test_tokens_that_do_not_fit_are_refused(own_checks):
+    with pytest.raises(ValueError, match=r'tokens must have shape \[batch, length, dim\], not \[3, 5\]'):
+        diagnostics.token_rank(np.zeros((3, 5)))
+    with pytest.raises(ValueError, match=r'counted must have shape \[2, 3\], not \[2, 4\]'):
+        diagnostics.token_rank(np.zeros((2, 3, 5)), np.ones((2, 4), bool))

@@ -45,6 +45,7 @@ SMALL_KIND = {
 
 # What some methods need with so few images and steps.
 BY_METHOD = {
+    'capi': ['method.prototypes=8'],
     'data2vec': ['method.layers=1'],
     'data2vec2': ['method.layers=1'],
     'deepcluster_v2': ['method.prototypes=4'],

@@ -185,6 +185,25 @@ def test_mae_says_what_it_needs_and_gives():
     np.testing.assert_array_equal(outputs['targets'], patchify(rows['views'][0], 2))
 
 
+def test_maes_encoder_may_see_mask_tokens_in_the_place_of_hidden_patches():
+    """It then gives a token of every patch, which its decoder puts in their places; hidden pixels reach neither."""
+    method, rows = mae(ENCODER, DECODER, ratio=0.75, mask_tokens=True), one_view()
+    params, extra = small.initial(method, rows)
+    outputs, _ = small.embed(method, params, extra, rows, KEY)
+    plain, _ = small.embed(METHOD, {**params, 'encoder': params['encoder']}, extra, rows, KEY)
+    np.testing.assert_array_equal(outputs['hidden'], plain['hidden'])
+    images, hidden = rows['views'][0], outputs['hidden']
+    tokens = ENCODER.apply({'params': params['encoder']}, images, method='tokens', hidden=hidden)
+    every = jnp.broadcast_to(jnp.arange(16), (16, 16))
+    expected = DECODER.clone(out=4).apply({'params': params['decoder']}, tokens, every, (4, 4))
+    np.testing.assert_allclose(outputs['predictions'], expected, atol=FLOAT32)
+    patches = jnp.where(hidden[..., None], 5.0, patchify(images, 2))
+    other, _ = small.embed(method, params, extra, {**rows, 'views': (unpatchify(patches, 2, (4, 4)),)}, KEY)
+    np.testing.assert_array_equal(other['predictions'], outputs['predictions'])
+    _, gradients = small.loss_and_gradient(method, params, extra, rows, KEY)
+    assert float(jnp.abs(gradients['encoder']['mask_token']).max()) > 0
+
+
 def test_mae_encodes_all_patches():
     rows = one_view()
     params, extra = small.initial(METHOD, rows)

@@ -14,11 +14,13 @@ from selfsup.losses.masked import patchify, unpatchify
 from selfsup.methods.base import view_keys
 from tolerances import FLOAT32
 
-NAMES = ('crossmae', 'data2vec', 'data2vec2', 'dinosr', 'ijepa', 'maskfeat', 'simmim')
-TARGETED = ('data2vec', 'data2vec2', 'dinosr', 'ijepa')
+NAMES = ('bootmae', 'capi', 'crossmae', 'data2vec', 'data2vec2', 'dinosr', 'ijepa', 'maskfeat', 'simmim')
+TARGETED = ('bootmae', 'capi', 'data2vec', 'data2vec2', 'dinosr', 'ijepa')
 # What else a method keeps, and what its criterion measures besides the share that is explained.
 STATE = {'dinosr': {'codebooks'}}
 MEASURED = {
+    'bootmae': {'pixel_loss', 'token_loss', 'explained_tokens', 'target_deviation'},
+    'capi': {'prediction_loss', 'clustering_loss', 'target_entropy', 'prototypes_used'},
     'data2vec': {'target_deviation'},
     'data2vec2': {'target_deviation'},
     'dinosr': {'target_perplexity', 'prediction_perplexity'},
@@ -44,6 +46,13 @@ def value_of(method, params, extra, rows, control='none'):
 
 # Shapes of what 16 images of 8 x 8 with patches of 2 give; I-JEPA's blocks have up to 4 patches of 16.
 SHAPES = {
+    'bootmae': {
+        'predictions': (16, 16, 4),
+        'token_predictions': (16, 16, 16),
+        'targets': {'pixels': (16, 16, 4), 'tokens': (16, 16, 16)},
+        'weights': (16, 16),
+    },
+    'capi': {'predictions': (16, 5, 16), 'targets': (16, 16, 16), 'places': (16, 5)},
     'dinosr': {
         'predictions': (16, 8, 2, 6),
         'targets': (16, 16, 2, 16),
@@ -70,7 +79,8 @@ def test_what_a_method_says_it_needs_and_gives(name):
     params, extra = small.initial(method, rows)
     outputs, new = small.embed(method, params, extra, rows, KEY)
     assert (method.views, method.control, method.uses_labels) == (1, 'shuffled_targets', False)
-    assert {k: outputs[k].shape for k in outputs.keys() - {'features', 'embeddings'}} == SHAPES[name]
+    shapes = jax.tree.map(jnp.shape, {k: outputs[k] for k in outputs.keys() - {'features', 'embeddings'}})
+    assert shapes == SHAPES[name]
     assert [z.shape for z in (*outputs['features'], *outputs['embeddings'])] == [(16, 16)] * 2
     jax.tree.map(np.testing.assert_array_equal, new, extra)  # nothing moves before `after`
     target = {'target'} if name in TARGETED else set()
@@ -83,7 +93,7 @@ def test_the_evaluated_network_sees_whole_images(name):
     params, extra = small.initial(method, rows)
     if name in TARGETED:
         _, extra = method.after(jax.tree.map(lambda x: x + 1.0, params), extra, jnp.asarray(0))
-    evaluated = extra['target']['params'] if name == 'ijepa' else params
+    evaluated = extra['target']['params'] if name in ('capi', 'ijepa') else params
     expected = small.OWN_NETWORKS[name]['encoder'].apply({'params': evaluated['encoder']}, rows['views'][0])
     found = method.encode(method.network(params, extra), rows['views'][0])
     np.testing.assert_allclose(found['features'], expected, atol=FLOAT32)
@@ -100,7 +110,7 @@ def masked_places(name, outputs):
     if name == 'data2vec2':
         return outputs['counted'].all(axis=1)
     if 'places' not in outputs:
-        return outputs.get('hidden', outputs.get('counted'))
+        return next(outputs[label] for label in ('hidden', 'counted', 'weights') if label in outputs) > 0
     rows = jnp.arange(small.BATCH)[:, None]
     real = outputs.get('counted', jnp.ones(outputs['places'].shape, bool))
     return jnp.zeros((small.BATCH, 16), bool).at[rows, outputs['places']].max(real)
@@ -116,7 +126,7 @@ def test_hidden_pixels_reach_the_targets_alone(name):
     other, _ = small.embed(method, params, extra, with_pixels(rows, hidden, 5.0), KEY)
     for label in outputs.keys() - {'targets'}:
         jax.tree.map(np.testing.assert_array_equal, outputs[label], other[label])
-    assert float(jnp.abs(outputs['targets'] - other['targets']).max()) > 0.1
+    assert small.tree_distance(outputs['targets'], other['targets']) > 0.1
     seen, _ = small.embed(method, params, extra, with_pixels(rows, ~hidden, 5.0), KEY)
     assert float(jnp.abs(outputs['predictions'] - seen['predictions']).max()) > 1e-3
 
@@ -226,6 +236,8 @@ def test_ijepa_predicts_each_block_apart_from_the_others():
 
 # Networks and masks with which 16 images of 8 x 8 can be learned in 200 steps.
 LEARNABLE = {
+    'bootmae': {'momentum': 0.98},
+    'capi': {'momentum': 0.98},
     'dinosr': {'momentum': 0.98},
     'crossmae': {},
     'maskfeat': {},
@@ -288,12 +300,21 @@ def started(name, *networks, **keywords):
 
 
 BAD = {
+    'decoder of bootmae': (started('bootmae', VIT, PREDICTOR, CROSS), "bootmae needs a decoder of kind 'cross', not Trans"),
+    'predictor of bootmae': (started('bootmae', VIT, CROSS, LINEAR), "bootmae needs a predictor of kind 'cross', not Lin"),
+    'shallow': (started('bootmae', VIT, CROSS, CROSS, shallow=2), 'method.shallow=2 must be at most model.depth=1'),
+    'hidden by bootmae': (started('bootmae', VIT, CROSS, CROSS, ratio=0.01), 'method.ratio=0.01: .*not 0'),
+    'predictor of capi': (started('capi', VIT, PREDICTOR), "capi needs a predictor of kind 'cross', not Transformer"),
+    'patches of capi': (started('capi', VIT, CROSS.clone(self_attention=True)), 'set predictor.self_attention=False'),
+    'predicted by capi': (started('capi', VIT, CROSS), 'method.predict=0.05 predicts none of 10 hidden patches'),
+    'hidden by capi': (started('capi', VIT, CROSS, ratio=0.01), 'method.ratio=0.01: .* 0.01 leaves 16'),
     'decoder of crossmae': (started('crossmae', VIT, PREDICTOR), "crossmae needs a decoder of kind 'cross', not Transformer"),
     'predicted': (started('crossmae', VIT, CROSS, predict=0.8), 'method.predict=0.8 must be at most method.ratio=0.75'),
     'nothing predicted': (started('crossmae', VIT, CROSS, predict=0.0), 'method.predict=0.0 predicts none of the 16'),
     'heads': (started('crossmae', VIT, CROSS.clone(heads=3)), 'dim=8 of the decoder must be a multiple of 4 and of heads=3'),
     'encoder': (started('ijepa', small.ENCODER, PREDICTOR), 'ijepa needs an encoder of patches .*, not ConvNet'),
     'predictor': (started('ijepa', VIT, small.PREDICTOR), "a predictor of kind 'transformer', not MLP .*predictor.kind"),
+    'cross predictor': (started('ijepa', VIT, CROSS), "a predictor of kind 'transformer', not CrossDecoder"),
     'linear predictor': (started('ijepa', VIT, LINEAR), "a predictor of kind 'transformer', not LinearDecoder"),
     'cells': (started('maskfeat', VIT, LINEAR, cells=4), 'method.cells=4 must divide model.patch=2'),
     'head': (started('simmim', VIT, small.PROJECTOR), "simmim needs a decoder of kind 'linear', not MLP"),

@@ -234,7 +234,27 @@ def test_chosen_are_marked_patches_at_random():
     assert (drawn[:, 1, 0] == 2).all()
 
 
+@pytest.mark.parametrize('grid, ratio', [((8, 8), 0.65), ((14, 14), 0.65), ((4, 6), 0.4)])
+def test_torus_blocks_are_rolled_rectangles_of_the_authors_shapes(grid, ratio):
+    keep, hidden = drawn(lambda k: masking.torus_block(k, grid, ratio))
+    count = grid[0] * grid[1] - int(grid[0] * grid[1] * ratio)
+    shown = ~np.asarray(hidden).reshape(-1, *grid)
+    assert keep.shape[1] == count and (shown.sum(axis=(1, 2)) == count).all()
+    for row, seen in zip(np.asarray(keep[:50]), shown, strict=False):
+        np.testing.assert_array_equal(row, np.flatnonzero(seen))
+    # All patches alike; and the heights and widths of the sampler of the authors' code, as often.
+    share = count / (grid[0] * grid[1])
+    np.testing.assert_allclose(shown.mean(axis=0), share, atol=4.5 * np.sqrt(share * (1 - share) / len(shown)))
+    rng = np.random.default_rng(0)
+    theirs = [reference.torus_block(rng, grid, ratio) for _ in range(len(shown))]
+    sizes = [[(m.any(1).sum(), m.any(0).sum()) for m in masks] for masks in (shown, theirs)]
+    for size in {*sizes[0], *sizes[1]}:
+        ours, other = (np.mean([s == size for s in found]) for found in sizes)
+        assert abs(ours - other) < 0.05, (size, ours, other)
+
+
 SAMPLERS = {
+    'torus_block': lambda k: masking.torus_block(k, (8, 8), 0.65),
     'chosen': lambda k: masking.chosen(k, jnp.arange(64)[None] % 3 > jnp.zeros((len(k), 1)), 20),
     'block': lambda k: masking.block(k, (8, 8), 20),
     'inverse_block': lambda k: masking.inverse_block(k, (8, 8), 0.8),
@@ -265,6 +285,9 @@ def test_masks_are_the_same_in_double_precision(sampler):
 
 K = jax.random.split(jax.random.key(0), 2)
 REFUSED = {
+    'torus, nothing': (lambda: masking.torus_block(K, (4, 4), 0.0), '0.0 leaves 16'),
+    'torus, everything': (lambda: masking.torus_block(K, (4, 4), 1.0), '1.0 leaves 0'),
+    'torus, aspect': (lambda: masking.torus_block(K, (4, 4), 0.5, aspect=(2, 1)), r'aspect .* not \(2, 1\)'),
     'chosen, none': (lambda: masking.chosen(K, jnp.ones((2, 9), bool), 0), 'count must be from 1 to 9, .*, not 0'),
     'block, nothing': (lambda: masking.block(K, (8, 8), 0), 'at least one of 64 patches and not all, not 0'),
     'block, everything': (lambda: masking.block(K, (8, 8), 64), 'not all, not 64'),

@@ -42,7 +42,10 @@ def zero(tree):
 
 # One query meets one key, or one target's covariance.
 TWO_VIEWS = ('moco_v1', 'moco_v2', 'ressl', 'tico')
-ONE_VIEW = ('crossmae', 'data2vec', 'data2vec2', 'dinosr', 'ijepa', 'mae', 'maskfeat', 'simmim')
+# Methods that take one view and have no use for more.
+ONE_VIEW = (
+    'bootmae', 'capi', 'cmae', 'crossmae', 'data2vec', 'data2vec2', 'dinosr', 'ijepa', 'mae', 'maskfeat', 'simmim',
+)  # fmt: skip
 
 
 @small.each(set(methods.METHODS) - {*TWO_VIEWS, *ONE_VIEW}, quick=('barlow_twins', 'dino', 'swav'))

@@ -17,7 +17,10 @@ losses = small.Compiled(selfsup.losses)
 each = pytest.mark.parametrize('name', sorted(methods.METHODS))
 # What a training step must move besides parameters, and what it must not.
 MOVES = {
+    'bootmae': ('target',),
     'byol': ('target',),
+    'capi': ('target',),
+    'cmae': ('target',),
     'data2vec': ('target',),
     'data2vec2': ('target',),
     'dinosr': ('target', 'codebooks'),
@@ -37,6 +40,8 @@ MOVES = {
 }
 # Methods whose networks here have no batch-norm.
 NO_STATISTICS = (
+    'bootmae',
+    'capi',
     'crossmae',
     'data2vec',
     'data2vec2',
@@ -77,7 +82,7 @@ def test_contract(name):
     method = small.make(name)
     rows = small.batch()
     params, extra = jax.eval_shape(lambda: small.started(method, rows))
-    assert set(params) - {'prototypes', 'local_projector', 'patch_projector'} == set(networks)
+    assert set(params) - {'prototypes', 'local_projector', 'patch_projector', 'feature_decoder'} == set(networks)
     assert method.views == 1 or {'encoder', 'projector'} <= set(params)
     assert 'batch_stats' in extra
     outputs, _ = jax.eval_shape(method.embed, params, extra, rows, jax.random.key(1))

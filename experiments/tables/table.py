@@ -17,13 +17,13 @@ REPRESENTATIONS = ('trained', 'untrained', 'pixels')
 Recorded = dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]]
 # Names in tables, by config.
 NAMES = {
-    'barlow_twins': 'Barlow Twins', 'byol': 'BYOL', 'crossmae': 'CrossMAE', 'data2vec': 'data2vec',
-    'debiased': 'debiased contrastive', 'decoupled': 'DCL', 'deepcluster_v2': 'DeepCluster v2', 'dino': 'DINO',
-    'dinosr': 'DinoSR', 'dinov2': 'DINOv2', 'gmml': 'GMML', 'ibot': 'iBOT', 'ijepa': 'I-JEPA', 'lejepa': 'LeJEPA',
-    'mae': 'MAE', 'maskfeat': 'MaskFeat', 'mmcr': 'MMCR', 'moco_v1': 'MoCo v1', 'moco_v2': 'MoCo v2',
-    'moco_v3': 'MoCo v3', 'msn': 'MSN', 'nnclr': 'NNCLR', 'ressl': 'ReSSL', 'simclr': 'SimCLR', 'simmim': 'SimMIM',
-    'simsiam': 'SimSiam', 'supcon': 'SupCon (labels)', 'swav': 'SwAV', 'tico': 'TiCo', 'vibcreg': 'VIbCReg',
-    'vicreg': 'VICReg', 'vicregl': 'VICRegL', 'w_mse': 'W-MSE',
+    'barlow_twins': 'Barlow Twins', 'bootmae': 'BootMAE', 'byol': 'BYOL', 'capi': 'CAPI', 'cmae': 'CMAE',
+    'crossmae': 'CrossMAE', 'data2vec': 'data2vec', 'debiased': 'debiased contrastive', 'decoupled': 'DCL',
+    'deepcluster_v2': 'DeepCluster v2', 'dino': 'DINO', 'dinosr': 'DinoSR', 'dinov2': 'DINOv2', 'gmml': 'GMML',
+    'ibot': 'iBOT', 'ijepa': 'I-JEPA', 'lejepa': 'LeJEPA', 'mae': 'MAE', 'maskfeat': 'MaskFeat', 'mmcr': 'MMCR',
+    'moco_v1': 'MoCo v1', 'moco_v2': 'MoCo v2', 'moco_v3': 'MoCo v3', 'msn': 'MSN', 'nnclr': 'NNCLR', 'ressl': 'ReSSL',
+    'simclr': 'SimCLR', 'simmim': 'SimMIM', 'simsiam': 'SimSiam', 'supcon': 'SupCon (labels)', 'swav': 'SwAV',
+    'tico': 'TiCo', 'vibcreg': 'VIbCReg', 'vicreg': 'VICReg', 'vicregl': 'VICRegL', 'w_mse': 'W-MSE',
 }  # fmt: skip
 
 

@@ -43,6 +43,7 @@ from .spectrum import (
     stable_rank,
 )
 from .summary import Summary, empty_summary, merge_summaries, summarize, update_summary
+from .tokens import token_rank
 from .whitening import Whitening, fit_whitening, whiten
 
 __all__ = [
@@ -105,6 +106,7 @@ __all__ = [
     'stitching_score',
     'summarize',
     'svcca',
+    'token_rank',
     'tolerance',
     'two_nn',
     'uniformity',

@@ -4,6 +4,7 @@ They hold no parameters and no state, call no collectives, and compute in at lea
 """
 
 from .barlow_twins import barlow_twins, barlow_twins_terms
+from .capi import capi, capi_targets
 from .contrastive import info_nce, ntxent
 from .dinosr import dinosr, moved_codes, nearest_codes
 from .dinov2 import dinov2_class, koleo
@@ -31,6 +32,8 @@ __all__ = [
     'barlow_twins',
     'barlow_twins_terms',
     'byol',
+    'capi',
+    'capi_targets',
     'debiased',
     'decoupled',
     'deepcluster',

@@ -66,7 +66,7 @@ def standardize_patches(patches: Float[Array, 'batch patches values']) -> Float[
 def standardize_channels(
     patches: Float[Array, 'batch patches values'], channels: int
 ) -> Float[Array, 'batch patches values']:
-    """Each channel of each patch to mean 0 and variance 1: (x − mean) / √(variance + 1e-5), the biased variance (BootMAE).
+    """Each channel of each patch to mean 0 and variance 1: (x − mean) / √(variance + 1e-5), biased variance (BootMAE).
 
     Args:
       patches: as of :func:`patchify`, with the channel as their last order.

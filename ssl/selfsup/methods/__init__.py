@@ -14,6 +14,9 @@ from .contrastive.supcon import supcon
 from .distillation.byol import byol
 from .distillation.dino import dino
 from .distillation.simsiam import simsiam
+from .masked.bootmae import bootmae
+from .masked.capi import capi
+from .masked.cmae import cmae
 from .masked.crossmae import crossmae
 from .masked.data2vec import data2vec
 from .masked.data2vec2 import data2vec2
@@ -39,7 +42,10 @@ from .redundancy.w_mse import w_mse
 # config.method.name -> constructor; config.method's other fields are its keywords.
 METHODS = {
     'barlow_twins': barlow_twins,
+    'bootmae': bootmae,
     'byol': byol,
+    'capi': capi,
+    'cmae': cmae,
     'crossmae': crossmae,
     'data2vec': data2vec,
     'data2vec2': data2vec2,
@@ -80,7 +86,10 @@ __all__ = [
     'Refresh',
     'over_axis',
     'barlow_twins',
+    'bootmae',
     'byol',
+    'capi',
+    'cmae',
     'crossmae',
     'data2vec',
     'data2vec2',

@@ -102,9 +102,9 @@ def torus_block(
 ) -> tuple[Int[Array, 'batch kept'], Bool[Array, 'batch patches']]:
     """Shows one rectangle of patches and hides the rest (CAPI).
 
-    The logarithm of height / width is drawn uniformly, of those that the grid has room for; the sides are rounded up, and
-    in raster order the last patches are left out to show exactly `patches` − int(patches · ratio). Then the grid is
-    rolled by a random number of rows and columns, so that a rectangle that leaves on one side enters on the other and
+    The logarithm of height / width is drawn uniformly, of those that the grid has room for; the sides are rounded up,
+    and in raster order the last patches are left out to show exactly patches − int(patches · ratio). Then the grid is
+    rolled by a random number of rows and columns, so that a rectangle that leaves on one side enters on the other, and
     all patches are seen equally often.
 
     Args:

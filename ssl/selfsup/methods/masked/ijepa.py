@@ -75,7 +75,7 @@ def ijepa(
       Assran et al. 2023, https://arxiv.org/abs/2301.08243, sect. 3.
     """
     check_encoder('ijepa', encoder)
-    check_decoder('ijepa', predictor, 'transformer', section='predictor', has='mlp_ratio')
+    check_decoder('ijepa', predictor, 'transformer', section='predictor', has='layer_scale')
     sized = predictor.clone(out=encoder.dim)
 
     def masks(images: Array, keys: Array) -> tuple[tuple[int, int], masking.MultiBlock]:
