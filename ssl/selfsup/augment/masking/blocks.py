@@ -88,7 +88,10 @@ def block(
             failures = jnp.where(good, 0, failures + 1)
             return jnp.where(good, wider, hidden), jnp.minimum(failures, FAILURES)
 
-        hidden, _ = jax.lax.fori_loop(0, attempts, attempt, (jnp.zeros(rows * columns, bool), 0))
+        # False and 0 made of what was drawn: under shard_map a loop's state must vary over the axes that its keys do.
+        none = shares[0, 0] < 0
+        start = (jnp.broadcast_to(none, (rows * columns,)), none.astype(int))
+        hidden, _ = jax.lax.fori_loop(0, attempts, attempt, start)
         if not exact:
             return hidden
         order = jnp.argsort(-(hidden + uniform(second, (rows * columns,))))

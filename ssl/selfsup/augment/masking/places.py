@@ -47,7 +47,10 @@ def chosen(keys: Key[Array, ' batch'], marked: Bool[Array, 'batch patches'], cou
     """
     check_count(count, marked.shape[1])
     noise = jax.vmap(lambda key: uniform(key, marked.shape[1:]))(keys)
-    return jnp.argsort(jnp.where(marked, noise, noise + 1.0), axis=1)[:, :count]
+    numbers = jnp.argsort(jnp.where(marked, noise, noise + 1.0), axis=1)[:, :count]
+    # shard_map takes a sort's indices for equal on all devices (jax 0.10), and gradients of what they alone choose
+    # would be added up wrongly. What is drawn differs, and so does the sum with this 0.
+    return numbers + (noise[:, :count] < 0)
 
 
 def check_count(count: int, patches: int) -> None:
