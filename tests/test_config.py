@@ -43,12 +43,17 @@ def test_the_predictor_goes_with_a_method_that_has_one():
     assert config.load(file, ['method.name=simclr']).predictor.widths == ()
 
 
+OTHER = {
+    'monitor.on_collapse': 'stop', 'parallel.shard': 'fsdp', 'log.to': "('mlflow',)", 'log.project': 'mine', 'log.name': 'a',
+}  # fmt: skip
+
+
 def test_identity_ignores_what_may_change_and_nothing_else():
     base = config.load(FILE)
     assert config.identity(base) == config.identity(config.load(FILE))
     for field in config.RESUMABLE:
         value = fields.flatten(base)[field]
-        other = {'monitor.on_collapse': 'stop', 'parallel.shard': 'fsdp'}.get(field) or value + 1
+        other = OTHER.get(field) or value + 1
         changed = config.load(FILE, [f'{field}={other}'])
         assert config.identity(changed) == config.identity(base), field
         assert config.differences(base, changed) == []
@@ -158,6 +163,9 @@ def test_every_number_of_the_defaults_has_a_domain_that_holds_it():
         'data.probe_source',
         'augment.recipe',
         'optimizer.name',
+        'log.to',
+        'log.project',
+        'log.name',
         'checkpoint.best',
     }
     for field, value in flat.items():

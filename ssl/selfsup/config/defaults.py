@@ -6,6 +6,7 @@ This module imports nothing heavy and no jax, so that config files stay plain.
 from ml_collections import ConfigDict
 
 CONTROLS = ('none', 'shuffled_pairs', 'shuffled_targets')
+LOGGERS = ('tensorboard', 'wandb', 'mlflow', 'trackio')
 KIND = 'mlp'  # of a network whose section names none
 
 
@@ -110,6 +111,11 @@ def defaults() -> ConfigDict:
     c.train.stop_after_steps = 0  # end this session (not the run) after so many steps; 0 does not
     c.train.stop_after_minutes = 0.0  # likewise by the clock
     c.train.on_nonfinite = 'stop'  # a loss that is not finite: 'stop' or 'skip' the update
+
+    c.log = ConfigDict()
+    c.log.to = ('tensorboard',)  # besides metrics.jsonl: 'tensorboard', 'wandb', 'mlflow', 'trackio'
+    c.log.project = 'selfsup'  # under which the last three list the run
+    c.log.name = ''  # likewise; '' is the name of the workdir
 
     c.parallel = ConfigDict()
     c.parallel.shard = 'replicated'  # a copy of the state on each device, or 'fsdp': spread over them

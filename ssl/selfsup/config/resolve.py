@@ -29,6 +29,9 @@ from .validate import validate
 RESUMABLE = (
     'train.epochs',
     'train.log_every',
+    'log.to',
+    'log.project',
+    'log.name',
     'train.stop_after_steps',
     'train.stop_after_minutes',
     'monitor.on_collapse',

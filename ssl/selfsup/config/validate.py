@@ -17,6 +17,7 @@ from ..optim import Group
 from ..signature import check, schedulable
 from . import fields
 from .complete import constructors, network_sections, reference, sections
+from .defaults import LOGGERS
 from .domains import field_domains
 from .known import _require, check_known
 
@@ -43,6 +44,7 @@ def validate(config: ConfigDict) -> None:
     _check_schedules(config)
     _check_views(config)
     _check_monitor(config)
+    _check_log(config)
     _check_batch(config)
     _check_method(config)
     warmup, epochs = config.optimizer.warmup_epochs, config.train.epochs
@@ -136,6 +138,12 @@ def _check_monitor(config: ConfigDict) -> None:
     best, known = config.checkpoint.best, (*measured(views), *config.monitor.measures)
     why = f', with {views} view there are no pairs' if best == 'alignment' else ''
     _require(best in known, f'checkpoint.best={best!r} is not measured{why}; known are {", ".join(known)}')
+
+
+def _check_log(config: ConfigDict) -> None:
+    """Refuses loggers that there are not; whether their packages are installed matters to a run alone."""
+    for name in config.log.to:
+        _require(name in LOGGERS, f'log.to: {name!r} is unknown{nearest(str(name), LOGGERS)}')
 
 
 def _count_views(config: ConfigDict) -> int:

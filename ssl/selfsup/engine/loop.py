@@ -20,6 +20,7 @@ from . import multihost, preemption, report, speed, untrained, warm_start, workd
 from .alarm import collapsed, exhausted, measurements, raised, verdict
 from .checkpoint import Checkpoints
 from .encoder import Encoder
+from .loggers import Loggers, check_installed
 from .run import Run, banner
 from .step import TrainState
 from .writer import Bar, Memory, Writer
@@ -67,6 +68,7 @@ def train(config: ConfigDict, path: str, *, devices: int | None = None) -> int:
 
 
 def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int | None) -> int:
+    check_installed(config.log.to)
     run = Run(config, devices=devices)
     about = {
         'fingerprint': run.data.fingerprint,
@@ -84,7 +86,7 @@ def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int |
     restored = checkpoints.restore(run.shapes)
     step, state = restored or (0, begun or warm_start.begin(run))
     checkpoints.delete_after(step)
-    written = Writer(root, step=step) if multihost.is_first() else None
+    written = Writer(root, step=step, loggers=Loggers(root, config)) if multihost.is_first() else None
     lines = multihost.from_first(lambda: written.lines if written else [])
     writer = written or Memory(lines)
     banner(run)

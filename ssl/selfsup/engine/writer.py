@@ -1,4 +1,4 @@
-"""Metrics to `metrics.jsonl` and TensorBoard; timings to `timing.jsonl`; a progress bar."""
+"""Metrics to `metrics.jsonl` and the loggers; timings to `timing.jsonl`; a progress bar."""
 
 import collections
 import time
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..files import by_session, json_line, placed, read_jsonl, timings
+from .loggers import Loggers
 
 
 class Writer:
@@ -17,18 +18,14 @@ class Writer:
     Args:
       workdir: folder of the run.
       step: the step resumed from; lines of later steps are cut off, because the run writes them again.
+      loggers: get every line too.
 
     Attributes:
       lines: of metrics so far.
       session: the number of this session of the run, from 1; timings carry it.
     """
 
-    def __init__(self, workdir: Path, *, step: int):
-        # Protocol-buffer classes come into being at import, where a type checker cannot see them.
-        from tensorboard.compat.proto import event_pb2, summary_pb2
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-        self._protos: Any = (event_pb2, summary_pb2)
+    def __init__(self, workdir: Path, *, step: int, loggers: Loggers | None = None):
         file = workdir / 'metrics.jsonl'
         kept = [line for line in read_jsonl(file) if line['step'] <= step]
         with placed(file) as temporary:
@@ -39,7 +36,7 @@ class Writer:
         self.session = len(by_session(timings(times))) + 1
         _end_line(times)
         self._timing = times.open('a')
-        self._events = EventFileWriter(str(workdir / 'tensorboard'))
+        self._loggers = loggers
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """One line; every value a number, null in the file where it is not finite."""
@@ -47,9 +44,8 @@ class Writer:
         self.lines.append(line)
         self._metrics.write(json_line(line))
         self._metrics.flush()
-        event, summary = self._protos
-        entries = [summary.Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-        self._events.add_event(event.Event(wall_time=time.time(), step=step, summary=summary.Summary(value=entries)))
+        if self._loggers:
+            self._loggers.log(step, values)
 
     def time(self, step: int, **values: float) -> None:
         """One line of timings, which also gets `session`."""
@@ -61,7 +57,8 @@ class Writer:
     def close(self) -> None:
         self._metrics.close()
         self._timing.close()
-        self._events.close()
+        if self._loggers:
+            self._loggers.close()
 
 
 def _end_line(file: Path) -> None:
