@@ -2,8 +2,10 @@
 
     python -m selfsup.train --config=experiments/digits/capi.py --workdir=runs/digits/capi
 
-16 patches of 2x2, of which 6 are seen and 5 of the others predicted; 64 clusters for batches of 128. Not yet run to its
-end.
+16 patches of 2x2, of which 6 are seen and 5 of the others predicted; 64 clusters for batches of 128. Not yet run to
+its end. A run of 20 epochs (200 steps, seed 0), which is short, gained nothing: on the 359 test images k-NN is 41.2 %
+(untrained encoder 48.2), ten labels per class 44.0 (44.8); 3 % of what the mean assignment leaves is explained, and
+all clusters are used.
 """
 
 from common import one_view

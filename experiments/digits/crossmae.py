@@ -2,7 +2,9 @@
 
     python -m selfsup.train --config=experiments/digits/crossmae.py --workdir=runs/digits/crossmae
 
-16 patches of 2x2, of which the encoder sees 8 and the decoder predicts 4. Not yet run to its end.
+16 patches of 2x2, of which the encoder sees 8 and the decoder predicts 4. Not yet run to its end. A run of 20 epochs
+(200 steps, seed 0), which is short, gained nothing: on the 359 test images k-NN is 56.8 % (untrained encoder 58.5),
+ten labels per class 59.1 (61.4), and nothing of the hidden patches is explained.
 """
 
 from common import one_view

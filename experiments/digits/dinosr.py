@@ -3,7 +3,9 @@
     python -m selfsup.train --config=experiments/digits/dinosr.py --workdir=runs/digits/dinosr
 
 16 patches of 2x2, of which up to 9 are hidden; codebooks of 32 codes for the last two of three blocks. Not yet run to
-its end.
+its end. A run of 20 epochs (200 steps, seed 0), which is short, gained nothing: on the 359 test images k-NN is 43.5 %
+(untrained encoder 48.2), ten labels per class 46.9 (43.9), and the codes are predicted no better than by their
+frequencies at each place.
 """
 
 from common import one_view
