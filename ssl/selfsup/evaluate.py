@@ -21,7 +21,9 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
                     features:<npz>; by default the run's own (transfer: another)
   --features A B    npz files with `features` [n, dim] and `labels` [n]; or one file of selfsup.embed
   --only=a,b        knn, logistic, sgd, low_label, few_shot, clustering, retrieval, label_noise, ranks, feet; and, of
-                    a --workdir, online, fine_tune; or all. For features: knn,logistic,clustering,ranks
+                    a --workdir, online, fine_tune, dense (segmentation of rendered images), and of a vision
+                    transformer tokens (mean patch, class token, last blocks) and attentive (a probe of the patch
+                    tokens); or all that it has. For features: knn,logistic,clustering,ranks
   --out=FILE.json   also writes the numbers there
   --image-size=N    with --only: brings images to N x N pixels (shorter side to N, centre crop); by default the run's
                     data.image_size
@@ -30,6 +32,8 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
 Samples without a label (-1) are left out of all numbers but ranks."""
 
 OF_IMAGES = ('online', 'fine_tune')  # evaluations that pass images through the encoder as they learn
+OF_TOKENS = ('tokens', 'attentive')  # that read tokens of patches
+OF_ENCODER = (*OF_IMAGES, *OF_TOKENS, 'dense')  # that need more of an encoder than its features
 
 
 def read_features(files: Sequence[str]) -> tuple[Any, Any]:
@@ -71,10 +75,10 @@ def chosen(text: str, *, images: bool) -> tuple[str, ...]:
     """The evaluations of --only."""
     from .evals.suite import DEFAULT, EVALUATIONS
 
-    known = (*EVALUATIONS, 'feet', *(OF_IMAGES if images else ()))
+    known = (*EVALUATIONS, 'feet', *(OF_ENCODER if images else ()))
     names = known if text == 'all' else DEFAULT if text == 'default' else tuple(text.split(','))
     for name in names:
-        if name in OF_IMAGES and not images:
+        if name in OF_ENCODER and not images:
             raise UserError(f'--only={name} passes images through an encoder; it needs --workdir, not --features')
         if name not in known:
             raise UserError(f'--only: {name!r} is no evaluation{nearest(name, known)}')
@@ -89,13 +93,13 @@ def of_features(train: Any, test: Any, names: Sequence[str], fine_tuned: float |
     for name in names:
         if name == 'feet':
             results |= evals.feet(train, test, fine_tuned=fine_tuned)
-        elif name not in OF_IMAGES:
+        elif name not in OF_ENCODER:
             results |= evals.evaluate(train, test, only=(name,))
     return results
 
 
 def of_encoder(trained: Any, data: Any, names: Sequence[str]) -> dict[str, float]:
-    """The numbers of an encoder on labelled data: first those that learn from images, then those of its features.
+    """The numbers of an encoder on labelled data: those that learn from images, of its features, of its patches.
 
     Args:
       trained: the encoder.
@@ -105,7 +109,7 @@ def of_encoder(trained: Any, data: Any, names: Sequence[str]) -> dict[str, float
     results: dict[str, float] = {}
     if set(names) & set(OF_IMAGES):
         results |= of_images(trained, data, names)
-    if set(names) - set(OF_IMAGES):
+    if set(names) - set(OF_ENCODER):
         from . import evals
         from .engine import images
 
@@ -113,6 +117,11 @@ def of_encoder(trained: Any, data: Any, names: Sequence[str]) -> dict[str, float
         found = [(part, *images.encoded(trained, part, batch_size=size)) for part in (data['train'], data['test'])]
         ours, theirs = (evals.Features(features, part.labels[kept]) for part, features, kept in found)
         results |= of_features(ours, theirs, names, results.get('fine_tuned'))
+    if set(names) & {*OF_TOKENS, 'dense'}:
+        from .engine.patch_evals import PATCH_EVALUATIONS
+
+        for name in (name for name in PATCH_EVALUATIONS if name in names):
+            results |= PATCH_EVALUATIONS[name](trained, data)
     return results
 
 
@@ -211,7 +220,7 @@ def evaluated_parts(config: Any, spec: str | None) -> dict[str, Any]:
 def of_workdir(values: dict[str, str]) -> int:
     """The command for a run or an imported encoder."""
     from . import weights
-    from .engine import build, encoder, images, report, run, untrained
+    from .engine import build, encoder, images, patches, report, run, untrained
 
     root = Path(values['workdir'])
     names = chosen(values['only'], images=True) if values['only'] else ()
@@ -220,6 +229,8 @@ def of_workdir(values: dict[str, str]) -> int:
     other = None if values['data'] == 'own' else values['data']
     if not names and (values['image-size'] or values['channels']):
         raise UserError('a report is made on images as the encoder was trained on; give --only with --image-size')
+    if values['only'] == 'all' and not patches.has_tokens(trained):
+        names = tuple(name for name in names if name not in OF_TOKENS)
     images.set_fields(trained.config, image_size=values['image-size'], channels=values['channels'])
     if not (names and values['out']):
         file = root / ('evaluation.json' if names else 'results.json')

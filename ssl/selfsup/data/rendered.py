@@ -125,9 +125,10 @@ def _image(draws: _Draws, height: int, width: int, channels: int) -> tuple[np.nd
         owners[rows, columns][inside] = number
     cells, points = owners.reshape(height, SUBPIXELS, width, SUBPIXELS), SUBPIXELS**2
     shown = [(cells == number).sum(axis=(1, 3)) for number in range(len(labels))]  # points of each pixel
-    pixels = sum(count[..., None] * colour for count, colour in zip(shown, colours, strict=True))
+    pixels = np.zeros((height, width, channels), np.int64)
     counts = np.zeros((len(CLASSES), height, width), np.int64)
-    for label, count in zip(labels, shown, strict=True):
+    for label, colour, count in zip(labels, colours, shown, strict=True):
+        pixels += count[..., None] * colour
         counts[label] += count
     return ((pixels + points // 2) // points).astype(np.uint8), np.argmax(counts, axis=0).astype(np.uint8)
 

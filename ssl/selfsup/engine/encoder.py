@@ -59,13 +59,12 @@ class Encoder:
         """Features of prepared images with `params` in the place of those `evaluated`; differentiable in them."""
         return self.method.encode({**self.evaluated, 'params': params}, images)['features']
 
-    def outputs(self, images: Any) -> dict[str, np.ndarray]:
-        """`features` and `embeddings`, `[n, …]` float32, of images of the data's size.
+    def check(self, images: np.ndarray, call: Callable[[Any], Any]) -> Any:
+        """The shapes that `call`, which passes images through the network, gives of the first.
 
-        Args:
-          images: uint8 (0..255) or float ([0, 1]), `[n, height, width, channels]`.
+        Raises:
+          UserError: images of another rank, range, number of channels or size than the encoder takes.
         """
-        images = np.asarray(images)
         if images.ndim != self.rank + 1:
             wanted = '[n, height, width, channels]' if self.rank == 3 else f'[n, …] with {self.rank + 1} axes'
             raise UserError(f'images must have shape {wanted}, not {list(images.shape)}')
@@ -74,16 +73,25 @@ class Encoder:
         if self.channels and images.shape[-1] != self.channels:
             raise UserError(f'the encoder takes images of {self.channels} channels, not {images.shape[-1]}')
         try:
-            jax.eval_shape(self._encode, self.params, self.extra, images[:1])
+            return jax.eval_shape(call, images[:1])
         except (ValueError, TypeError, FlaxError) as error:
             raise UserError(
                 f'images of {"x".join(map(str, images.shape[1:]))} do not fit the encoder: {str(error).splitlines()[0]}'
             ) from error
-        out = extract(
-            lambda rows: self._encode(self.params, self.extra, rows),
-            images,
-            batch_size=self.config.evaluate.batch_size,
-        )
+
+    def outputs(self, images: Any) -> dict[str, np.ndarray]:
+        """`features` and `embeddings`, `[n, …]` float32, of images of the data's size.
+
+        Args:
+          images: uint8 (0..255) or float ([0, 1]), `[n, height, width, channels]`.
+        """
+        images = np.asarray(images)
+
+        def call(rows: Any) -> dict[str, Any]:
+            return self._encode(self.params, self.extra, rows)
+
+        self.check(images, call)
+        out = extract(call, images, batch_size=self.config.evaluate.batch_size)
         return {name: np.asarray(value, np.float32) for name, value in out.items()}
 
     def __call__(self, images: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Pictures of what a method that predicts hidden patches of pixels makes of images."""
+"""Pictures of what a method that hides patches predicts of them, and of what an encoder makes of patches."""
 
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..errors import UserError
 from ..losses.masked import EPSILON, unpatchify
 from . import build
 from .encoder import Encoder
+from .patches import feature_maps, has_tokens
 
 SMALLEST_SIDE = 96  # pixels of a shown image; smaller ones are enlarged by whole pixels
 GAP = 4  # white pixels between images
@@ -70,14 +72,73 @@ def reconstructions(encoder: Encoder, images: np.ndarray) -> dict[str, np.ndarra
 
 def plot_reconstructions(encoder: Encoder, images: np.ndarray, file: Path) -> bool:
     """Writes :func:`reconstructions` as a PNG, one column an image; False, and no file, if there are none."""
+    return _sheet(reconstructions(encoder, images), file)
+
+
+def principal_colours(maps: np.ndarray) -> np.ndarray:
+    """The first three principal components of all vectors of some feature maps as red, green and blue.
+
+    Args:
+      maps: `[n, rows, columns, dim]`, finite.
+
+    Returns:
+      `[n, rows, columns, 3]` float32: each component from its least value at 0 to its largest at 1, its sign such that
+      its largest loading is positive; 0.5 for components that do not vary or that the maps do not have.
+    """
+    flat = maps.reshape(-1, maps.shape[3]).astype(np.float64)
+    flat = flat - flat.mean(axis=0)
+    values, axes = np.linalg.eigh(flat.T @ flat)
+    axes = axes[:, np.argsort(-values, kind='stable')[:3]]
+    axes = axes * np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0))
+    places = flat @ axes
+    low, high = places.min(axis=0), places.max(axis=0)
+    varies = high - low > 1e-6 * max((high - low).max(), 1e-30)
+    colours = np.full((len(flat), 3), 0.5, np.float32)
+    colours[:, : len(low)] = np.where(varies, (places - low) / np.where(varies, high - low, 1.0), 0.5)
+    return colours.reshape(*maps.shape[:3], 3)
+
+
+def patch_colours(encoder: Encoder, images: np.ndarray) -> dict[str, np.ndarray] | None:
+    """Images as the encoder sees them, and :func:`principal_colours` of their patch tokens after the last norm.
+
+    Args:
+      encoder: the trained one.
+      images: uint8 (0..255) or float ([0, 1]), `[n, height, width, channels]`, of the data's size.
+
+    Returns:
+      `original` and `patches`, each patch in one colour: `[n, height, width, 3]`, float32 in [0, 1]. None for an
+      encoder without tokens.
+
+    Raises:
+      UserError: features that are not finite.
+    """
+    if not has_tokens(encoder):
+        return None
+    maps = np.asarray(feature_maps(encoder)(images))
+    if not np.isfinite(maps).all():
+        raise UserError('the features of the patches are not finite')
+    views = np.asarray(build.build_preparation(encoder.config)(images), np.float32)
+    mean, std = (np.asarray(encoder.config.augment[name], np.float32) for name in ('mean', 'std'))
+    original = np.broadcast_to(np.clip(views * std + mean, 0, 1), (*views.shape[:3], 3))
+    colours, (height, width) = principal_colours(maps), views.shape[1:3]
+    colours = colours.repeat(height // maps.shape[1], axis=1).repeat(width // maps.shape[2], axis=2)
+    return {'original': original, 'patches': colours}
+
+
+def plot_patches(encoder: Encoder, images: np.ndarray, file: Path) -> bool:
+    """Writes :func:`patch_colours` as a PNG, one column an image; False, and no file, if there are none."""
+    return _sheet(patch_colours(encoder, images), file)
+
+
+def _sheet(found: dict[str, np.ndarray] | None, file: Path) -> bool:
+    """Writes groups of images as rows of a PNG; False, and no file, if there are none."""
     from PIL import Image
 
-    found = reconstructions(encoder, images)
     if found is None:
         return False
-    scale = -(-SMALLEST_SIDE // min(images.shape[1:3]))
     rows = []
     for group in found.values():
+        scale = -(-SMALLEST_SIDE // min(group.shape[1:3]))
         large = group.repeat(scale, axis=1).repeat(scale, axis=2)
         framed = np.pad(large, ((0, 0), (GAP, 0), (GAP, 0), (0, 0)), constant_values=1.0)
         rows.append(np.concatenate(list(framed), axis=1))

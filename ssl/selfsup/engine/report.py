@@ -24,7 +24,7 @@ from .alarm import measurements, verdict
 from .build import Data
 from .drawn import Drawn, Encoded
 from .encoder import Encoder
-from .pictures import plot_reconstructions
+from .pictures import plot_patches, plot_reconstructions
 from .plots import plot_features, plot_training
 from .speed import sentence
 
@@ -32,7 +32,7 @@ REPRESENTATIONS = {'trained': 'trained encoder', 'untrained': 'untrained encoder
 # Raw pixels have a row where train and test together have no more values than this, 1 GiB as float32.
 MOST_PIXELS = 2**28
 
-RECONSTRUCTED = 8  # test images in the picture of reconstructions
+PICTURED = 8  # test images in the pictures of reconstructions and of patches
 
 
 def _training(drawn: Drawn, file: Path) -> str:
@@ -40,10 +40,15 @@ def _training(drawn: Drawn, file: Path) -> str:
     return ''
 
 
-def _reconstructions(drawn: Drawn, file: Path) -> str | None:
-    test = drawn.data.test
-    shown = test.select(np.arange(min(RECONSTRUCTED, len(test))), 'pictured').arrays()[0]
-    return '' if plot_reconstructions(drawn.encoder, shown, file) else None
+def _of_images(plot: Callable[[Encoder, np.ndarray, Path], bool]) -> Callable[[Drawn, Path], str | None]:
+    """A picture of the first test images, which not every encoder has."""
+
+    def draw(drawn: Drawn, file: Path) -> str | None:
+        test = drawn.data.test
+        shown = test.select(np.arange(min(PICTURED, len(test))), 'pictured').arrays()[0]
+        return '' if plot(drawn.encoder, shown, file) else None
+
+    return draw
 
 
 # File -> its caption, and the function (drawn, file) that draws it: '', a sentence on a part that is left out, or None
@@ -54,7 +59,8 @@ PICTURES: dict[str, tuple[str, Callable[[Drawn, Path], str | None]]] = {
         'spectrum and projection',
         lambda d, file: plot_features(d.spectra, d.places, d.encoded.test.labels, d.data.test.class_names, file),
     ),
-    'reconstructions.png': ('hidden patches, their reconstruction, the images', _reconstructions),
+    'reconstructions.png': ('hidden patches, their reconstruction, the images', _of_images(plot_reconstructions)),
+    'patches.png': ('images, and three principal components of their patch features', _of_images(plot_patches)),
 }
 
 

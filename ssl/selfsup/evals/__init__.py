@@ -4,7 +4,9 @@ Every evaluation is `name(train, test, *, …) -> dict[str, float]`. Keys that s
 hyper-parameters, chosen on a held-out part of train.
 """
 
+from .attentive import attentive
 from .clustering import clustering
+from .dense import Segmented, segmentation
 from .features import Features, even_draw, extract, labelled, standardized
 from .few_shot import few_shot
 from .fine_tune import fine_tune
@@ -15,11 +17,14 @@ from .model_selection import Candidate, kendall, ranked, regret
 from .retrieval import retrieval
 from .sgd import linear_online, linear_sgd
 from .suite import EVALUATIONS, evaluate, feet, ranks, transfer
+from .tokens import summaries, tokens
 
 __all__ = [
     'EVALUATIONS',
     'Candidate',
     'Features',
+    'Segmented',
+    'attentive',
     'clustering',
     'evaluate',
     'even_draw',
@@ -43,6 +48,9 @@ __all__ = [
     'ranks',
     'regret',
     'retrieval',
+    'segmentation',
     'standardized',
+    'summaries',
+    'tokens',
     'transfer',
 ]

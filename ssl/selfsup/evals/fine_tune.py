@@ -9,8 +9,8 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from ..errors import UserError
 from .features import Features, check_both, extract, first_best, held_out
+from .sgd import checked_rates
 
 
 def fine_tune(
@@ -47,9 +47,7 @@ def fine_tune(
     Returns:
       `fine_tuned`, the test accuracy, and `chosen_fine_tune_rate`.
     """
-    rates = np.sort(np.asarray(learning_rates, np.float32))
-    if not len(rates) or rates[0] <= 0:
-        raise UserError(f'learning rates must be positive, not {tuple(learning_rates)}')
+    rates = checked_rates(learning_rates)
     first = extract(jax.jit(lambda images: encode(params, prepare(images))), train.features)
     unseen = np.zeros((len(test.features), first.shape[1]), np.float32)  # test's are not needed to check its labels
     ours, theirs, classes = check_both(Features(first, train.labels), Features(unseen, test.labels))

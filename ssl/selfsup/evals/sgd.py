@@ -53,7 +53,8 @@ def _descend(probes: _Probes, x: Array, labels: Array, rates: Array, share: Arra
     return _Probes(jax.tree.map(move, probes.model, velocity), velocity)
 
 
-def _cosine(step: Array, steps: int) -> Array:
+def cosine(step: Array, steps: int) -> Array:
+    """Share of the learning rate: 1 at step 0, 0 after `steps`."""
     return 0.5 * (1.0 + jnp.cos(jnp.pi * step / steps))
 
 
@@ -79,7 +80,7 @@ def _fit(
         def step(probes: _Probes, args: tuple) -> tuple[_Probes, None]:
             rows, index = args
             x, y = constrain_batch((features[rows], labels[rows]), mesh)
-            return _descend(probes, x, y, rates, _cosine(number * steps + index, epochs * steps)), None
+            return _descend(probes, x, y, rates, cosine(number * steps + index, epochs * steps)), None
 
         batches = (order.reshape(steps, batch_size), jnp.arange(steps))
         return jax.lax.scan(step, probes, batches)[0], None
@@ -88,7 +89,8 @@ def _fit(
     return jax.lax.scan(epoch, start, jnp.arange(epochs))[0].model
 
 
-def _checked_rates(rates: Sequence[float]) -> np.ndarray:
+def checked_rates(rates: Sequence[float]) -> np.ndarray:
+    """A grid of learning rates in ascending order, or an error where there are none or one is not positive."""
     found = np.sort(np.asarray(rates, np.float32))
     if not len(found) or found[0] <= 0:
         raise UserError(f'learning rates must be positive, not {tuple(rates)}')
@@ -129,7 +131,7 @@ def linear_sgd(
       `linear_sgd`, the test accuracy, and `chosen_learning_rate`.
     """
     train, test, classes = check_both(train, test)
-    rates = _checked_rates(learning_rates)
+    rates = checked_rates(learning_rates)
     mask = held_out(train.labels, share=share, seed=seed)
     x, x_test = standardized(train, test)
 
@@ -176,7 +178,7 @@ def linear_online(
     Returns:
       `linear_online`, the test accuracy, `chosen_online_learning_rate`, and `held_out_online`.
     """
-    rates = _checked_rates(learning_rates)
+    rates = checked_rates(learning_rates)
     clean = jax.jit(lambda images: encode(prepare(images)))
     cached = (
         Features(extract(clean, train.features), train.labels),
@@ -199,7 +201,7 @@ def linear_online(
         key = jax.random.fold_in(jax.random.key(seed), number)
         views, _ = augment(key, images, jnp.arange(size))
         features = (encode(views[0]).astype(jnp.float32) - mean[None]) * scale[None]
-        share_now = _cosine(number, epochs * steps)
+        share_now = cosine(number, epochs * steps)
         return _descend(probes, jax.lax.stop_gradient(features), labels, jnp.asarray(rates), share_now)
 
     probes = _start(len(rates), x.shape[1], classes)

@@ -16,7 +16,7 @@ from .transformer import ATTENTIONS, EncoderBlock, truncated, xavier
 POSITIONS = ('learned', 'sincos')
 POOLS = ('token', 'mean')
 INITS = ('truncated', 'xavier')
-OUTPUTS = ('norm', 'block', 'mlp')
+OUTPUTS = ('norm', 'norms', 'block', 'mlp')
 
 
 class ViT(nn.Module):
@@ -122,8 +122,8 @@ class ViT(nn.Module):
             parameter `mask_token` exists only if `init` is called with `hidden`.
           blocks: the outputs of how many blocks, counted from the last, are given. With one more than the depth what
             enters the first block comes before them.
-          of: what these outputs are: 'norm', the blocks' outputs, the last of them after the last norm; 'block', the
-            blocks' outputs without the last norm; 'mlp', what the blocks' MLPs add.
+          of: what these outputs are: 'norm', the blocks' outputs, the last of them after the last norm; 'norms', each
+            of them after that norm; 'block', the blocks' outputs without it; 'mlp', what the blocks' MLPs add.
           train: stochastic depth is applied; it draws from `keys`, one an example, or from flax's 'dropout' stream if
             there are none.
 
@@ -162,9 +162,13 @@ class ViT(nn.Module):
             found = block(*fields, name=f'block{index}')(x, train, own, valid, of == 'mlp')
             x, output = found if of == 'mlp' else (found, found)
             outputs.append(output)
-        normed = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name='norm')(x)
-        outputs[-1] = normed if of == 'norm' else outputs[-1]
-        last = [x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in outputs[-blocks:]]
+        norm = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name='norm')
+        normed = norm(x)
+        outputs = outputs[-blocks:]
+        if of == 'norms':
+            outputs[:-1] = [norm(output) for output in outputs[:-1]]
+        outputs[-1] = normed if of in ('norm', 'norms') else outputs[-1]
+        last = [x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in outputs]
         return last[0] if blocks == 1 else tuple(last)
 
     def _prefixed(self, x: Array, valid: Array | None) -> tuple[Array, Array | None]:
