@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from selfsup import evaluate, train
+from selfsup.engine import patch_evals
 from selfsup.errors import UserError
 
 
@@ -92,3 +93,28 @@ def test_a_run_is_evaluated_from_its_images_too(tmp_path):
         == 0
     )
     assert set(json.loads((tmp_path / 'o.json').read_text())) > {'knn', 'chosen_knn_k'}
+
+
+@pytest.mark.slow
+def test_patches_of_a_run_are_evaluated_and_pictured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(patch_evals, 'RENDERED', {'train': (30, 0), 'test': (10, 1)})
+    small = [
+        '--config.model.dim=16', '--config.model.depth=2', '--config.decoder.dim=16', '--config.train.epochs=2',
+        '--config.optimizer.warmup_epochs=1', '--config.evaluate.label_draws=2', '--config.data.per_class=30',
+    ]  # fmt: skip
+    assert train.main(['--config=experiments/digits/mae.py', f'--workdir={tmp_path / "run"}', *small]) == 0
+    assert '](patches.png)' in (tmp_path / 'run' / 'report.md').read_text()
+    assert (tmp_path / 'run' / 'patches.png').is_file()
+    assert evaluate.main([f'--workdir={tmp_path / "run"}', '--only=tokens,attentive,dense']) == 0
+    scores = json.loads((tmp_path / 'run' / 'evaluation.json').read_text())
+    kinds = {f'{probe}_{kind}' for probe in ('knn', 'linear') for kind in ('mean', 'token', 'blocks2')}
+    segmented = {
+        f'dense{control}_{probe}_{score}'
+        for control in ('', '_untrained', '_pixels')
+        for probe in ('knn', 'linear')
+        for score in ('miou', 'accuracy')
+    }
+    assert kinds | segmented | {'attentive', 'dense_background_miou'} <= set(scores)
+    assert min(scores[kind] for kind in (*kinds, 'attentive')) > 0.2
+    with pytest.raises(UserError, match='--only=dense segments images, and vectors:iris'):
+        evaluate.main([f'--workdir={tmp_path / "run"}', '--only=dense', '--data=vectors:iris'])

@@ -179,6 +179,9 @@ def test_encoders_and_images_without_tokens_are_refused():
     for name in (*evaluate.OF_TOKENS, 'dense'):
         with pytest.raises(UserError, match='images of 9x9x1 do not fit the encoder: patches of 2 do not tile'):
             evaluate.of_encoder(encoder_of('mae'), odd, (name,))
+    everything = evaluate.chosen('all', images=True)
+    assert evaluate.possible(encoder_of('mae'), everything) == everything
+    assert set(everything) - set(evaluate.possible(encoder_of('simclr'), everything)) == {'tokens', 'attentive'}
     with pytest.raises(UserError, match='--only=dense passes images through an encoder; it needs --workdir'):
         evaluate.chosen('knn,dense', images=False)
 
@@ -196,7 +199,8 @@ def test_tokens_above_the_limit_are_those_of_an_even_draw(monkeypatch, capsys):
 
 def test_segmentation_compares_the_encoder_with_the_untrained_one_and_with_pixels(monkeypatch):
     monkeypatch.setattr(patch_evals, 'RENDERED', {'train': (3, 0), 'test': (2, 1)})
-    given = {}
+    adapted, given = [], {}
+    monkeypatch.setattr(patch_evals.untrained, 'of_encoder', lambda *both: adapted.extend(both) or both[0])
     monkeypatch.setattr(
         evals, 'segmentation', lambda *sets, name, classes: given.update({name: sets}) or {name: classes}
     )
@@ -209,6 +213,7 @@ def test_segmentation_compares_the_encoder_with_the_untrained_one_and_with_pixel
         assert train.features.shape[:3] == (3, 4, 4) and test.features.shape[:3] == (2, 4, 4)
         np.testing.assert_array_equal(train.masks, masks)
     np.testing.assert_allclose(given['dense'][0].features.mean(axis=(1, 2)), encoder(images), rtol=1e-4, atol=1e-5)
+    assert adapted[1] is rows and adapted[0].method.views == 2 and set(adapted[0].params) == {'encoder'}
     pixels = given['dense_pixels'][0].features
     np.testing.assert_allclose(pixels[1, 2, 3], images[1, 4:6, 6:8].ravel() / 255, rtol=1e-6)
 

@@ -85,6 +85,13 @@ def chosen(text: str, *, images: bool) -> tuple[str, ...]:
     return names
 
 
+def possible(trained: Any, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of `names` that an encoder has: without tokens of patches it has no `OF_TOKENS`."""
+    from .engine.patches import has_tokens
+
+    return tuple(name for name in names if name not in OF_TOKENS or has_tokens(trained))
+
+
 def of_features(train: Any, test: Any, names: Sequence[str], fine_tuned: float | None = None) -> dict[str, float]:
     """The numbers that need features alone."""
     from . import evals
@@ -220,7 +227,7 @@ def evaluated_parts(config: Any, spec: str | None) -> dict[str, Any]:
 def of_workdir(values: dict[str, str]) -> int:
     """The command for a run or an imported encoder."""
     from . import weights
-    from .engine import build, encoder, images, patches, report, run, untrained
+    from .engine import build, encoder, images, report, run, untrained
 
     root = Path(values['workdir'])
     names = chosen(values['only'], images=True) if values['only'] else ()
@@ -229,8 +236,7 @@ def of_workdir(values: dict[str, str]) -> int:
     other = None if values['data'] == 'own' else values['data']
     if not names and (values['image-size'] or values['channels']):
         raise UserError('a report is made on images as the encoder was trained on; give --only with --image-size')
-    if values['only'] == 'all' and not patches.has_tokens(trained):
-        names = tuple(name for name in names if name not in OF_TOKENS)
+    names = names if values['only'] != 'all' else possible(trained, names)
     images.set_fields(trained.config, image_size=values['image-size'], channels=values['channels'])
     if not (names and values['out']):
         file = root / ('evaluation.json' if names else 'results.json')
