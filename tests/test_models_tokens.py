@@ -130,7 +130,7 @@ def test_outputs_of_blocks_and_of_their_mlps():
         for number, found in enumerate(mlps):
             inside = state['intermediates'][f'block{number}']['fc2']['__call__'][0]
             np.testing.assert_allclose(found, inside, atol=FLOAT32)
-    with pytest.raises(ValueError, match="of must be one of norm, block, mlp, not 'attention'"):
+    with pytest.raises(ValueError, match="of must be one of norm, norms, block, mlp, not 'attention'"):
         VIT.apply(variables, IMAGES, method='tokens', of='attention')
 
 
