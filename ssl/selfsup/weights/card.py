@@ -22,6 +22,19 @@ def _torch_lines(weights: Weights, names: str, side: int) -> list[str]:
             shape = f'{weights.channels}, {model["width"]}, kernel_size=7, stride=2, padding=3, bias=False'
             lines.append(f'model.conv1 = torch.nn.Conv2d({shape})')
         lines.append('model.fc = torch.nn.Identity()')
+    elif names == 'dinov2':
+        dim = weights.params['cls_token'].shape[-1]
+        shape = (
+            f'img_size={side}, patch_size={model["patch"]}, in_chans={weights.channels}, embed_dim={dim}, '
+            f'depth={model["depth"]}, num_heads={model["heads"]}, mlp_ratio={model["mlp_ratio"]:g}, '
+            f'init_values={model["layer_scale"] or None}, block_chunks=0'
+        )
+        shape += f', num_register_tokens={model["registers"]}' if model['registers'] else ''
+        lines = [
+            'import torch',
+            'from dinov2.models.vision_transformer import DinoVisionTransformer',
+            f'model = DinoVisionTransformer({shape})',
+        ]
     elif names == 'torchvision':
         dim = weights.params['cls_token'].shape[-1]
         shape = (

@@ -124,6 +124,8 @@ def describe(weights: Weights, names: str, side: int) -> dict[str, Any]:
                 'mlp_ratio': model['mlp_ratio'],
                 # Ours takes the mean after the norm.
                 **({} if model['pool'] == 'token' else {'global_pool': 'avg', 'fc_norm': False}),
+                **({'init_values': model['layer_scale']} if model['layer_scale'] else {}),
+                **({'reg_tokens': model['registers'], 'no_embed_class': True} if model['registers'] else {}),
             }
         if weights.channels != 3:
             content.setdefault('model_args', {})['in_chans'] = weights.channels
@@ -160,7 +162,7 @@ def write(
     Args:
       weights: the encoder.
       path: a folder, made if it is not there, or a file that ends in .safetensors.
-      names: of the parameters: 'timm' or 'torchvision', which differ for vision transformers alone.
+      names: of the parameters: 'timm', 'torchvision' or 'dinov2', which differ for vision transformers alone.
       image_size: side of the images for which positions are written; 0 leaves them.
       scores: results of `selfsup.evaluate`, for the model card: {representation: {score: value}}.
 

@@ -14,7 +14,10 @@ import numpy as np
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 # Our leaf -> theirs.
-LEAVES = {'kernel': 'weight', 'scale': 'weight', 'bias': 'bias', 'mean': 'running_mean', 'var': 'running_var'}
+LEAVES = {'kernel': 'weight', 'scale': 'weight', 'bias': 'bias', 'gamma': 'gamma'} | {
+    'mean': 'running_mean',
+    'var': 'running_var',
+}
 
 
 class Naming(NamedTuple):
@@ -24,6 +27,10 @@ class Naming(NamedTuple):
       modules: pattern of our module's path -> their name, with the pattern's groups and `{leaf}`.
       anchor: their name of the first convolution, by which the naming is recognised.
       token, positions: their names of the class token and of the table of positions, class token first.
+      registers: their name of the register tokens; '' where there are none.
+      class_position: whether the table has a row for the class token where there are registers; without one it stands
+        in the class token itself.
+      mask: their name of a mask token, which encoders here have not; it is written as zeros.
       heads: beginnings of names that belong to a classifier, which is left out.
     """
 
@@ -31,6 +38,9 @@ class Naming(NamedTuple):
     anchor: str
     token: str = ''
     positions: str = ''
+    registers: str = ''
+    class_position: bool = True
+    mask: str = ''
     heads: tuple[str, ...] = ()
 
 
@@ -50,13 +60,17 @@ TIMM_VIT = Naming(
         r'block(\d+)/norm(\d)': 'blocks.{0}.norm{1}.{leaf}',
         r'block(\d+)/attn/(qkv|proj)': 'blocks.{0}.attn.{1}.{leaf}',
         r'block(\d+)/fc(\d)': 'blocks.{0}.mlp.fc{1}.{leaf}',
+        r'block(\d+)/ls(\d)': 'blocks.{0}.ls{1}.{leaf}',
         r'norm': 'norm.{leaf}',
     },
     anchor='patch_embed.proj.weight',
     token='cls_token',
     positions='pos_embed',
+    registers='reg_token',
+    class_position=False,
     heads=('head.', 'pre_logits.'),
 )
+DINOV2_VIT = TIMM_VIT._replace(registers='register_tokens', class_position=True, mask='mask_token')
 TORCHVISION_VIT = Naming(
     {
         r'patch_embed': 'conv_proj.{leaf}',
@@ -75,9 +89,14 @@ TORCHVISION_VIT = Naming(
 NAMINGS = {
     'torchvision': {'resnet': RESNET, 'vit': TORCHVISION_VIT},
     'timm': {'resnet': RESNET, 'vit': TIMM_VIT},
+    'dinov2': {'vit': DINOV2_VIT},
 }
-# torchvision before 0.14 called the layers of the block's MLP so.
-OLDER = ((r'\.mlp\.linear_1\.', '.mlp.0.'), (r'\.mlp\.linear_2\.', '.mlp.3.'))
+# torchvision before 0.14 called the layers of the block's MLP so; DINOv2's training cuts its blocks into chunks.
+OLDER = (
+    (r'\.mlp\.linear_1\.', '.mlp.0.'),
+    (r'\.mlp\.linear_2\.', '.mlp.3.'),
+    (r'^blocks\.\d+\.(\d+)\.', r'blocks.\1.'),
+)
 
 
 class Origin(NamedTuple):
@@ -140,6 +159,14 @@ ORIGINS = {
         beside=('module.projector.', 'projector.'),
         url='https://github.com/facebookresearch/vicreg',
     ),
+    'dinov2': Origin(
+        NAMINGS['dinov2'],
+        (('teacher', 'backbone.'), BARE),
+        beside=('mask_token', 'backbone.mask_token', 'dino_head.', 'ibot_head.'),
+        marks=('mask_token', 'backbone.mask_token'),
+        interpolation='dino',
+        url='https://github.com/facebookresearch/dinov2',
+    ),
     'dino': Origin(
         NAMINGS['timm'],
         (('teacher', 'module.backbone.'), ('teacher', 'backbone.'), BARE),
@@ -173,8 +200,10 @@ PLAIN = ('torchvision', 'timm')  # recognised by their names, wherever they lie
 
 def rename(path: str, naming: Naming) -> str:
     """Their name of one of our parameters or statistics, given as 'layer1_0/conv1/kernel'."""
-    if path == 'cls_token':
-        return naming.token
+    if path in ('cls_token', 'registers'):
+        name = naming.token if path == 'cls_token' else naming.registers
+        if name:
+            return name
     module, _, leaf = path.rpartition('/')
     for pattern, template in naming.modules.items():
         match = re.fullmatch(pattern, module)

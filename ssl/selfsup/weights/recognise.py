@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ..errors import UserError
 from .names import NAMINGS, ORIGINS, Naming
 
+LAYER_SCALE = 1e-5  # where DINOv2's starts; its learned values are in the file
 SHOWN = 3  # keys that a message names
 RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
     ((2, 2, 2, 2), False): 'resnet18',
@@ -27,7 +28,8 @@ FAMILIES = (
     (r'(^|\.)(visual\.|text_model\.|vision_model\.)|resblocks', 'a CLIP model'),
     (r'(^|\.)decoder_blocks|mask_token.*decoder', 'a masked autoencoder with its decoder'),
     (r'relative_position_bias_table', 'a Swin transformer or BEiT'),
-    (r'\.(ls1|ls2)\.gamma|\.gamma_1$', 'a ViT with layer scale, as DINOv2 has it'),
+    (r'\.mlp\.w12\.', 'a ViT with gated MLPs, as the largest DINOv2 has them'),
+    (r'\.gamma_1$', 'a ViT with layer scale, as BEiT and CaiT name it'),
     (r'patch_embeddings|attention\.attention\.query', "a ViT as Hugging Face's transformers names it"),
     (r'patch_embed\.proj\.\d', 'a ViT with a convolutional stem'),
     (r'^(module\.|backbone\.)*conv1\.\d\.weight', 'a ResNet with a deep stem'),
@@ -123,19 +125,23 @@ def _vit(found: Found, path: Path, heads: int) -> tuple[dict[str, Any], int, int
         )
     dim, channels, patch, _ = projection
     table = tuple(state[naming.positions].shape)
-    side = math.isqrt(table[1] - 1) if len(table) == 3 else 0
-    if len(table) != 3 or side * side != table[1] - 1 or not side:
-        raise UserError(
-            f'{path} has {naming.positions} of shape {list(table)}, which is not a class token and a square grid of '
-            'patches'
-        )
+    registers = tuple(state[naming.registers].shape) if naming.registers in state else (1, 0)
+    first_row = int(naming.class_position or not registers[1])  # of the class token
+    side = math.isqrt(table[1] - first_row) if len(table) == 3 else 0
+    if len(table) != 3 or side * side != table[1] - first_row or not side:
+        what = 'a class token and a square grid of patches' if first_row else 'a square grid of patches'
+        raise UserError(f'{path} has {naming.positions} of shape {list(table)}, which is not {what}')
     hidden = next(
         (t.shape[0] for n, t in state.items() if re.search(r'\.0\.mlp\.(fc1|0)\.weight$|_0\.mlp\.0\.weight$', n)),
         4 * dim,
     )
     fields = {'name': VITS[dim], 'depth': len(blocks), 'patch': patch, 'mlp_ratio': hidden / dim, 'grid': side}
     fields |= ORIGINS[found.origin].model.get(VITS[dim], {}) | ({'heads': heads} if heads else {})
-    return {**fields, 'interpolation': ORIGINS[found.origin].interpolation}, channels, side * patch
+    fields |= {'registers': registers[1]} if registers[1] else {}
+    fields |= {'layer_scale': LAYER_SCALE} if 'blocks.0.ls1.gamma' in state else {}
+    # DINOv2 interpolates without an offset, and antialiased, where there are registers.
+    kind = 'timm' if registers[1] else ORIGINS[found.origin].interpolation
+    return {**fields, 'interpolation': kind}, channels, side * patch
 
 
 def describe(tree: Any) -> str:

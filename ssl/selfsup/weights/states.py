@@ -32,6 +32,7 @@ def from_state(found: Found, path: Path, model: dict[str, Any], channels: int) -
       UserError: with the first keys that do not fit.
     """
     state, naming = dict(found.state), found.naming
+    state.pop(naming.mask, None)
     model = complete(model)
     try:
         fields = {name: value for name, value in model.items() if name != 'name'}
@@ -41,7 +42,10 @@ def from_state(found: Found, path: Path, model: dict[str, Any], channels: int) -
         raise UserError(f'{path}: {error}') from error
     table = None
     if found.family == 'vit':
-        model, table = _positions(_values(state.pop(naming.positions), naming.positions, path)[0], model)
+        table = _values(state.pop(naming.positions), naming.positions, path)[0]
+        if model['registers'] and not naming.class_position:
+            table = np.concatenate([np.zeros_like(table[:1]), table])
+        model, table = _positions(table, model)
     wanted = shapes(model, channels)
     arrays: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in wanted}
     missing, misshapen = [], []
@@ -101,15 +105,18 @@ def state_dict(weights: Weights, *, names: str = 'torchvision', image_size: int 
 
     Args:
       weights: the encoder.
-      names: 'torchvision' or 'timm'.
+      names: 'torchvision', 'timm' or 'dinov2'.
       image_size: learned positions are brought to the grid of images of this side; 0 leaves them.
     """
     if names not in NAMINGS:
         raise UserError(f'names={names!r} is unknown{nearest(names, NAMINGS)}')
-    for field, plain in (('registers', 0), ('layer_scale', 0.0), ('class_token', True)):
-        if weights.model.get(field, plain) != plain:
-            raise UserError(f'names={names!r} has no encoders with model.{field}={weights.model[field]!r}')
+    if weights.family not in NAMINGS[names]:
+        raise UserError(f'names={names!r} has no {weights.model["name"]}')
     naming = NAMINGS[names][weights.family]
+    plain = {'class_token': True} | ({} if naming.registers else {'registers': 0, 'layer_scale': 0.0})
+    for field, value in plain.items():
+        if weights.model.get(field, value) != value:
+            raise UserError(f'names={names!r} has no encoders with model.{field}={weights.model[field]!r}')
     found: dict[str, np.ndarray] = {}
     for tree in (weights.params, weights.batch_stats):
         for name, leaf in flatten_dict(tree, sep='/').items():
@@ -121,7 +128,13 @@ def state_dict(weights: Weights, *, names: str = 'torchvision', image_size: int 
             if theirs.endswith('running_var'):
                 found[re.sub('running_var$', 'num_batches_tracked', theirs)] = np.zeros((), np.int64)
     if weights.family == 'vit':
-        found[naming.positions] = _positions_for(weights, image_size)
+        table = _positions_for(weights, image_size)
+        if weights.model['registers'] and not naming.class_position:
+            found[naming.token] = found[naming.token] + table[:, :1]
+            table = table[:, 1:]
+        found[naming.positions] = table
+        if naming.mask:
+            found[naming.mask] = np.zeros((1, table.shape[-1]), np.float32)
     return found
 
 
