@@ -1,10 +1,10 @@
 """Small encoders under the names of other code bases, for the tests of weights in and out."""
 
+import functools
 import json
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import torch_like
 from convert_golden.formula import array
@@ -24,7 +24,12 @@ SINCOS = {'name': 'vit_ti', 'depth': 2, 'positions': 'sincos'}
 
 def state_of(model, names='timm'):
     """The arrays of an encoder by formula, under another code base's names."""
-    model = complete(model)
+    return dict(_state_of(tuple(sorted(model.items())), names))
+
+
+@functools.cache
+def _state_of(fields, names):
+    model = complete(dict(fields))
     naming = NAMINGS[names]['vit' if model['name'].startswith('vit') else 'resnet']
     found = {}
     for leaves in shapes(model, 3).values():
@@ -53,8 +58,8 @@ def written(path, model, names='timm'):
 
 
 def encode(weights, x):
-    variables = jax.tree.map(jnp.asarray, {'params': weights.params, 'batch_stats': weights.batch_stats})
-    return np.asarray(weights.module().apply(variables, jnp.asarray(x)))
+    variables = {'params': weights.params, 'batch_stats': weights.batch_stats}
+    return np.asarray(jax.jit(weights.module().apply)(variables, np.asarray(x)))
 
 
 def assert_equal(a, b):

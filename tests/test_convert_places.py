@@ -1,5 +1,7 @@
 """Encoders under the prefixes and in the containers of other training code, and which one is taken."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch_like
@@ -31,6 +33,18 @@ def read(tree, tmp_path, **keywords):
     return foreign.read(path, **keywords)
 
 
+@pytest.fixture(scope='module')
+def plain(tmp_path_factory):
+    """What is read of a model's state that lies in a file alone, and of the other encoder's."""
+
+    @functools.cache
+    def of(name, other):
+        state = state_of({'resnet18': CIFAR, 'vit_ti': VIT}[name])
+        return read(doubled(state) if other else state, tmp_path_factory.mktemp('plain'))
+
+    return lambda model, other=False: of(model['name'], other)
+
+
 # prefix -> model; a Lightning or torch.compile checkpoint, solo-learn, lightly, mmselfsup, MoCo's without a wrapper
 ALONE = {
     '': CIFAR, 'module.': CIFAR, '_orig_mod.': CIFAR, 'module._orig_mod.': CIFAR, '_orig_mod.module.': VIT,
@@ -41,21 +55,21 @@ ALONE = {
 
 @pytest.mark.parametrize('prefix', ALONE)
 @pytest.mark.parametrize('container', ['', 'state_dict', 'net'])
-def test_one_encoder_is_found_under_any_prefix(container, prefix, tmp_path):
+def test_one_encoder_is_found_under_any_prefix(container, prefix, plain, tmp_path):
     state = state_of(ALONE[prefix])
     tree = under(prefix, state)
     weights = read({container: tree, 'epoch': 3} if container else tree, tmp_path)
-    assert_equal(weights.params, read(state, tmp_path).params)
-    plain = prefix.replace('_orig_mod.', '').replace('_fsdp_wrapped_module.', '')
-    taken = f'{container}/{plain}' if container or not plain else plain
+    assert_equal(weights.params, plain(ALONE[prefix]).params)
+    inner = prefix.replace('_orig_mod.', '').replace('_fsdp_wrapped_module.', '')
+    taken = f'{container}/{inner}' if container or not inner else inner
     assert weights.about.get('taken_from', '/') == taken
 
 
-def test_wrappers_within_names_are_stripped(tmp_path):
+def test_wrappers_within_names_are_stripped(plain, tmp_path):
     state = state_of(CIFAR)
     for wrapper in ('_orig_mod', '_checkpoint_wrapped_module'):
         found = read(under('backbone.', inside(state, wrapper)), tmp_path)
-        assert_equal(found.params, read(state, tmp_path).params)
+        assert_equal(found.params, plain(CIFAR).params)
 
 
 # what lies beside -> the file, from the state that must be read; where it is taken from; what is left out
@@ -74,12 +88,10 @@ BESIDE = {
 
 
 @pytest.mark.parametrize('pack, taken, left_out', BESIDE.values(), ids=BESIDE.keys())
-def test_what_is_taken_and_left_out_is_said(pack, taken, left_out, tmp_path, capsys):
-    state = state_of(CIFAR)
-    weights = read(pack(state), tmp_path)
-    assert_equal(weights.params, read(state, tmp_path).params)
-    assert_equal(weights.batch_stats, read(state, tmp_path).batch_stats)
-    torch_like.save(tensors(pack(state)), tmp_path / 'file.pth')
+def test_what_is_taken_and_left_out_is_said(pack, taken, left_out, plain, tmp_path, capsys):
+    weights = read(pack(state_of(CIFAR)), tmp_path)
+    assert_equal(weights.params, plain(CIFAR).params)
+    assert_equal(weights.batch_stats, plain(CIFAR).batch_stats)
     assert main([f'--from={tmp_path / "file.pth"}', f'--to={tmp_path / "out"}']) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [f'taken from: {taken}', f'left out: {left_out}']
     assert f'taken from: {taken}' in (tmp_path / 'out' / 'README.md').read_text()
@@ -99,10 +111,8 @@ NAMED = {
 
 
 @pytest.mark.parametrize('pack, prefix, second', NAMED.values(), ids=NAMED.keys())
-def test_a_prefix_says_which(pack, prefix, second, tmp_path):
-    state = state_of(CIFAR)
-    wanted = doubled(state) if second else state
-    assert_equal(read(pack(state), tmp_path, prefix=prefix).params, read(wanted, tmp_path).params)
+def test_a_prefix_says_which(pack, prefix, second, plain, tmp_path):
+    assert_equal(read(pack(state_of(CIFAR)), tmp_path, prefix=prefix).params, plain(CIFAR, second).params)
 
 
 REFUSED = {

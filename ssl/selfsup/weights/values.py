@@ -1,5 +1,6 @@
 """Encoders as values: architecture, arrays and preparation of images."""
 
+import functools
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -62,6 +63,13 @@ def complete(model: dict[str, Any]) -> dict[str, Any]:
 
 def shapes(model: dict[str, Any], channels: int) -> dict[str, dict[str, tuple[int, ...]]]:
     """Shapes of an encoder's `params` and `batch_stats`, flat: {'params': {'conv1/kernel': (7, 7, 3, 64), …}, …}."""
+    fields = tuple(sorted((name, tuple(v) if isinstance(v, list) else v) for name, v in model.items()))
+    return {kind: dict(leaves) for kind, leaves in _shapes(fields, channels).items()}
+
+
+@functools.lru_cache(maxsize=16)  # tracing a network takes a second, and reading and writing one ask for the same
+def _shapes(fields: tuple[tuple[str, Any], ...], channels: int) -> dict[str, dict[str, tuple[int, ...]]]:
+    model = dict(fields)
     side = (model['grid'] or 2) * model['patch'] if 'patch' in model else 32
     images = jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32)
     tree = jax.eval_shape(lambda x: build(model).init(jax.random.key(0), x), images)
