@@ -256,6 +256,7 @@ def test_tfds_fields_by_name(monkeypatch):
     assert tfds.parse('cifar10:3.0.2') == ('cifar10:3.0.2', '', 'image')
 
 
+@pytest.mark.slow
 def test_tfds_slices_of_a_real_set(cifar10):
     train, test = sources.open_source('tfds:cifar10[train[:50]+test[:10]]', data_dir=cifar10)
     whole, held = sources.open_source('tfds:cifar10', data_dir=cifar10)

@@ -114,8 +114,10 @@ def open_feed(folder, number=0, on_corrupt='stop', canvas=0):
 FAR_FROM_DEVICE = {0: (6, 1.01), 64: (1e-3, 1e-3)}
 
 
-@pytest.mark.parametrize('canvas', [0, 64])
-@pytest.mark.parametrize('number', [0, 3])
+@pytest.mark.parametrize(
+    'number, canvas',
+    [(0, 0), (3, 64), pytest.param(0, 64, marks=pytest.mark.slow), pytest.param(3, 0, marks=pytest.mark.slow)],
+)
 def test_crops_on_reading_are_the_devices_crops(folder, number, canvas, tmp_path):
     for file in (folder / 'train').rglob('*.jpg'):  # another format, since a JPEG may be decoded at a lower scale
         (tmp_path / file.parent.name).mkdir(exist_ok=True)

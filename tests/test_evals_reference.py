@@ -63,6 +63,7 @@ def test_the_order_of_the_grid_is_the_callers(digits):
 def test_logistic_regression_equals_scikit_learn(digits):
     """Coefficients up to C = 1; beyond, where the optimum is flat, the objective."""
     train, test = digits
+    train = Features(train.features[::3], train.labels[::3])
     x, _ = evals.standardized(train, test)
     strengths = (1e-3, 0.1, 1.0, 100.0)
     path = jax.jit(lambda a, b, c: logistic_path(a, b, c, classes=10))(x, train.labels, np.array(strengths, np.float32))
@@ -121,9 +122,11 @@ def test_probes_agree_and_padding_is_free(digits):
 
 
 def test_sgd_reaches_logistic_regression(digits):
-    found = {**evals.linear_logistic(*digits), **evals.linear_sgd(*digits, epochs=20, learning_rates=(1e-3, 1e-2, 0.1))}
+    # L-BFGS takes most steps at the largest C of those side by side.
+    exact = evals.linear_logistic(*digits, inverse_regularizations=(1e-5, 1e-2, 0.1))
+    found = {**exact, **evals.linear_sgd(*digits, epochs=20, learning_rates=(1e-3, 1e-2, 0.1))}
     assert found['linear_logistic'] > 0.94 and abs(found['linear_sgd'] - found['linear_logistic']) < 0.02
-    assert found['chosen_C'] in (1e-3, 1e-2, 0.1, 1.0, 10.0)
+    assert found['chosen_C'] in (1e-2, 0.1)
 
 
 def test_draws_are_balanced_and_reproducible(digits):

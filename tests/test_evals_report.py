@@ -44,6 +44,12 @@ def data_of(train, test):
     return Data(train, test, train, test)
 
 
+@pytest.fixture(autouse=True)
+def no_page(monkeypatch):
+    """What the page makes of such data is asked in the tests of its own."""
+    monkeypatch.setattr(report.page, 'page', lambda facts: '')
+
+
 @pytest.fixture(scope='module')
 def config():
     return small.digits_config('vicreg', 'evaluate.batch_size=16', 'evaluate.label_counts=(1,)')
@@ -62,11 +68,22 @@ NOTES = {
 
 
 @pytest.mark.parametrize('train, test, note', NOTES.values(), ids=NOTES.keys())
-def test_the_labels_decide_on_probes(train, test, note, config, tmp_path, capsys):
-    data = data_of(made(40, train), made(24, test, 1))
-    found = report.label_note(data)
+def test_the_labels_decide_on_a_note(train, test, note):
+    found = report.label_note(data_of(made(40, train), made(24, test, 1)))
     assert bool(found) == bool(note) and note in found and found.endswith('.' if note else '')
     assert ('data.probe_source can name' in found) == ('have no labels' in found)
+
+
+# Each way a report goes: with probes, with probes of some rows, without any.
+OFTEN = ('all labelled', 'no labels at all', 'partly labelled')
+
+
+@pytest.mark.parametrize(
+    'train, test, note',
+    [pytest.param(*row, id=name, marks=[] if name in OFTEN else pytest.mark.slow) for name, row in NOTES.items()],
+)
+def test_the_labels_decide_on_probes(train, test, note, config, tmp_path, capsys):
+    data = data_of(made(40, train), made(24, test, 1))
     report.finish(tmp_path, data, Plain(config), Plain(config), [])
     numbers, text = json.loads((tmp_path / 'results.json').read_text()), (tmp_path / 'report.md').read_text()
     assert (not note) or note in text

@@ -68,7 +68,10 @@ def made(root, variant):
     (workdir / 'timing.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in timing))
     data = Data(train, test, train, test)
     encoder = Plain(config_of())
-    report.finish(workdir, data, encoder, encoder if variant == 'images' else None, LINES)
+    with pytest.MonkeyPatch.context() as patch:
+        if variant != 'images':  # the pictures beside the page are drawn by matplotlib, in seconds
+            patch.setattr(report, 'PICTURES', {})
+        report.finish(workdir, data, encoder, encoder if variant == 'images' else None, LINES)
     return workdir, data
 
 
@@ -87,12 +90,13 @@ def reports(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
-    """A whole run of eight steps, beside the folder of what is no run."""
+    """A whole run of two steps, beside the folder of what is no run."""
     root = tmp_path_factory.mktemp('runs')
     (root / 'a file').write_text('no run')
     (root / 'damaged').mkdir()
     (root / 'damaged' / 'config.json').write_text('{')
-    config = small.digits_config('simclr', 'train.epochs=2', 'monitor.max_samples=64', 'evaluate.label_counts=()')
+    fields = ('train.epochs=2', 'monitor.max_samples=64', 'evaluate.label_counts=()', 'data.per_class=40')
+    config = small.digits_config('simclr', *fields)
     assert loop.train(config, str(root / 'run'), devices=1) == 0
     return root / 'run'
 
@@ -186,6 +190,7 @@ def test_a_section_that_fails_is_left_out_alone(reports, monkeypatch, capsys, tm
     _, data = reports('vectors')
     monkeypatch.setitem(page.SECTIONS, 'spectrum', page.SECTIONS['spectrum']._replace(gather=fails))
     monkeypatch.setitem(page.SECTIONS, 'config', page.SECTIONS['config']._replace(html=lambda facts, found: 1 / 0))
+    monkeypatch.setattr(report, 'PICTURES', {})
     report.finish(tmp_path, data, Plain(config_of()), None, LINES)
     shown, told = Parsed(read(tmp_path)).shown, capsys.readouterr().err
     for line in (

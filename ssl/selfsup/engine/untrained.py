@@ -51,11 +51,15 @@ def of_run(run: Run) -> Encoder:
     """The encoder before the first step, with batch statistics adapted on train."""
     state = run.start()
 
+    @jax.jit
+    def first(inputs: Any, indices: Array) -> tuple[Any, Array]:
+        chosen = indices[0] if run.feed.resident else 0
+        return jax.tree.map(lambda x: x[chosen], inputs), indices[0]
+
     def batches() -> Iterator[tuple[Any, Array]]:
         for number in range(min(max(1, run.epoch_steps), ADAPTING_BATCHES)):
             rows, indices = run.feed(number, 1)
-            batch = rows['input'][indices[0]] if run.feed.resident else jax.tree.map(lambda x: x[0], rows['input'])
-            yield batch, indices[0]
+            yield first(rows['input'], indices)
 
     extra = adapt_statistics(run.method, state.params, state.extra, batches(), run.views, seed=run.config.seed)
     return Encoder(run.config, run.method, state.params, extra, 0, rank=len(run.image_shape))

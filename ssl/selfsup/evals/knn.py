@@ -54,8 +54,14 @@ def search(
 
 
 @functools.partial(jax.jit, static_argnames=('neighbours', 'classes'))
-def _winners(cosines: Array, labels: Array, temperatures: Array, *, neighbours: tuple[int, ...], classes: int) -> Array:
-    """Winning class `[queries, k, temperatures]` for every k and temperature; votes only ever grow with k."""
+def _winners(
+    cosines: Array, index: Array, known: Array, temperatures: Array, *, neighbours: tuple[int, ...], classes: int
+) -> Array:
+    """Winning class `[queries, k, temperatures]` for every k and temperature; votes only ever grow with k.
+
+    `known` are the labels of the bank, of which `index` are the neighbours.
+    """
+    labels = known[index]
     rows = jnp.arange(cosines.shape[0])[:, None]
     weights = jnp.exp((cosines - cosines[:, :1])[..., None] / temperatures[None, None])
     votes = jnp.zeros((cosines.shape[0], classes, len(temperatures)), cosines.dtype)
@@ -87,11 +93,11 @@ def predict_grid(
     if not ordered or ordered[0] < 1 or min(temperatures, default=0) <= 0:
         raise UserError(f'k-NN needs positive k and temperatures, not {neighbours} and {temperatures}')
     names, places = np.unique(train.labels, return_inverse=True)
-    labels, heat = jnp.asarray(places, jnp.int32), jnp.asarray(temperatures, jnp.float32)
+    labels, heat = places.astype(np.int32), np.asarray(temperatures, np.float32)
     found = np.zeros((len(ordered), len(temperatures), len(test)), np.int32)
     bank, query = unit_rows(train.features), unit_rows(test)
     for rows, cosines, index in search(query, bank, k=ordered[-1], chunk=chunk, mesh=mesh):
-        winners = _winners(cosines, labels[index], heat, neighbours=ordered, classes=len(names))
+        winners = _winners(cosines, index, labels, heat, neighbours=ordered, classes=len(names))
         found[..., rows] = np.moveaxis(names[np.asarray(winners)[: rows.stop - rows.start]], 0, -1)
     return found[[ordered.index(k) for k in neighbours]]
 
