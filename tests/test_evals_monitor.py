@@ -25,7 +25,8 @@ def test_a_run_monitors_rows_of_every_class(tmp_path):
         images=rng.integers(0, 256, (500, 8, 8, 1), np.uint8),
         labels=np.repeat(np.arange(10), 50),
     )
-    config = small.digits_config('simclr', f'data.source=npz:{tmp_path / "sorted.npz"}', 'monitor.max_samples=20')
+    source = f'data.source=npz:{tmp_path / "sorted.npz"}'
+    config = small.digits_config('simclr', source, 'monitor.max_samples=20', 'model.widths=(16,)', 'data.pad=0')
     run = Run(config, devices=1)
     rows = monitored_rows(run.data.holdout.labels, config.monitor.max_samples)
     assert np.bincount(run.data.holdout.labels[rows]).tolist() == [2] * 10

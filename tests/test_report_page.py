@@ -90,13 +90,13 @@ def reports(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
-    """A whole run of two steps, beside the folder of what is no run."""
+    """A whole run of eight steps, beside the folder of what is no run."""
     root = tmp_path_factory.mktemp('runs')
     (root / 'a file').write_text('no run')
     (root / 'damaged').mkdir()
     (root / 'damaged' / 'config.json').write_text('{')
-    fields = ('train.epochs=2', 'monitor.max_samples=64', 'evaluate.label_counts=()', 'data.per_class=40')
-    config = small.digits_config('simclr', *fields)
+    fields = ('train.epochs=2', 'data.per_class=40', 'data.batch_size=80', 'data.pad=0', 'model.widths=(16,)')
+    config = small.digits_config('simclr', *fields, 'evaluate.label_counts=()')
     assert loop.train(config, str(root / 'run'), devices=1) == 0
     return root / 'run'
 
