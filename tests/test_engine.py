@@ -1,8 +1,6 @@
 """Runs from config to report: files, exact resume, damage, signals, controls."""
 
-import copy
 import errno
-import functools
 import json
 import re
 import signal
@@ -13,13 +11,13 @@ import numpy as np
 import pytest
 import selfsup
 import small
+from prepared import Prepared
 from selfsup import config as configuration
 from selfsup.engine import alarm, checkpoint, encoder, loop, workdir
 from selfsup.engine.checkpoint import Checkpoints
 from selfsup.engine.run import Run
 from selfsup.engine.writer import read_jsonl
 from selfsup.errors import REQUEUE, UserError, command
-from selfsup.evals.measures import MEASURES
 
 # Four steps an epoch, as of the config, of few and small images; without padding raw pixels are at most four times as
 # wide as the features, and share the programs of their probes.
@@ -28,29 +26,6 @@ QUICK = ('monitor.max_samples=36', 'data.per_class=40', 'data.batch_size=80', 'd
 
 def run(path, method='simclr', *overrides, devices=1):
     return loop.train(small.digits_config(method, *QUICK, *overrides), str(path), devices=devices)
-
-
-class Prepared:
-    """In the place of `Run`: what a config was turned into, and compiled, before is used again.
-
-    What is compiled depends on neither `train.stop_after_steps` nor `checkpoint.keep`. `forget` makes the next one
-    start from nothing but its workdir, as in another process.
-    """
-
-    def __init__(self):
-        self.made = {}
-        self.forget = self.made.clear
-
-    def __call__(self, config, *, devices=None):
-        fields = config.to_dict()
-        del fields['train']['stop_after_steps'], fields['checkpoint']['keep']
-        key = json.dumps(fields, sort_keys=True), devices
-        if key not in self.made:
-            self.made[key] = Run(config, devices=devices)
-            self.made[key].monitor = functools.cache(self.made[key].monitor)
-        found = copy.copy(self.made[key])
-        found.config = config
-        return found
 
 
 PREPARED = Prepared()
@@ -414,37 +389,10 @@ def test_early_stopping_ends_and_reports_a_run_and_repeats_exactly(tmp_path, no_
     assert (tmp_path / 'r' / 'metrics.jsonl').read_text() == before
 
 
-def test_every_measure_can_be_asked_for_and_small_sets_are_refused():
-    fields = ('model.widths=(16,)', 'data.pad=0', 'monitor.max_samples=60')
-    prepared = Run(small.digits_config('vicreg', f'monitor.measures={tuple(MEASURES)}', *fields), devices=1)
-    numbers = jax.device_get(prepared.monitor()(prepared.start()))
-    assert set(MEASURES) <= set(numbers)
-    assert all(np.isfinite(v) for v in numbers.values())
-    assert np.isclose(numbers['alarm/rank_limit'], 4)  # a quarter of 16
-    prepared.config = small.digits_config('vicreg', "monitor.measures=('lid_mle',)", 'monitor.max_samples=10')
-    with pytest.raises(UserError, match=r"monitor.measures=\('lid_mle',\) on 10 held-out images: .*10"):
-        prepared.monitor()
-
-
 def test_measurements_do_not_depend_on_the_chunks():
-    numbers = []
-    for size in (36, 15):
-        prepared = PREPARED(small.digits_config('simclr', *QUICK), devices=1)
-        if size < 36:
-            prepared.config = small.digits_config('simclr', *QUICK, f'evaluate.batch_size={size}')
-            prepared.monitor = functools.partial(Run.monitor, prepared)
-        numbers.append(jax.device_get(prepared.monitor()(prepared.start())))
+    prepared = PREPARED(small.digits_config('simclr', *QUICK), devices=1)
+    whole = prepared.monitor()
+    prepared.config = small.digits_config('simclr', *QUICK, 'evaluate.batch_size=15')
+    numbers = [jax.device_get(monitor(prepared.start())) for monitor in (whole, Run.monitor(prepared))]
     for name, value in numbers[0].items():
         np.testing.assert_allclose(numbers[1][name], value, rtol=1e-4, err_msg=name)
-
-
-@pytest.mark.parametrize(
-    'flag, step_seen, counts',
-    [('flat', 10, False), ('flat', 20, True), ('unaligned', 20, False), ('unaligned', 50, True), ('', 50, False)],
-)
-def test_the_alarm_counts_after_the_warm_up_and_alignment_in_the_second_half(flag, step_seen, counts):
-    flags = dict.fromkeys(('alarm/shrunk', 'alarm/narrow', 'alarm/unaligned', 'alarm/flat', 'alarm/collapsed'), 0.0)
-    line = {'step': step_seen, **flags, **({f'alarm/{flag}': 1.0} if flag else {})}
-    assert alarm.raised(line, warm=20, half=50) == counts
-    assert alarm.collapsed([line, {'step': 55, 'loss': 1.0}, line], warm=20, half=50) == counts
-    assert not alarm.collapsed([line], warm=20, half=50)

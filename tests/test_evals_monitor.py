@@ -13,6 +13,7 @@ from selfsup.engine.build import open_data
 from selfsup.engine.monitor import make_monitor, monitored_rows
 from selfsup.engine.run import Run
 from selfsup.engine.step import init_probe, probe_logits
+from selfsup.errors import UserError
 from selfsup.evals.measures import MEASURES, measured
 
 COUNT, DIM = 60, 16
@@ -127,3 +128,27 @@ def test_features_that_are_not_finite_are_not_measured():
 def test_numbers_of_pairs_are_offered_for_several_views_only(views, kept):
     assert ('alignment' in measured(views)) == kept
     assert {'deviation', 'deviation_normalized', 'rank', 'probe_accuracy'} <= set(measured(views))
+
+
+def test_every_measure_can_be_asked_for_and_small_sets_are_refused():
+    fields = ('model.widths=(16,)', 'data.pad=0', 'monitor.max_samples=60')
+    prepared = Run(small.digits_config('vicreg', f'monitor.measures={tuple(MEASURES)}', *fields), devices=1)
+    numbers = jax.device_get(prepared.monitor()(prepared.start()))
+    assert set(MEASURES) <= set(numbers)
+    assert all(np.isfinite(v) for v in numbers.values())
+    assert np.isclose(numbers['alarm/rank_limit'], 4)  # a quarter of 16
+    prepared.config = small.digits_config('vicreg', "monitor.measures=('lid_mle',)", 'monitor.max_samples=10')
+    with pytest.raises(UserError, match=r"monitor.measures=\('lid_mle',\) on 10 held-out images: .*10"):
+        prepared.monitor()
+
+
+@pytest.mark.parametrize(
+    'flag, step_seen, counts',
+    [('flat', 10, False), ('flat', 20, True), ('unaligned', 20, False), ('unaligned', 50, True), ('', 50, False)],
+)
+def test_the_alarm_counts_after_the_warm_up_and_alignment_in_the_second_half(flag, step_seen, counts):
+    flags = dict.fromkeys(('alarm/shrunk', 'alarm/narrow', 'alarm/unaligned', 'alarm/flat', 'alarm/collapsed'), 0.0)
+    line = {'step': step_seen, **flags, **({f'alarm/{flag}': 1.0} if flag else {})}
+    assert alarm.raised(line, warm=20, half=50) == counts
+    assert alarm.collapsed([line, {'step': 55, 'loss': 1.0}, line], warm=20, half=50) == counts
+    assert not alarm.collapsed([line], warm=20, half=50)
