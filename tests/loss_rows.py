@@ -56,6 +56,7 @@ from loss_references import (
     w_mse,
     w_mse_reference,
 )
+from programs import compiled, with_gradients
 from selfsup import losses
 
 
@@ -308,9 +309,20 @@ LOSSES = {
     ),
 }
 each = pytest.mark.parametrize('row', LOSSES.values(), ids=LOSSES.keys())
+# One loss of each kind. Where a repetition over all of them compiles much, the quick suite takes these.
+KINDS = ('barlow_twins', 'info_nce', 'mmcr, own norms', 'swav', 'vicregl_local')
+each_kind = pytest.mark.parametrize(
+    'row', [pytest.param(row, id=n, marks=[pytest.mark.slow] * (n not in KINDS)) for n, row in LOSSES.items()]
+)
 
 
-def views(n=12, d=6, dtype=np.float64):
+def value(loss, *given, **keywords):
+    """The loss alone, of the program that gives its gradients too, unless there are keywords."""
+    return compiled(loss, **keywords)(*given) if keywords else with_gradients(loss)(*given)[0]
+
+
+def views(n=16, d=6, dtype=np.float64):
+    """Two views, by default of the shape of the golden inputs, so that both take the same programs."""
     rng = np.random.default_rng(0)
     z1 = rng.normal(size=(n, d))
     return z1.astype(dtype), (z1 + 0.5 * rng.normal(size=(n, d))).astype(dtype)
