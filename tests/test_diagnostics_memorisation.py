@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from selfsup import diagnostics
+from programs import diagnostics
 from sklearn.linear_model import LinearRegression
 from tolerances import FLOAT64
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from selfsup import diagnostics
+from programs import diagnostics
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import r2_score
 from sklearn.metrics.pairwise import cosine_similarity

@@ -1,11 +1,14 @@
 """Masks of patches: static counts, and distributions against the authors' samplers."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
 import masking_references as reference
 import numpy as np
 import pytest
+from programs import called
 from selfsup.augment import masking
 
 DRAWS = 600  # of a reference sampler; ours draws as often as it is compared with
@@ -18,6 +21,11 @@ def keys(count=DRAWS, seed=0):
 def drawn(sampler, count=DRAWS, seed=0):
     """A sampler of keys, compiled: operation by operation it takes ten times as long."""
     return jax.jit(sampler)(keys(count, seed))
+
+
+def parameters(table, *, slow):
+    """The rows of a table; those of `slow` are left out of the quick suite."""
+    return [pytest.param(*row, id=name, marks=[pytest.mark.slow] * (name in slow)) for name, row in table.items()]
 
 
 def close(ours, theirs, width=4.5):
@@ -52,7 +60,7 @@ BLOCKS = {
 }
 
 
-@pytest.mark.parametrize('grid, count, fields', BLOCKS.values(), ids=BLOCKS.keys())
+@pytest.mark.parametrize('grid, count, fields', parameters(BLOCKS, slow=('ibot 14', 'data2vec 14')))
 def test_blocks_are_those_of_the_authors(grid, count, fields):
     ours = np.asarray(drawn(lambda k: masking.block(k, grid, count, **fields)))
     rng = np.random.default_rng(1)
@@ -98,9 +106,15 @@ def test_exact_masks_have_their_count_and_counts_may_be_traced():
     assert (plain.sum(1) <= counts).all() and (plain.sum(1)[counts == 0] == 0).all()
 
 
-@pytest.mark.parametrize('grid, ratio, fields, kept', [((14, 14), 0.8, {}, 39), ((16, 16), 0.8, {}, 51),
-                                                       ((8, 8), 0.8, {}, 12),
-                                                       ((8, 8), 0.75, {'length': 2, 'adjust': 0.1}, 16)])  # fmt: skip
+INVERSE = {
+    'square 14': ((14, 14), 0.8, {}, 39),
+    'square 16': ((16, 16), 0.8, {}, 51),
+    'square 8': ((8, 8), 0.8, {}, 12),
+    'blocks of 2': ((8, 8), 0.75, {'length': 2, 'adjust': 0.1}, 16),
+}
+
+
+@pytest.mark.parametrize('grid, ratio, fields, kept', parameters(INVERSE, slow=('square 14', 'square 16')))
 def test_inverse_blocks_are_those_of_the_authors(grid, ratio, fields, kept):
     keep, hidden = drawn(lambda k: masking.inverse_block(k, grid, ratio, **fields))
     assert keep.shape == (DRAWS, kept)
@@ -114,14 +128,15 @@ def test_inverse_blocks_are_those_of_the_authors(grid, ratio, fields, kept):
 
 
 def test_units_are_hidden_whole_and_uniformly():
-    keep, hidden = drawn(lambda k: masking.units(k, (14, 14), 0.6, 2), 2000)
+    keep, hidden = jax.device_get(drawn(lambda k: masking.units(k, (14, 14), 0.6, 2), 2000))
     assert keep.shape == (2000, 196 - 120) and (hidden.sum(1) == 120).all()
     units = np.asarray(hidden).reshape(-1, 7, 2, 7, 2)
     assert (units == units[:, :, :1, :, :1]).all()
     np.testing.assert_allclose(units.mean(0), 30 / 49, atol=0.05)  # deviation 0.011
-    np.testing.assert_array_equal(np.sort(keep, axis=1)[:5], [np.flatnonzero(~row) for row in np.asarray(hidden[:5])])
+    np.testing.assert_array_equal(np.sort(keep, axis=1)[:5], [np.flatnonzero(~row) for row in hidden[:5]])
     # 10 of 16 units and 39 of 64 patches, as the authors count.
-    assert [int(masking.units(keys(1), (8, 8), 0.6, u)[1].sum()) for u in (2, 1)] == [40, 39]
+    counts = [called(masking.units, keys(1), grid=(8, 8), ratio=0.6, unit=unit)[1].sum() for unit in (2, 1)]
+    assert counts == [40, 39]
 
 
 def whole(blocks, patches):
@@ -143,7 +158,7 @@ SCHEMES = {
 }
 
 
-@pytest.mark.parametrize('grid, context, fields', SCHEMES.values(), ids=SCHEMES.keys())
+@pytest.mark.parametrize('grid, context, fields', parameters(SCHEMES, slow=('I-JEPA 14', 'V-JEPA short')))
 def test_multi_blocks_are_those_of_the_authors(grid, context, fields):
     """Blocks, their overlaps and what they leave, against V-JEPA's sampler with one frame."""
     made = drawn(lambda k: masking.multi_block(k, grid, context, **fields))
@@ -204,7 +219,7 @@ GROUPS = {
 }
 
 
-@pytest.mark.parametrize('size, share, fields', GROUPS.values(), ids=GROUPS.keys())
+@pytest.mark.parametrize('size, share, fields', parameters(GROUPS, slow=('noise', 'images', 'wide')))
 def test_groups_are_those_of_the_authors(size, share, fields):
     ours = np.asarray(drawn(lambda k: masking.group(k, size, share, **fields), 300))
     rng = np.random.default_rng(0)
@@ -220,8 +235,8 @@ def test_groups_are_those_of_the_authors(size, share, fields):
 
 
 def test_places_are_the_marked_patches_and_flags_say_which_are_real():
-    marked = jnp.asarray([[0, 1, 0, 1, 1], [0, 0, 0, 0, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]], bool)
-    numbers, valid = masking.places(marked, 3)
+    marked = np.asarray([[0, 1, 0, 1, 1], [0, 0, 0, 0, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]], bool)
+    numbers, valid = called(masking.places, marked, count=3)
     np.testing.assert_array_equal(valid, [[1, 1, 1], [1, 0, 0], [1, 1, 1], [0, 0, 0]])
     found = [list(map(int, n[v])) for n, v in zip(np.asarray(numbers), np.asarray(valid), strict=True)]
     assert found == [[1, 3, 4], [4], [0, 1, 2], []]
@@ -264,20 +279,26 @@ SAMPLERS = {
 }
 
 
+@functools.cache
+def draw_of(sampler):
+    """A program for two sizes of a batch, and what it gives for 32 keys, which two tests compare."""
+    draw = jax.jit(chex.assert_max_traces(sampler, n=2))
+    return draw, jax.device_get(draw(keys(32)))
+
+
 @pytest.mark.parametrize('sampler', SAMPLERS.values(), ids=SAMPLERS.keys())
 def test_a_mask_depends_on_its_own_key_alone_and_one_program_makes_them_all(sampler):
-    draw = jax.jit(chex.assert_max_traces(sampler, n=2))
-    whole = draw(keys(8))
-    parts = [draw(keys(8)[i : i + 4]) for i in (0, 4)]
-    joined = jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
+    draw, whole = draw_of(sampler)
+    parts = [draw(keys(32)[i : i + 16]) for i in (0, 16)]
+    joined = jax.tree.map(lambda *x: np.concatenate(x), *parts)
     jax.tree.map(np.testing.assert_array_equal, whole, joined)
-    other = draw(keys(8, seed=3))
-    assert any(bool((a != b).any()) for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(other), strict=True))
+    other = draw(keys(32, seed=3))
+    assert any(np.any(np.asarray(a) != b) for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(other), strict=True))
 
 
 @pytest.mark.parametrize('sampler', SAMPLERS.values(), ids=SAMPLERS.keys())
 def test_masks_are_the_same_in_double_precision(sampler):
-    single = drawn(sampler, 32)
+    _, single = draw_of(sampler)
     with jax.enable_x64(True):
         double = drawn(sampler, 32)
     jax.tree.map(np.testing.assert_array_equal, single, double)
