@@ -115,7 +115,7 @@ BAD = {
     'deeper': (_resnet101, {}, 'another architecture: a ResNet-101 with a 7×7 stem of 4 channels.*first keys are conv1.weight, layer1.0'),
     'clip': (lambda p: _named(p, 'visual.conv1.weight'), {}, 'holds no encoder: it seems to be a CLIP model'),
     'convnext': (lambda p: _named(p, 'downsample_layers.0.0.weight'), {}, 'seems to be a ConvNeXt'),
-    'dinov2': (lambda p: _named(p, 'patch_embed.proj.weight', 'blocks.0.ls1.gamma', shape=(384, 3, 14, 14)), {}, 'a ViT with layer scale'),
+    'beit': (lambda p: _named(p, 'patch_embed.proj.weight', 'blocks.0.gamma_1', shape=(384, 3, 14, 14)), {}, 'a ViT with layer scale'),
     'large': (lambda p: _named(p, 'patch_embed.proj.weight', shape=(1024, 3, 16, 16)), {}, 'another architecture: a ViT-L with patches of 16'),
     'deep stem': (lambda p: _named(p, 'conv1.0.weight', 'layer1.0.conv1.weight'), {}, 'a ResNet with a deep stem'),
     'conv stem': (lambda p: _named(p, 'patch_embed.proj.0.weight'), {}, 'a ViT with a convolutional stem'),
@@ -153,7 +153,7 @@ COMMANDS = {
     'config': (['--config.seed=1'], 'convert takes no config'),
     'stem': (['--stem=mnist'], '--stem=mnist is unknown'),
     'mean': (['--mean=a'], '--mean must be numbers with commas between'),
-    'names': (['--names=keras'], '--names=keras is unknown; known are timm, torchvision'),
+    'names': (['--names=keras'], '--names=keras is unknown; known are dinov2, timm, torchvision'),
     'step': (['--step=3'], 'is an encoder without steps'),
 }
 
@@ -193,8 +193,11 @@ def test_only_plain_data_may_be_named():
         assert plain or value.__module__ == torch_file.__name__, name
 
 
-@pytest.mark.parametrize('field, value', [('registers', 2), ('layer_scale', 0.1), ('class_token', False)])
-def test_encoders_that_no_other_code_base_has_do_not_go_out(field, value):
+@pytest.mark.parametrize(
+    'names, field, value',
+    [('torchvision', 'registers', 2), ('torchvision', 'layer_scale', 0.1), ('timm', 'class_token', False)],
+)
+def test_encoders_that_another_code_base_has_not_do_not_go_out(names, field, value):
     weights = foreign.Weights({'name': 'vit_ti', field: value}, {}, {})
-    with pytest.raises(UserError, match=rf"names='timm' has no encoders with model.{field}={value}"):
-        foreign.state_dict(weights, names='timm')
+    with pytest.raises(UserError, match=rf"names='{names}' has no encoders with model.{field}={value}"):
+        foreign.state_dict(weights, names=names)
