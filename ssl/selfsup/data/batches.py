@@ -11,7 +11,7 @@ from PIL import Image
 from ..errors import UserError
 from . import crop_boxes
 from .pictures import as_array, decoded
-from .readers import Reader
+from .readers import Reader, called
 from .sampler import batch_indices
 from .sources import Source, Spec, readable
 
@@ -181,13 +181,14 @@ class Rows:
                     place = place[: array.shape[0], : array.shape[1]]
                 if array.shape != place.shape:
                     raise UserError(
-                        f'{work.name} cannot be batched: number {at} is {list(array.shape)} and the first image '
-                        f'{list(out[name].shape[1:])}; set data.image_size (and data.channels) to bring its images '
-                        f'to one shape'
+                        f'{work.name} cannot be batched: {called(work.reader, at)} is {list(array.shape)} and the '
+                        f'first image {list(out[name].shape[1:])}; set data.image_size (and data.channels) to bring '
+                        f'its images to one shape'
                     )
                 if name == 'input' and array.dtype != place.dtype:
                     raise UserError(
-                        f'{work.name} cannot be batched: number {at} is {array.dtype} and the first row {place.dtype}'
+                        f'{work.name} cannot be batched: {called(work.reader, at)} is {array.dtype} and the first row '
+                        f'{place.dtype}'
                     )
                 place[...] = array
 

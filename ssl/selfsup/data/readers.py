@@ -27,6 +27,12 @@ class Reader(Protocol):
     def name(self, index: int) -> str: ...
 
 
+def called(reader: Reader, index: int) -> str:
+    """A row in a sentence: its number, and its file where it has one."""
+    name = reader.name(index)
+    return f'number {index} ({name})' if name else f'number {index}'
+
+
 @dataclass(frozen=True)
 class Arrays:
     """Rows in memory, `[n, ...]`: images uint8 `[n, height, width, channels]`, vectors float32 `[n, dim]`, ..."""

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from ..data import sources
 from ..data.pictures import SKIP, CorruptImage
-from ..data.readers import Files, Fitted, Reader, Selected, Treated
+from ..data.readers import Files, Fitted, Reader, Selected, Treated, called
 from ..errors import UserError
 from ..evals import extract
 
@@ -54,9 +54,9 @@ def decoded(source: sources.Source, rows: Sequence[int] | np.ndarray) -> Iterato
                 first = first or (number, image.shape)
                 if image.shape != first[1]:
                     raise UserError(
-                        f'{source.name} mixes image shapes: number {first[0]} is {list(first[1])} and number {number} '
-                        f'is {list(image.shape)}; set data.image_size (and data.channels), or --image-size (and '
-                        f'--channels) of embed and evaluate, to bring them to one'
+                        f'{source.name} mixes image shapes: {called(source.reader, first[0])} is {list(first[1])} and '
+                        f'{called(source.reader, number)} is {list(image.shape)}; set data.image_size (and '
+                        f'data.channels), or --image-size (and --channels) of embed and evaluate, to bring them to one'
                     )
                 yield number, image
         finally:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import UserError
 from ..pictures import SKIP, CorruptImage, Treatment
-from ..readers import Fitted, Reader, Selected, Treated
+from ..readers import Fitted, Reader, Selected, Treated, called
 
 MOST_CLASSES = 1_000_000
 
@@ -139,8 +139,9 @@ class Source:
         for index, (_, row) in enumerate(rows):
             if row.shape != rows[0][1].shape:
                 raise UserError(
-                    f'{self.name} mixes image shapes: number 0 is {list(rows[0][1].shape)} and number {index} is '
-                    f'{list(row.shape)}; set data.image_size (and data.channels) to bring them to one'
+                    f'{self.name} mixes image shapes: {called(self.reader, 0)} is {list(rows[0][1].shape)} and '
+                    f'{called(self.reader, index)} is {list(row.shape)}; set data.image_size (and data.channels) '
+                    f'to bring them to one'
                 )
         return np.stack([row for _, row in rows]), self.labels[[at for at, _ in rows]], skipped
 
