@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 import zlib
+from logging import CRITICAL, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ class Checkpoints:
     def __init__(self, workdir: Path, *, keep: int = 2, best: str | None = None, read_only: bool = False):
         # Orbax logs every step of a save, and a traceback for errors that it raises as well.
         logging.set_verbosity(logging.FATAL)
+        # It writes arrays as tasks and raises the first error; asyncio would log a traceback for each of the others.
+        getLogger('asyncio').setLevel(CRITICAL)
         self._folder = Path(workdir).absolute() / 'checkpoints'
         self._keep, self._best = keep, best
         self._place, self._holder = _literal(self._folder)
