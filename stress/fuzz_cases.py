@@ -15,7 +15,7 @@ from fuzz_files import SMALL_RUN
 OUT = 'out'  # the folder of a trial below which its command may write
 # Commands that read a source, as often as they are drawn; `embed` compiles the encoder of a run.
 READERS = ['train', 'train', 'pack', 'pack', 'embed']
-BANNER = re.compile(r'(\d+) images to train on, (\d+) held out, (\d+) to test')
+BANNER = re.compile(r'(\d+) (?:images|vectors|rows) to train on, (\d+) held out, (\d+) to test')
 
 
 class Right(NamedTuple):
