@@ -19,7 +19,7 @@ os.environ.update(dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'), '1'
 # Another platform ('cuda,cpu') is for golden values on a device, benchmarks/gpu_hour.py.
 os.environ['JAX_PLATFORMS'] = os.environ.get('SELFSUP_TEST_PLATFORM', 'cpu')
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(ROOT / '.pytest_cache' / 'jax'))
-os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.3'
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'
 
 from jaxtyping import install_import_hook  # noqa: E402  the flags above must stand before jax is imported

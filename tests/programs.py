@@ -6,6 +6,7 @@ function with the same keywords gets that program.
 """
 
 import functools
+import inspect
 
 import jax
 import numpy as np
@@ -27,27 +28,49 @@ def with_gradients(function, *, of=(0, 1), **keywords):
 
 
 def called(function, *arguments, **keywords):
-    """`function(*arguments, **keywords)` as one program, in NumPy; of the keywords those without arrays are fixed."""
-    arrays = {k: v for k, v in keywords.items() if has_arrays(v)}
-    if not has_arrays(arguments) and not arrays:
+    """`function(*arguments, **keywords)` as one program, in NumPy; what is no array is static."""
+    leaves, tree = jax.tree.flatten((arguments, keywords))
+    arrays = [x if isinstance(x, np.ndarray | np.generic | jax.Array) else None for x in leaves]
+    if all(x is None for x in arrays):
         return function(*arguments, **keywords)
-    fixed = {k: v for k, v in keywords.items() if k not in arrays}
-    found = compiled(function, **fixed)(*arguments, **arrays)
+    static = tuple(None if a is not None else x for a, x in zip(arrays, leaves, strict=True))
+    found = _program(function, tree, static)(arrays)
     return jax.tree.map(lambda x: x if isinstance(x, jax.core.Tracer) else np.asarray(x), found)
 
 
-def has_arrays(tree):
-    return any(isinstance(x, np.ndarray | np.generic | jax.Array) for x in jax.tree.leaves(tree))
+@functools.cache
+def _program(function, tree, static):
+    def call(arrays):
+        leaves = [x if a is None else a for a, x in zip(arrays, static, strict=True)]
+        arguments, keywords = jax.tree.unflatten(tree, leaves)
+        return function(*arguments, **keywords)
+
+    return jax.jit(call)
 
 
 class Programs:
-    """A module whose functions are called as programs."""
+    """A module whose functions are :func:`called`."""
 
     def __init__(self, module):
         self.module = module
 
     def __getattr__(self, name):
-        return functools.partial(called, getattr(self.module, name))
+        found = getattr(self.module, name)
+        return functools.partial(called, found) if inspect.isfunction(found) else found
+
+
+class Compiled:
+    """A flax module whose `init` and `apply` are :func:`called`."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def __getattr__(self, name):
+        found = getattr(self.module, name)
+        return functools.partial(called, found) if name in ('init', 'init_with_output', 'apply') else found
+
+    def clone(self, **fields):
+        return Compiled(self.module.clone(**fields))
 
 
 losses, diagnostics = Programs(selfsup.losses), Programs(selfsup.diagnostics)

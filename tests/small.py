@@ -2,7 +2,6 @@
 
 import functools
 import importlib.util
-import inspect
 from pathlib import Path
 
 import jax
@@ -107,42 +106,6 @@ def each(names=None, quick=REPRESENTATIVE):
 def noise(shape, deviation):
     """Normal numbers in float32, the same for the same shape."""
     return np.random.default_rng(int(np.prod(shape))).normal(0, deviation, shape).astype(np.float32)
-
-
-def compiled(function):
-    """The function as one program a call, where eager calls compile every operation; what is no array is static."""
-
-    def called(*args, **given):
-        leaves, tree = jax.tree.flatten((args, given))
-        arrays = [x if isinstance(x, jax.Array | np.ndarray) else None for x in leaves]
-        static = tuple(None if a is not None else x for a, x in zip(arrays, leaves, strict=True))
-        return _program(function, tree, static)(arrays)
-
-    return called
-
-
-@functools.cache
-def _program(function, tree, static):
-    def call(arrays):
-        args, given = jax.tree.unflatten(tree, [x if a is None else a for a, x in zip(arrays, static, strict=True)])
-        return function(*args, **given)
-
-    return jax.jit(call)
-
-
-class Compiled:
-    """A flax module whose `init` and `apply` are :func:`compiled`, or a Python module all of whose functions are."""
-
-    def __init__(self, module):
-        self.module = module
-
-    def __getattr__(self, name):
-        found = getattr(self.module, name)
-        whole = name in ('init', 'init_with_output', 'apply') or inspect.isfunction(found)
-        return compiled(found) if whole and name != 'clone' else found
-
-    def clone(self, **fields):
-        return Compiled(self.module.clone(**fields))
 
 
 @functools.cache

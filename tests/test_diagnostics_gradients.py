@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 from selfsup import diagnostics
 from selfsup.diagnostics._common import thin_svd
 
@@ -43,14 +44,14 @@ CASES = {
 
 
 @pytest.mark.parametrize('case', CASES)
-@pytest.mark.parametrize('name', FUNCTIONS)
+@small.each(FUNCTIONS, quick=('pwcca', 'procrustes'))
 def test_gradients_are_finite(name, case):
     z = jnp.asarray(CASES[case], jnp.float32)
     gradient = jax.grad(lambda z: jnp.sum(FUNCTIONS[name](z)))(z)
     assert jnp.isfinite(gradient).all(), gradient
 
 
-@pytest.mark.parametrize('name', ['canonical_correlations', 'svcca', 'pwcca', 'procrustes'])
+@small.each(['canonical_correlations', 'svcca', 'pwcca', 'procrustes'], quick=('pwcca',))
 def test_gradients_at_duplicate_columns_are_those_without_them(name, x64):
     function = getattr(diagnostics, name)
     x, turn = jnp.asarray(cloud()), jnp.asarray(np.concatenate([np.eye(3), np.eye(3)], axis=1) / np.sqrt(2))

@@ -56,12 +56,12 @@ def test_a_flat_folder_is_one_part_with_the_name_of_every_file(trained, tmp_path
     assert found['index'].tolist() == [0, 1, 2] and found['labels'].tolist() == [-1] * 3
 
 
-def test_numbers_that_need_images_refuse_vectors(trained):
+def test_numbers_that_need_images_refuse_vectors(trained, tmp_path):
     for name in evaluate.OF_IMAGES:
         with pytest.raises(
             UserError, match=f'--only={name} learns from crops of images, and vectors:iris.* vectors .4.'
         ):
-            evaluate.main(['--workdir=r', f'--only=knn,{name}', '--data=vectors:iris'])
+            evaluate.main(['--workdir=r', f'--only=knn,{name}', '--data=vectors:iris', f'--out={tmp_path}/n.json'])
 
 
 def test_one_image_is_enough_and_so_is_one_of_each_class(trained, tmp_path):

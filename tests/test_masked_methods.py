@@ -28,6 +28,7 @@ MEASURED = {
 }
 KEY = jax.random.key(3)
 each = pytest.mark.parametrize('name', NAMES)
+QUICK = ('crossmae', 'data2vec2', 'dinosr', 'ijepa')  # cross decoder; several masks; codebooks; blocks
 
 
 def one_view(n=small.BATCH):
@@ -76,7 +77,7 @@ SHAPES = {
 }
 
 
-@each
+@small.each(NAMES, quick=QUICK)
 def test_what_a_method_says_it_needs_and_gives(name):
     method, rows = small.make(name), one_view()
     params, extra = small.initial(method, rows)
@@ -90,7 +91,7 @@ def test_what_a_method_says_it_needs_and_gives(name):
     assert set(extra) == {'batch_stats', *target, *STATE.get(name, set())}
 
 
-@each
+@small.each(NAMES, quick=QUICK)
 def test_the_evaluated_network_sees_whole_images(name):
     method, rows = small.make(name), one_view()
     params, extra = small.initial(method, rows)
@@ -140,7 +141,7 @@ def test_hidden_pixels_reach_the_targets_alone(name):
 UNTRAINED = {'crossmae': "['encoder']['norm']"}
 
 
-@each
+@small.each(NAMES, quick=QUICK)
 def test_every_parameter_gets_a_finite_gradient(name):
     method, rows = small.make(name), one_view()
     params, extra = small.initial(method, rows)

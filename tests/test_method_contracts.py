@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import selfsup.losses
 import small
+from programs import losses
 from selfsup import methods, models, parallel
 from selfsup.errors import UserError
 from selfsup.methods.base import over_pairs, towards
@@ -15,7 +15,6 @@ from selfsup.methods.redundancy.vicregl import places
 from tolerances import FLOAT32, FLOAT64
 
 KEY = jax.random.key(3)
-losses = small.Compiled(selfsup.losses)
 
 
 def one_step(method, rows, params, extra, key=KEY):

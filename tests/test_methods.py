@@ -7,13 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import selfsup.losses
 import small
+from programs import losses
 from selfsup import methods, signature
 from selfsup.errors import UserError
 from selfsup.methods.queue import enqueue
 
-losses = small.Compiled(selfsup.losses)
 each = pytest.mark.parametrize('name', sorted(methods.METHODS))
 # What a training step must move besides parameters, and what it must not.
 MOVES = {

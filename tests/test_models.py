@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
+from programs import Compiled
 from selfsup import models
 from selfsup.models.positions import sincos_positions
 from selfsup.models.transformer import drop_examples
@@ -33,7 +34,7 @@ def test_parameter_count_and_output(module, size, count, width):
 
 @pytest.mark.parametrize('stem, side', [('imagenet', 8), ('cifar', 32), ('cifar_pad2', 34)])
 def test_stems(stem, side):
-    module = small.Compiled(models.ResNet(stages=(1,), width=4, stem=stem))
+    module = Compiled(models.ResNet(stages=(1,), width=4, stem=stem))
     _, state = module.init_with_output(
         jax.random.key(0), jnp.zeros((1, 32, 32, 3)), capture_intermediates=True, mutable=True
     )
@@ -41,7 +42,7 @@ def test_stems(stem, side):
 
 
 def test_bfloat16_keeps_parameters_statistics_and_features_in_float32():
-    module = small.Compiled(models.ResNet(stages=(1, 1), width=4, stem='cifar', dtype=jnp.bfloat16))
+    module = Compiled(models.ResNet(stages=(1, 1), width=4, stem='cifar', dtype=jnp.bfloat16))
     x = jax.random.normal(jax.random.key(1), (4, 8, 8, 3))
     variables = module.init(jax.random.key(0), x)
     out, state = module.apply(
@@ -119,7 +120,7 @@ def test_indivisible_groups_are_refused():
     'last, keys', [('none', set()), ('plain', set()), ('scale', {'scale'}), ('affine', {'scale', 'bias'})]
 )
 def test_mlp_norms(last, keys):
-    module = small.Compiled(models.MLP(widths=(6, 4), last_norm=last, hidden_bias=False, last_bias=False))
+    module = Compiled(models.MLP(widths=(6, 4), last_norm=last, hidden_bias=False, last_bias=False))
     variables = module.init(jax.random.key(0), jnp.ones((3, 5)))
     assert set(variables['params'].get('norm1', {})) == keys
     assert 'bias' not in variables['params']['linear0']
@@ -134,7 +135,7 @@ def test_sincos_positions_are_distinct_and_bounded():
 
 
 def test_learned_positions_are_interpolated():
-    module = small.Compiled(models.ViT(dim=16, depth=1, heads=2, patch=4))
+    module = Compiled(models.ViT(dim=16, depth=1, heads=2, patch=4))
     variables = module.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
     assert variables['params']['positions'].shape == (16, 16)
     assert module.apply(variables, jnp.ones((2, 24, 24, 3))).shape == (2, 16)
@@ -142,7 +143,7 @@ def test_learned_positions_are_interpolated():
 
 def test_kernels_may_start_xavier_uniform():
     """Bounds √(6 / (fan-in + fan-out)), of the flattened patch projection as of a linear layer."""
-    module = small.Compiled(models.ViT(dim=16, depth=1, heads=2, patch=4, init_kernels='xavier'))
+    module = Compiled(models.ViT(dim=16, depth=1, heads=2, patch=4, init_kernels='xavier'))
     params = module.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))['params']
     for kernel, inputs, outputs in (
         (params['patch_embed']['kernel'], 48, 16),
@@ -168,10 +169,10 @@ BAD = {
 @pytest.mark.parametrize('make, shape, message', BAD.values(), ids=BAD.keys())
 def test_bad_models_are_refused(make, shape, message):
     with pytest.raises(ValueError, match=message):
-        small.Compiled(make()).init(jax.random.key(0), jnp.zeros(shape))
+        Compiled(make()).init(jax.random.key(0), jnp.zeros(shape))
 
 
-VIT = small.Compiled(models.ViT(dim=16, depth=3, heads=2, patch=4))
+VIT = Compiled(models.ViT(dim=16, depth=3, heads=2, patch=4))
 IMAGES = jax.random.normal(jax.random.key(5), (2, 16, 16, 3))
 KEEP = jnp.array([[3, 9, 0, 14], [7, 1, 12, 5]])
 
@@ -268,7 +269,7 @@ def test_dropped_branches_keep_their_expectation(stream):
     assert (dropped == dropped[:, :1, :1]).all()
 
 
-DECODER = small.Compiled(models.TransformerDecoder(dim=8, depth=2, heads=2, out=5))
+DECODER = Compiled(models.TransformerDecoder(dim=8, depth=2, heads=2, out=5))
 
 
 def decoded(keep=KEEP, queries=None, tokens=None, free=1, **changes):

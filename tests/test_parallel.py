@@ -55,7 +55,7 @@ def trained(rules, *, name='byol', steps_a_call=1):
     return losses, state, shardings
 
 
-@pytest.mark.parametrize('steps_a_call', [1, STEPS])
+@pytest.mark.parametrize('steps_a_call', [1, pytest.param(STEPS, marks=pytest.mark.slow)])
 def test_fsdp_changes_no_number_and_keeps_its_layout(steps_a_call, x64):
     (losses, state, _), (spread_losses, spread, shardings) = (
         trained(rules, steps_a_call=steps_a_call) for rules in RULES.values()
@@ -92,6 +92,7 @@ def test_rules_by_path_size_and_axis():
     assert [name for name, s in named(plain).items() if s.spec] == ['extra/per_example/memory']
 
 
+@pytest.mark.slow
 def test_a_config_asks_for_it():
     config = small.digits_config('simclr', 'parallel.shard=fsdp', 'parallel.fsdp_least_bytes=1000')
     run = Run(config, devices=DEVICES)

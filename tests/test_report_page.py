@@ -105,7 +105,7 @@ def read(workdir):
     return (workdir / 'report.html').read_text(encoding='utf-8')
 
 
-@pytest.mark.parametrize('variant', [*VARIANTS, 'run'])
+@pytest.mark.parametrize('variant', [*(pytest.param(v, marks=pytest.mark.slow) for v in VARIANTS), 'run'])
 def test_a_page_is_well_formed_and_loads_nothing(variant, reports, request):
     text = read(request.getfixturevalue('finished') if variant == 'run' else reports(variant)[0])
     found = Parsed(text)
@@ -201,6 +201,7 @@ def test_a_section_that_fails_is_left_out_alone(reports, monkeypatch, capsys, tm
     assert told.count('\n') == 2 and 'true ↓ predicted →' in shown and 'σ / σ₁' not in shown
 
 
+@pytest.mark.slow
 def test_a_page_is_bounded_whatever_the_data(monkeypatch, capsys):
     """A thousand images of noise in 200 classes of long names; and a limit that sections would pass."""
     rng = np.random.default_rng(0)
@@ -234,6 +235,7 @@ class Formula:
         return ''
 
 
+@pytest.mark.slow
 def test_memory_of_a_page_does_not_grow_with_the_images(monkeypatch):
     monkeypatch.setattr(report, 'MOST_PIXELS', 0)
     monkeypatch.setattr(drawn, 'map_of', lambda features: np.asarray(features[:, :2], np.float64))

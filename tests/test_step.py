@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import selfsup
 import small
 import tolerances
@@ -90,6 +91,7 @@ def test_no_host_transfer_and_one_trace_in_the_step():
     assert metrics['loss'].shape == (1,)
 
 
+@pytest.mark.slow
 def test_a_scheduled_hyper_parameter_has_its_value_of_the_step():
     """A step of the scheduled run is that of a run whose temperature is the cosine's value at this step."""
     values = [1.0 - 0.9 * (1 - np.cos(np.pi * number / 12)) / 2 for number in (0, 6)]

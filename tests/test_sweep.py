@@ -33,8 +33,13 @@ def alone(c):
 @pytest.mark.parametrize(
     'overrides, members, width',
     [
-        ([], [{'optimizer.learning_rate': 0.02}, {'method.covariance_weight': 10.0}, {'optimizer.momentum': 0.5}], 2),
-        pytest.param(['control=shuffled_pairs'], [{'optimizer.weight_decay': 0.1}], 0, marks=pytest.mark.slow),
+        pytest.param(
+            [],
+            [{'optimizer.learning_rate': 0.02}, {'method.covariance_weight': 10.0}, {'optimizer.momentum': 0.5}],
+            2,
+            marks=pytest.mark.slow,
+        ),
+        (['control=shuffled_pairs'], [{'optimizer.weight_decay': 0.1}], 0),
         pytest.param(BYOL, [{'method.momentum': 0.5, 'method.momentum_final': 0.99}, {}], 0, marks=pytest.mark.slow),
     ],
 )
