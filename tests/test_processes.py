@@ -78,6 +78,9 @@ def final(path):
     return step, state.params
 
 
+IMAGES = 64  # of the held-out part that are measured; a batch has 320
+
+
 def assert_alike(path, reference):
     (step, params), (expected_step, expected) = final(path), final(reference)
     assert step == expected_step
@@ -87,7 +90,9 @@ def assert_alike(path, reference):
     for line, wanted in zip(lines, expected_lines, strict=True):
         assert line.keys() == wanted.keys()
         for name, value in line.items():
-            assert value == pytest.approx(wanted[name], rel=tolerances.PROCESSES, abs=1e-6), (line['step'], name)
+            # An accuracy is a count: rounding moves an image between two classes whose scores are nearly equal.
+            least = 1 / IMAGES if name.startswith('probe_accuracy') else 1e-6
+            assert value == pytest.approx(wanted[name], rel=tolerances.PROCESSES, abs=least), (line['step'], name)
 
 
 def members(command):
