@@ -1,17 +1,16 @@
 """MaskFeat (Wei et al. 2022, https://arxiv.org/abs/2112.09133): masked feature prediction."""
 
-from typing import Any
+import functools
 
 import flax.linen as nn
-import jax
 from jaxtyping import Array
 
 from ... import losses
 from ...augment import masking
 from ...errors import UserError
 from ...signature import Count, StaticProperShare
-from ..base import Method, encode_with, view_keys
-from .patches import MASKS, at_each_place, check_decoder, check_encoder, drawn, every_patch, explained, patch_grid
+from ..base import Method
+from .patches import check_decoder, check_encoder, drawn, head_on_mask_tokens, patch_grid
 
 
 def maskfeat(
@@ -53,37 +52,12 @@ def maskfeat(
         grid = patch_grid(encoder, images)
         return grid, drawn(f'method.ratio={ratio}', masking.block, keys, grid, int(grid[0] * grid[1] * ratio))
 
-    def sized(images: Array) -> nn.Module:
-        return decoder.clone(out=cells**2 * orientations * images.shape[3])
-
-    def init(key: Array, batch: dict) -> tuple[dict, dict]:
-        images = batch['views'][0][:2]
-        first, second, third = (jax.random.fold_in(key, index) for index in range(3))
-        grid, hidden = masks(images, jax.random.split(third, len(images)))
-        tokens, variables = encoder.init_with_output(first, images, method='tokens', hidden=hidden)
-        decoded = sized(images).init(second, tokens, every_patch(images, grid), grid)
-        return {'encoder': variables['params'], 'decoder': decoded['params']}, {'batch_stats': {'encoder': {}}}
-
-    def embed(params: Any, extra: Any, batch: dict, key: Any) -> tuple[dict, dict]:
-        images = batch['views'][0]
-        grid, hidden = masks(images, view_keys(batch, MASKS)(0))
-        seen = {'hidden': hidden, 'train': True, 'keys': view_keys(batch)(0)}
-        tokens = encoder.apply({'params': params['encoder']}, images, method='tokens', **seen)
-        features = (encoder.pooled(tokens),)
-        places = every_patch(images, grid)
-        outputs = {
-            'features': features,
-            'embeddings': features,
-            'predictions': sized(images).apply({'params': params['decoder']}, tokens, places, grid, train=True),
-            'targets': losses.hog(images, patch=encoder.patch, cells=cells, orientations=orientations),
-            'counted': hidden,
-        }
-        return outputs, extra
-
-    def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
-        predictions, targets, counted = (outputs[name] for name in ('predictions', 'targets', 'counted'))
-        loss = losses.masked_mse(predictions, targets, counted, normalize=False)
-        baseline = losses.masked_mse(at_each_place(targets), targets, counted, normalize=False)
-        return loss, (extra, {'explained_share': explained(loss, baseline)})
-
-    return Method(init, embed, criterion, encode_with({'encoder': encoder}), views=1, control='shuffled_targets')
+    return head_on_mask_tokens(
+        encoder,
+        decoder,
+        masks=masks,
+        width=lambda channels: cells**2 * orientations * channels,
+        targets=lambda images: losses.hog(images, patch=encoder.patch, cells=cells, orientations=orientations),
+        loss=functools.partial(losses.masked_mse, normalize=False),
+        flags='counted',
+    )

@@ -1,4 +1,7 @@
-"""What methods that hide patches share: the grid, checks of their networks, and the share of the targets explained."""
+"""What methods that hide patches share: the grid, checks of their networks, the share of the targets explained.
+
+And the method itself where the encoder sees mask tokens and a head predicts what they hide.
+"""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -11,6 +14,7 @@ from jaxtyping import Array
 from ...augment import masking
 from ...errors import UserError
 from ...signature import Domain
+from ..base import Method, encode_with, view_keys
 
 MASKS = 1  # stream of the examples' keys; the encoder's is 0
 DECODER = 2  # of noise that a decoder draws
@@ -126,3 +130,62 @@ def deviation(targets: Array) -> Array:
     """
     variance = jnp.mean((targets - at_each_place(targets)) ** 2)
     return jax.lax.stop_gradient(jnp.sqrt(variance))
+
+
+def head_on_mask_tokens(
+    encoder: nn.Module,
+    decoder: nn.Module,
+    *,
+    masks: Callable[[Array, Array], tuple[tuple[int, int], Array]],
+    width: Callable[[int], int],
+    targets: Callable[[Array], Array],
+    loss: Callable[[Array, Array, Array], Array],
+    flags: str = 'hidden',
+) -> Method:
+    """Hidden patches are mask tokens of the encoder, and a head predicts values of each (SimMIM, MaskFeat).
+
+    Args:
+      encoder, decoder: a vision transformer, and a network of kind `linear` or another decoder.
+      masks: of images and one key each: the grid, and which patches are hidden, `[batch, patches]`.
+      width: of the images' channels: how many values a patch has; the decoder's `out`.
+      targets: of images: these values, `[batch, patches, values]`.
+      loss: of predictions, targets and hidden patches.
+      flags: the name of the hidden patches among the outputs.
+
+    Features are the encoder's pooled output, of the masked view in training and of the whole image in `encode`. The
+    metric `explained_share` is 1 − loss / the loss of predicting the batch's mean at each place. State: none.
+    """
+
+    def sized(images: Array) -> nn.Module:
+        return decoder.clone(out=width(images.shape[3]))
+
+    def init(key: Array, batch: dict) -> tuple[dict, dict]:
+        images = batch['views'][0][:2]
+        first, second, third = (jax.random.fold_in(key, index) for index in range(3))
+        grid, hidden = masks(images, jax.random.split(third, len(images)))
+        tokens, variables = encoder.init_with_output(first, images, method='tokens', hidden=hidden)
+        decoded = sized(images).init(second, tokens, every_patch(images, grid), grid)
+        return {'encoder': variables['params'], 'decoder': decoded['params']}, {'batch_stats': {'encoder': {}}}
+
+    def embed(params: Any, extra: Any, batch: dict, key: Any) -> tuple[dict, dict]:
+        images = batch['views'][0]
+        grid, hidden = masks(images, view_keys(batch, MASKS)(0))
+        seen = {'hidden': hidden, 'train': True, 'keys': view_keys(batch)(0)}
+        tokens = encoder.apply({'params': params['encoder']}, images, method='tokens', **seen)
+        features = (encoder.pooled(tokens),)
+        places = every_patch(images, grid)
+        outputs = {
+            'features': features,
+            'embeddings': features,
+            'predictions': sized(images).apply({'params': params['decoder']}, tokens, places, grid, train=True),
+            'targets': targets(images),
+            flags: hidden,
+        }
+        return outputs, extra
+
+    def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
+        predictions, wanted, hidden = (outputs[name] for name in ('predictions', 'targets', flags))
+        value, baseline = (loss(guess, wanted, hidden) for guess in (predictions, at_each_place(wanted)))
+        return value, (extra, {'explained_share': explained(value, baseline)})
+
+    return Method(init, embed, criterion, encode_with({'encoder': encoder}), views=1, control='shuffled_targets')
