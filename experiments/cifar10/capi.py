@@ -7,7 +7,7 @@ examples of a batch, so that the balance over them can be one; more of the hidde
 predicted, since that would be 2 of 41.
 """
 
-from common import one_view
+from common import crop_and_flip, one_view
 
 
 def get_config():
@@ -26,12 +26,7 @@ def get_config():
     c.predictor.heads = 3
 
     c.augment.recipe = ''
-    c.augment.views.only = dict(
-        size=32,
-        count=1,
-        crop=dict(scale=(0.6, 1.0), ratio=(3 / 4, 4 / 3), method='bicubic'),
-        flip=0.5,
-    )
+    c.augment.views.only = crop_and_flip(0.6)
 
     c.optimizer.learning_rate = 1e-3
     c.optimizer.beta2 = 0.95

@@ -6,7 +6,7 @@ Hardware, time, result: not run yet. No published linear probe of this setting i
 parts of 32x32 are cut.
 """
 
-from common import one_view
+from common import MAE_ADAMW, crop_and_flip, one_view
 
 
 def get_config():
@@ -27,15 +27,7 @@ def get_config():
 
     c.augment.size = 36
     c.augment.recipe = ''
-    c.augment.views.only = dict(
-        size=36,
-        count=1,
-        crop=dict(scale=(0.2, 1.0), ratio=(3 / 4, 4 / 3), method='bicubic'),
-        flip=0.5,
-    )
+    c.augment.views.only = crop_and_flip(0.2, size=36)
 
-    c.optimizer.learning_rate = 6e-4  # 1.5e-4 x 1024 / 256
-    c.optimizer.beta2 = 0.95
-    c.optimizer.weight_decay = 0.05
-    c.optimizer.warmup_epochs = 40.0
+    c.optimizer.update(MAE_ADAMW, warmup_epochs=40.0)
     return c

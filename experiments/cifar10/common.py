@@ -8,6 +8,8 @@ from selfsup.config import defaults
 # Its optimisers, but for learning rate and weight decay: `c.optimizer.update(LARS, learning_rate=...)`.
 LARS = dict(name='lars_clipped', trust=0.02)
 SGD = dict(name='sgd', decay_vectors=True)
+# MAE's optimiser, but for the warm-up, at batches of 1,024.
+MAE_ADAMW = dict(learning_rate=6e-4, beta2=0.95, weight_decay=0.05)  # 1.5e-4 x 1024 / 256
 STEPS = 191  # an epoch: 49,000 // 256
 
 
@@ -57,6 +59,12 @@ def one_view(method: str) -> ConfigDict:
     c.checkpoint.best = 'rankme_features'  # one view has no pairs whose alignment could be measured
     c.train.epochs = 800
     return c
+
+
+def crop_and_flip(least: float, size: int = 32) -> dict[str, Any]:
+    """One view: a crop of at least that share of the image, and a flip."""
+    crop = dict(scale=(least, 1.0), ratio=(3 / 4, 4 / 3), method='bicubic')
+    return dict(size=size, count=1, crop=crop, flip=0.5)
 
 
 def symmetric_views(count: int) -> dict[str, Any]:

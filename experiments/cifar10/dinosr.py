@@ -6,7 +6,7 @@ Hardware, time, result: not run yet. The paper is about speech; no result on ima
 batch, 64 patches x 8 blocks x 192 features of 1,024 images, take 403 MB in float32.
 """
 
-from common import one_view
+from common import crop_and_flip, one_view
 
 
 def get_config():
@@ -21,12 +21,7 @@ def get_config():
     c.decoder.kind = 'linear'
 
     c.augment.recipe = ''
-    c.augment.views.only = dict(
-        size=32,
-        count=1,
-        crop=dict(scale=(0.2, 1.0), ratio=(3 / 4, 4 / 3), method='bicubic'),
-        flip=0.5,
-    )
+    c.augment.views.only = crop_and_flip(0.2)
 
     c.optimizer.learning_rate = 1e-3
     c.optimizer.weight_decay = 0.05

@@ -5,7 +5,7 @@
 Hardware, time, result: not run yet. No published linear probe of this setting is known to us.
 """
 
-from common import one_view
+from common import MAE_ADAMW, one_view
 
 
 def get_config():
@@ -20,8 +20,5 @@ def get_config():
 
     c.augment.recipe = 'mae'
 
-    c.optimizer.learning_rate = 6e-4  # 1.5e-4 x 1024 / 256
-    c.optimizer.beta2 = 0.95
-    c.optimizer.weight_decay = 0.05
-    c.optimizer.warmup_epochs = 80.0
+    c.optimizer.update(MAE_ADAMW, warmup_epochs=80.0)
     return c

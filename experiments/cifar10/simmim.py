@@ -6,7 +6,7 @@ Hardware, time, result: not run yet. No published linear probe of this setting i
 for fine-tuning.
 """
 
-from common import one_view
+from common import crop_and_flip, one_view
 
 
 def get_config():
@@ -18,12 +18,7 @@ def get_config():
     c.decoder.kind = 'linear'
 
     c.augment.recipe = ''
-    c.augment.views.only = dict(
-        size=32,
-        count=1,
-        crop=dict(scale=(0.67, 1.0), ratio=(3 / 4, 4 / 3), method='bicubic'),
-        flip=0.5,
-    )
+    c.augment.views.only = crop_and_flip(0.67)
 
     c.optimizer.learning_rate = 2e-4  # 1e-4 x 1024 / 512
     c.optimizer.weight_decay = 0.05

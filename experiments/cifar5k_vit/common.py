@@ -1,7 +1,5 @@
 """What the configs of this folder share: 5,000 images of CIFAR-10 (500 per class) and a ViT-Ti of half the depth."""
 
-from typing import Any
-
 from ml_collections import ConfigDict
 from selfsup.config import defaults
 
@@ -55,12 +53,16 @@ def two_views(method: str) -> ConfigDict:
     return c
 
 
-def head(prototypes: int) -> dict[str, Any]:
-    """What DINO and iBOT share: the temperatures and the EMA target of a short run."""
-    return dict(
-        prototypes=prototypes,
-        first_temperature=0.04,
-        teacher_temperature=0.04,
-        momentum=0.99,
-        momentum_final=1.0,
-    )
+def distilled(method: str) -> ConfigDict:
+    """DINO and iBOT: head, temperatures and the EMA target of a short run."""
+    c = two_views(method)
+    c.method.prototypes = 1024
+    c.method.first_temperature = 0.04
+    c.method.teacher_temperature = 0.04
+    c.method.momentum = 0.99
+    c.method.momentum_final = 1.0
+    c.projector.widths = (512, 512, 128)
+    c.projector.hidden_norm = False
+    c.projector.activation = 'gelu'
+    c.optimizer.clip_norm = 3.0
+    return c

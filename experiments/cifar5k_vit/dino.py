@@ -5,14 +5,8 @@
 Hardware, time, result: docs/masked.md.
 """
 
-from common import head, two_views
+from common import distilled
 
 
 def get_config():
-    c = two_views('dino')
-    c.method.update(head(1024))
-    c.projector.widths = (512, 512, 128)
-    c.projector.hidden_norm = False
-    c.projector.activation = 'gelu'
-    c.optimizer.clip_norm = 3.0
-    return c
+    return distilled('dino')

@@ -5,7 +5,7 @@
 16 patches of 2x2, of which the encoder sees 8. Not yet run to its end.
 """
 
-from common import one_view
+from common import MAE_ADAMW, one_view
 
 
 def get_config():
@@ -21,8 +21,6 @@ def get_config():
         section.depth = 1
         section.heads = 4
         section.self_attention = True
-    c.optimizer.learning_rate = 3e-3
-    c.optimizer.beta2 = 0.95
-    c.optimizer.weight_decay = 0.05
+    c.optimizer.update(MAE_ADAMW)
     c.train.epochs = 200
     return c

@@ -5,7 +5,7 @@
 Views of 10x10, of which parts of 8x8 are cut: 16 patches of 2x2, of which the encoder sees 8. Not yet run to its end.
 """
 
-from common import one_view
+from common import MAE_ADAMW, one_view
 
 
 def get_config():
@@ -26,8 +26,6 @@ def get_config():
     c.decoder.heads = 4
     c.projector.widths = (128, 32)
     c.predictor.widths = (128, 32)
-    c.optimizer.learning_rate = 3e-3
-    c.optimizer.beta2 = 0.95
-    c.optimizer.weight_decay = 0.05
+    c.optimizer.update(MAE_ADAMW)
     c.train.epochs = 200
     return c

@@ -3,6 +3,9 @@
 from ml_collections import ConfigDict
 from selfsup.config import defaults
 
+# Of methods that predict pixels or gradients.
+MAE_ADAMW = dict(learning_rate=3e-3, beta2=0.95, weight_decay=0.05)
+
 
 def digits(method: str) -> ConfigDict:
     """scikit-learn's 8x8 digits and a three-layer convolutional network, for 100 epochs."""

@@ -7,7 +7,7 @@
 ten labels per class 59.1 (61.4), and nothing of the hidden patches is explained.
 """
 
-from common import one_view
+from common import MAE_ADAMW, one_view
 
 
 def get_config():
@@ -20,8 +20,6 @@ def get_config():
     c.decoder.dim = 32
     c.decoder.depth = 2
     c.decoder.heads = 4
-    c.optimizer.learning_rate = 3e-3
-    c.optimizer.beta2 = 0.95
-    c.optimizer.weight_decay = 0.05
+    c.optimizer.update(MAE_ADAMW)
     c.train.epochs = 200
     return c

@@ -6,7 +6,7 @@ Not yet run to its end and evaluated. After 100 steps (seed 0, warm-up of 50) k-
 84.6 %, of the untrained encoder 65.0; 7 % of the corrupted pixels' error beyond the mean at each place is explained.
 """
 
-from common import one_view
+from common import MAE_ADAMW, one_view
 
 
 def get_config():
@@ -19,8 +19,6 @@ def get_config():
     c.decoder.widths = (64, 64)
     c.decoder.hidden_norm = False
     c.decoder.activation = 'gelu'
-    c.optimizer.learning_rate = 3e-3
-    c.optimizer.beta2 = 0.95
-    c.optimizer.weight_decay = 0.05
+    c.optimizer.update(MAE_ADAMW)
     c.train.epochs = 100
     return c

@@ -5,7 +5,7 @@
 16 patches of 2x2, of which up to 8 are hidden; a patch has one histogram. Not yet run to its end.
 """
 
-from common import one_view
+from common import MAE_ADAMW, one_view
 
 
 def get_config():
@@ -15,8 +15,6 @@ def get_config():
     c.model.positions = 'sincos'
     c.decoder.kind = 'linear'
     c.decoder.init_kernels = 'xavier'
-    c.optimizer.learning_rate = 3e-3
-    c.optimizer.beta2 = 0.95
-    c.optimizer.weight_decay = 0.05
+    c.optimizer.update(MAE_ADAMW)
     c.train.epochs = 100
     return c

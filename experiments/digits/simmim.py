@@ -7,7 +7,7 @@ images, seed 1: k-NN 83.0 % (untrained encoder 48.5, raw pixels 97.5), ten label
 end 41 % of what the mean patch leaves is explained, and the share still rises.
 """
 
-from common import one_view
+from common import MAE_ADAMW, one_view
 
 
 def get_config():
@@ -17,8 +17,6 @@ def get_config():
     c.model.positions = 'sincos'
     c.decoder.kind = 'linear'
     c.decoder.init_kernels = 'xavier'
-    c.optimizer.learning_rate = 3e-3
-    c.optimizer.beta2 = 0.95
-    c.optimizer.weight_decay = 0.05
+    c.optimizer.update(MAE_ADAMW)
     c.train.epochs = 100
     return c
