@@ -93,7 +93,7 @@ def predict_grid(
     if not ordered or ordered[0] < 1 or min(temperatures, default=0) <= 0:
         raise UserError(f'k-NN needs positive k and temperatures, not {neighbours} and {temperatures}')
     names, places = np.unique(train.labels, return_inverse=True)
-    labels, heat = places.astype(np.int32), np.asarray(temperatures, np.float32)
+    labels, heat = jax.device_put((places.astype(np.int32), np.asarray(temperatures, np.float32)))
     found = np.zeros((len(ordered), len(temperatures), len(test)), np.int32)
     bank, query = unit_rows(train.features), unit_rows(test)
     for rows, cosines, index in search(query, bank, k=ordered[-1], chunk=chunk, mesh=mesh):
