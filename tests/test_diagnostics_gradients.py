@@ -33,6 +33,19 @@ FUNCTIONS = {
     'lidar': lambda z: diagnostics.lidar(z.reshape(10, 2, -1)),
     'rankme': diagnostics.rankme,
 }
+REDUCTIONS = ('local_scaling', 'nicdm', 'csls', 'mutual_proximity')
+
+
+def finite(values):
+    """Infinite values, of a diagonal or beside a radius of 0, as 0."""
+    return jnp.where(jnp.isfinite(values), values, 0.0)
+
+
+FUNCTIONS |= {
+    name: lambda z, name=name: finite(getattr(diagnostics, name)(diagnostics.pairwise_distances(z)))
+    for name in REDUCTIONS
+}
+FUNCTIONS['dissim_local'] = lambda z: finite(diagnostics.dissim_local(z))
 CASES = {
     'duplicate columns': np.concatenate([cloud(), cloud()], axis=1),
     'three of one': np.repeat(cloud(20, 2), 3, axis=1),
@@ -44,7 +57,7 @@ CASES = {
 
 
 @pytest.mark.parametrize('case', CASES)
-@small.each(FUNCTIONS, quick=('pwcca', 'procrustes'))
+@small.each(FUNCTIONS, quick=('pwcca', 'procrustes', 'mutual_proximity'))
 def test_gradients_are_finite(name, case):
     z = jnp.asarray(CASES[case], jnp.float32)
     gradient = jax.grad(lambda z: jnp.sum(FUNCTIONS[name](z)))(z)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import matrix, pair, squared_norms
+from ._common import matrix, pair, root, squared_norms
 from .neighbours import nearest, pairwise_distances, without_diagonal
 
 
@@ -35,11 +35,14 @@ def _smallest(distances: Array, k: int, *, itself: bool) -> Array:
 
 
 def _radii(distances, bank_distances, k: int, reduce) -> tuple[Array, Array, Array]:
-    """The distances, and a statistic of the k nearest of each query (column) and of each bank row (row)."""
+    """The distances, and a statistic of the k nearest of each query (column) and of each bank row (row).
+
+    The diagonal of a set with itself is zero here: an infinite one has no gradient even where it is replaced.
+    """
     distances, bank = _check(distances, bank_distances)
     mine = reduce(_smallest(distances, k, itself=bank is None))
     theirs = mine if bank is None else reduce(_smallest(bank, k, itself=True))
-    return distances, mine[:, None], theirs[None]
+    return _zero_diagonal(distances, bank_distances), mine[:, None], theirs[None]
 
 
 def _zero_diagonal(out: Array, bank_distances, value: float = 0.0) -> Array:
@@ -73,7 +76,7 @@ def local_scaling(
 
 def _over(distances: Array, mine: Array, theirs: Array) -> Array:
     """D / √(r_i r_j), the roots taken first so that small radii do not underflow; 0 / 0 = 0."""
-    scale = jnp.sqrt(mine) * jnp.sqrt(theirs)
+    scale = root(mine) * root(theirs)
     limit = jnp.where(distances > 0, jnp.inf, 0.0)
     return jnp.where(scale > 0, distances / jnp.where(scale > 0, scale, 1.0), limit)
 
@@ -157,11 +160,13 @@ def mutual_proximity(
         count = jnp.sum(kept, axis=1)
         mean = jnp.sum(jnp.where(kept, d, 0.0), axis=1) / count
         spread = jnp.where(kept, d - mean[:, None], 0.0)
-        return mean, jnp.sqrt(jnp.sum(spread * spread, axis=1) / count)
+        return mean, root(jnp.sum(spread * spread, axis=1) / count)
 
     def cdf(d: Array, mean: Array, deviation: Array) -> Array:
-        standard = (d - mean) / jnp.where(deviation > 0, deviation, 1.0)
-        return jax.scipy.stats.norm.cdf(jnp.where(deviation > 0, standard, 0.0))
+        finite = jnp.isfinite(d)
+        standard = (jnp.where(finite, d, mean) - mean) / jnp.where(deviation > 0, deviation, 1.0)
+        below = jax.scipy.stats.norm.cdf(jnp.where(deviation > 0, standard, 0.0))
+        return jnp.where(finite, below, jnp.heaviside(d, 0.0))
 
     mine = moments(distances)
     theirs = mine if bank is None else moments(bank)
