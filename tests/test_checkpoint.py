@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -205,3 +207,14 @@ def test_a_format_that_is_not_known_is_refused(tmp_path):
     message = 'its format is 3, and this version reads 1, 2'
     with closing(Checkpoints(tmp_path, read_only=True)) as reader, pytest.raises(UserError, match=message):
         reader.restore(wanted(state(0)))
+
+
+def test_arrays_that_report_to_a_failed_save_print_no_traceback(tmp_path, monkeypatch):
+    """tensorstore tells each further error of a save on a full disk to the event loop that the first one closed."""
+    printed = []
+    monkeypatch.setattr(sys, 'unraisablehook', printed.append)
+    with closing(Checkpoints(tmp_path / 'run')):
+        faults = [SimpleNamespace(exc_value=RuntimeError(text)) for text in ('Event loop is closed', 'another fault')]
+        for fault in faults:
+            sys.unraisablehook(fault)  # type: ignore[arg-type]
+    assert printed == faults[1:]

@@ -11,6 +11,7 @@ import dataclasses
 import math
 import re
 import shutil
+import sys
 import tempfile
 import zlib
 from logging import CRITICAL, getLogger
@@ -39,6 +40,17 @@ INDEX = 'manifest.ocdbt'  # of a part's arrays; orbax has been seen to leave it 
 
 PLAIN = re.compile(r'[\w./+=,@ -]+')  # paths that every library takes literally
 
+_before: list[Any] = []  # the hook that stood before ours
+
+
+def _unraisable(error: Any) -> None:
+    """Prints an error that cannot be raised, but for those of arrays whose save had failed already.
+
+    Their writers report to the event loop of the save, which its first error has closed: a traceback for each array.
+    """
+    if not (isinstance(error.exc_value, RuntimeError) and str(error.exc_value) == 'Event loop is closed'):
+        _before[-1](error)
+
 
 class Checkpoints:
     """The checkpoints of a workdir.
@@ -56,6 +68,9 @@ class Checkpoints:
         logging.set_verbosity(logging.FATAL)
         # It writes arrays as tasks and raises the first error; asyncio would log a traceback for each of the others.
         getLogger('asyncio').setLevel(CRITICAL)
+        if sys.unraisablehook is not _unraisable:
+            _before.append(sys.unraisablehook)
+            sys.unraisablehook = _unraisable
         self._folder = Path(workdir).absolute() / 'checkpoints'
         self._keep, self._best = keep, best
         self._place, self._holder = _literal(self._folder)
