@@ -17,7 +17,20 @@ LAYERS = (
     {'config'},
     {'engine'},
     {'cli', 'launch'},
-    {'train', 'evaluate', 'embed', 'select', 'pack', 'convert', 'runs', 'sweep', 'catalogue', 'doctor', 'completion'},
+    {
+        'train',
+        'evaluate',
+        'embed',
+        'select',
+        'pack',
+        'convert',
+        'runs',
+        'sweep',
+        'catalogue',
+        'doctor',
+        'completion',
+        'reproduce',
+    },
     {'__main__'},
 )
 SIDEWAYS = {('launch', 'cli'), ('sweep', 'runs'), ('select', 'runs')}

@@ -3,7 +3,11 @@
 python -m experiments.tables.cifar5k --workdir=runs/cifar5k [--methods=simclr] [--seeds=1,2,3]
 """
 
+from selfsup import errors
+
 from . import table
 
+main = table.command('cifar5k')
+
 if __name__ == '__main__':
-    table.command('cifar5k')()
+    errors.command(main)()

@@ -3,7 +3,11 @@
 python -m experiments.tables.cifar5k_vit --workdir=runs/cifar5k_vit [--methods=mae,simclr] [--seeds=1,2,3]
 """
 
+from selfsup import errors
+
 from . import table
 
+main = table.command('cifar5k_vit')
+
 if __name__ == '__main__':
-    table.command('cifar5k_vit')()
+    errors.command(main)()

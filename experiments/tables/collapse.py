@@ -1,6 +1,6 @@
 """Every method, as configured and with a stated fault, and which flags the collapse alarm raises for both.
 
-    python -m experiments.tables.collapse [--methods=vicreg,byol] [--out=collapse.md]
+    python -m experiments.tables.collapse [--methods=vicreg,byol] [--workdir=runs/collapse]
 
 Each method's digits config is trained for `--epochs` (20) with and without the stated fault; the held-out
 images are then measured as during training. RankMe is listed too; the alarm does not use it, since it ignores
@@ -132,9 +132,10 @@ HEAD = (
 
 def main(arguments: list[str]) -> int:
     usage = (
-        'usage: python -m experiments.tables.collapse [--methods=a,b] [--epochs=20] [--out=FILE] [--config.field=value]'
+        'usage: python -m experiments.tables.collapse [--methods=a,b] [--epochs=20] [--workdir=FOLDER] '
+        '[--config.field=value]'
     )
-    values, overrides = cli.parse(arguments, {'methods': ','.join(FAULTS), 'epochs': '20', 'out': ' '}, usage)
+    values, overrides = cli.parse(arguments, {'methods': ','.join(FAULTS), 'epochs': '20', 'workdir': ''}, usage)
     epochs = cli.integer('epochs', values['epochs'])
     overrides = [f'train.epochs={epochs}', f'optimizer.warmup_epochs={min(10, epochs // 4)}', *overrides]
     cli.prepare()
@@ -148,8 +149,10 @@ def main(arguments: list[str]) -> int:
             seen = measure(resolved, fault.change)
             lines.append(row(name, fault.says, seen))
             print(lines[-1], flush=True)
-    if values['out'].strip():
-        Path(values['out']).write_text('\n'.join(lines) + '\n')
+    if values['workdir']:
+        workdir = Path(values['workdir'])
+        workdir.mkdir(parents=True, exist_ok=True)
+        (workdir / 'table.md').write_text('\n'.join(lines) + '\n')
     return 0
 
 

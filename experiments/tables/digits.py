@@ -6,7 +6,11 @@ Two CPU cores: about a minute a run, 24 runs for four methods and three seeds. F
 the command can be stopped and repeated. Seed 0 is the one that hyper-parameters were tried on.
 """
 
+from selfsup import errors
+
 from . import table
 
+main = table.command('digits')
+
 if __name__ == '__main__':
-    table.command('digits')()
+    errors.command(main)()

@@ -1,10 +1,11 @@
 """The table of docs/hardware.md: every method's step planned for hardware that is not there.
 
-    python -m experiments.tables.hardware --recorded=docs/hardware.json [--folder=digits] [--methods=a,b]
+    python -m experiments.tables.hardware [--recorded=FILE] [--workdir=FOLDER] [--folder=digits] [--methods=a,b]
         [--on=h100:1,h100:8,tpu-v5e:16x16]
 
-Needs requirements-plan.txt. Rows that the file holds already are kept, so that the command can be stopped and repeated;
-what does not compile has no row. A row takes half a minute (digits) to some minutes (CIFAR-10) of a core.
+Needs requirements-plan.txt. Rows that the file (by default hardware.json of the workdir) holds already are kept, so
+that the command can be stopped and repeated; what does not compile has no row. A row takes half a minute (digits) to
+some minutes (CIFAR-10) of a core.
 """
 
 import json
@@ -78,7 +79,7 @@ def page(recorded: Recorded, places: list[str], text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    options = {'recorded': None, 'folder': 'digits', 'methods': '', 'on': PLACES}
+    options = {'recorded': '', 'workdir': 'runs/tables/hardware', 'folder': 'digits', 'methods': '', 'on': PLACES}
     values, _ = cli.parse(arguments, options, USAGE)
     import os
 
@@ -92,7 +93,8 @@ def main(arguments: list[str]) -> int:
     for method in methods:
         if method not in known:
             raise errors.UserError(f'--methods: {method!r} is unknown{errors.nearest(method, known)}')
-    file, places = Path(values['recorded']), values['on'].split(',')
+    file, places = Path(values['recorded'] or Path(values['workdir']) / 'hardware.json'), values['on'].split(',')
+    file.parent.mkdir(parents=True, exist_ok=True)
     recorded: Recorded = json.loads(file.read_text()) if file.exists() else {}
     for on in places:
         for method in methods:
@@ -107,7 +109,7 @@ def main(arguments: list[str]) -> int:
             lines = [f'{json.dumps(key)}: {json.dumps(found)}' for key, found in recorded.items()]
             file.write_text('{\n' + ',\n'.join(lines) + '\n}\n')
             print(name, flush=True)
-    if PAGE.exists() and recorded:
+    if PAGE.exists() and recorded and file.resolve() == PAGE.with_suffix('.json'):
         PAGE.write_text(page(recorded, str(PLACES).split(','), PAGE.read_text()))
     print(markdown(recorded, places))
     return 0

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 from selfsup import cli, errors
+from selfsup.config import shipped
+
+from . import recipes
 
 EXPERIMENTS = Path(__file__).parent.parent
 REPRESENTATIONS = ('trained', 'untrained', 'pixels')
@@ -143,8 +146,23 @@ def summary(recorded: Recorded, column: str) -> str:
     return '\n'.join(lines)
 
 
-def command(folder: str) -> Callable[[], None]:
-    """The command of one table."""
+def compared(recorded: Recorded, here: Recorded, column: str) -> str:
+    """One line a method that both have: its score here and as recorded, and whether they differ by chance.
+
+    Two standard errors of the difference are taken for chance; a single run of either has no error, and no answer.
+    """
+    lines = ['| method | here | recorded | difference | within two standard errors |', '| --- ' * 5 + '|']
+    for method in here.keys() & recorded.keys():
+        pair = [scores(of[method]['none'], 'trained', column) for of in (here, recorded)]
+        difference, _, error = lead(*pair).partition(' ± ')
+        single = not all(len(x) > 1 for x in pair) or not error
+        answer = '–' if single else 'yes' if abs(float(difference)) <= 2 * float(error) else 'no'
+        lines.append(f'| {named(method)} | {cell(pair[0])} | {cell(pair[1])} | {difference} | {answer} |')
+    return '\n'.join([*lines[:2], *sorted(lines[2:])])
+
+
+def command(folder: str) -> Callable[[list[str]], int]:
+    """The `main` of one table."""
 
     def main(arguments: list[str]) -> int:
         usage = f'usage: python -m experiments.tables.{folder} --workdir=FOLDER [--methods=a,b] [--seeds=1,2,3]'
@@ -166,8 +184,12 @@ def command(folder: str) -> Callable[[], None]:
         column = next((c for c in ('linear_10', 'linear') if c in next(iter(table.values()))[0]), 'knn')
         text = f'{summary(recorded, column)}\n\n{markdown(table)}\n'
         (workdir / 'table.json').write_text(as_json(recorded))
+        (workdir / 'recipes.json').write_text(recipes.updated(workdir / 'recipes.json', folder, methods, overrides))
         (workdir / 'table.md').write_text(text)
         print(text)
+        known = shipped.recorded(f'{folder}.json')
+        if known:
+            print(compared(json.loads(known.read_text()), recorded, column))
         return 0
 
-    return errors.command(main)
+    return main

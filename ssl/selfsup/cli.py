@@ -18,6 +18,10 @@ COMMANDS = {
     'select': ('select', 'ranks runs without labels'),
     'convert': ('convert', 'encoders of other code bases in, ours out'),
     'pack': ('pack', 'a data set as few large files'),
+    'reproduce': (
+        'reproduce',
+        'repeats a published table, or rows of it, and sets the numbers beside the recorded ones',
+    ),
     'runs': ('runs', 'lists the runs under a folder, or sets some side by side'),
     'methods': ('catalogue', 'every method with its paper, configs and measured result'),
     'doctor': ('doctor', 'devices, versions, memory and caches, and what is wrong with them'),

@@ -11,9 +11,14 @@ PLACES = (PACKAGE / 'experiments', PACKAGE.parent.parent / 'experiments')
 NO_CONFIGS = ('tables',)
 
 
+def experiments() -> Path | None:
+    """The folder of the configs and tables; None where the package came without them."""
+    return next((place for place in PLACES if (place / 'digits').is_dir()), None)
+
+
 def shipped() -> dict[str, Path]:
     """Name -> file of every config; files that configs share (`common.py`) are none."""
-    root = next((place for place in PLACES if (place / 'digits').is_dir()), None)
+    root = experiments()
     if root is None:
         return {}
     files = sorted(file for file in root.glob('*/*.py') if file.stem not in ('common', '__init__'))
@@ -34,7 +39,10 @@ def find(path: str) -> Path:
     if name in known:
         return known[name]
     near = [p.name for p in file.parent.glob('*.py')] if file.parent.is_dir() and file.suffix == '.py' else []
-    raise UserError(f'there is no config file {path}{nearest(file.name, near) if near else nearest(name, known)}')
+    told = nearest(file.name, near) if near else nearest(name, known)
+    if known and told.startswith('; known are'):
+        told = '; `selfsup methods` lists the names of those that come with the package'
+    raise UserError(f'there is no config file {path}{told}')
 
 
 def recorded(name: str) -> Path | None:
