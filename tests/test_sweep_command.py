@@ -4,9 +4,10 @@ import json
 import re
 
 import pytest
-from selfsup import sweep
+import selfsup
+from selfsup import config, sweep
 from selfsup.config import to_json
-from selfsup.engine import loop
+from selfsup.engine import loop, members
 from selfsup.errors import REQUEUE, UserError
 
 
@@ -150,3 +151,46 @@ def test_an_error_of_any_kind_ends_its_run_alone(tmp_path, monkeypatch, capsys):
         and 'error: there is not enough memory' in shown
         and 'seed=1: the run failed' in shown
     )
+
+
+def test_runs_that_differ_in_numbers_alone_are_one_group():
+    grid = ('optimizer.learning_rate=0.1,0.2', 'method.variance_weight=10,25', 'model.widths=(4,8),(8,16)')
+    combinations = sweep.members([*grid])
+    groups = members.grouped({names: config.load('digits/vicreg', [*names]) for names in combinations})
+    assert [len(group.names) for group in groups] == [4, 4] and not any(group.alone for group in groups)
+    fields = {'optimizer.learning_rate', 'method.variance_weight'}
+    assert all(set(member) == fields for group in groups for member in group.members)
+    assert [group.members[0]['method.variance_weight'] for group in groups] == [10.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    'name, field, what',
+    [
+        ('simclr', 'train.microbatches=2', 'train.microbatches=2 is for runs one by one'),
+        ('vicreg', 'monitor.patience=3', 'monitor.patience=3 is for runs one by one'),
+        ('deepcluster_v2', 'seed=3', 'deepcluster_v2 is refreshed between epochs'),
+        ('simclr', 'seed=3', ''),
+    ],
+)
+def test_why_runs_are_not_trained_together(name, field, what):
+    assert members.refusal(config.load(f'digits/{name}', [field])) == what
+
+
+def test_runs_together_leave_workdirs_that_are_reported_and_loaded(tmp_path, monkeypatch, capsys):
+    """Both are written with their training ended, so that what comes after evaluates them; a wild one is told of."""
+    ended = []
+    monkeypatch.setattr(loop.report, 'finish', lambda root, *arguments: ended.append(root.name))
+    words = [
+        'digits/vicreg', 'train.epochs=2', 'data.per_class=20', 'data.batch_size=64', 'model.widths=(4,8)',
+        'projector.widths=(16,8)', 'optimizer.warmup_epochs=0.5', 'optimizer.name=sgd', f'--workdir={tmp_path}',
+        '--grid', 'optimizer.learning_rate=0.01,1e30', '--together',
+    ]  # fmt: skip
+    assert sweep.main(words) == 2
+    shown = capsys.readouterr()
+    assert '2 runs as one program, which differ in optimizer.learning_rate' in shown.out
+    assert re.fullmatch(r'error: optimizer.learning_rate=1e30: not finite in epoch \d\n', shown.err)
+    assert ended == ['optimizer.learning_rate=0.01'] and not (tmp_path / 'optimizer.learning_rate=1e30').exists()
+    place = tmp_path / ended[0]
+    lines = [json.loads(line) for line in (place / 'metrics.jsonl').read_text().splitlines()]
+    assert [line['step'] for line in lines] == [2, 4, 4] and 'rankme' in lines[-1] and 'loss' in lines[0]
+    assert selfsup.load_encoder(str(place)).step == 4

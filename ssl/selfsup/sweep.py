@@ -13,18 +13,21 @@ from . import cli
 from .errors import BAD_INPUT, REQUEUE, UserError, command, is_full_disk, outcome
 from .files import expanded, is_number
 
-USAGE = """usage: selfsup sweep CONFIG --grid FIELD=VALUES ... [--workdir=FOLDER] [--shard=I/N] [--table]
+USAGE = """usage: selfsup sweep CONFIG --grid FIELD=VALUES ... [--workdir=FOLDER] [--shard=I/N] [--together] [--table]
 
   CONFIG             as of selfsup train; field=value and --config.field=value hold for every run
   --grid F=V ...     fields and their values: --grid seed=0..4 method.temperature=0.1,0.2; a value that holds commas
                      stands in brackets, model.widths=(8,16),(16,32). Every combination is a run
   --workdir=FOLDER   gets a folder for each run; by default runs/sweeps/<folder>/<name> of the config
   --shard=I/N        only every N-th run from the I-th (from 0): one process each of a job array, in the same --workdir
+  --together         runs that differ in learning rates, weights, temperatures and other numbers alone train as one
+                     program: compiled once, with shared views. A program that is interrupted starts again
+  --width=N          with --together, runs that train side by side; by default all, and on a CPU one after another
   --table            trains nothing and prints the table of what is there
 
-Runs are trained one after another; those that are finished are left as they are, and those that were stopped go on. A
-run that fails is told of, and the others go on. The table has a row for each combination, its scores as mean ± standard
-deviation over seeds."""
+Other runs are trained one after another; those that are finished are left as they are, and those that were stopped go
+on. A run that fails is told of, and the others go on. The table has a row for each combination, its scores as mean ±
+standard deviation over seeds."""
 LONGEST = 180  # characters of a folder's name; longer ones are cut, with a hash
 SCORES = ('rankme', 'probe_accuracy', 'knn', 'linear_1', 'linear_10', 'linear')
 MOST = 10_000  # runs of a sweep
@@ -114,7 +117,10 @@ def table(rows: dict[tuple[str, ...], dict[str, Any] | None]) -> tuple[list[str]
 
 
 def main(arguments: list[str]) -> int:
-    options: cli.Options = {'': [], 'config': '', 'workdir': '', 'grid': [], 'shard': '0/1', 'table': 'false'}
+    options: cli.Options = {
+        '': [], 'config': '', 'workdir': '', 'grid': [], 'shard': '0/1', 'table': 'false', 'together': 'false',
+        'width': '0',
+    }  # fmt: skip
     values, overrides = cli.parse(arguments, options, USAGE)
     path, more = cli.config_of(values, USAGE)
     overrides += more
@@ -128,11 +134,16 @@ def main(arguments: list[str]) -> int:
 
     # All are resolved first, so that a mistake in the last does not show after days.
     resolved = {member: config.load(path, [*overrides, *member]) for member in combinations}
-    failed = 0
+    width = cli.integer('width', values['width'])
+    failed: list[tuple[str, ...]] = []
     if values['table'] == 'false':
         mine = combinations[which::of]
+        if values['together'] == 'true':
+            failed += _together({member: resolved[member] for member in mine}, root, width)
         for number, member in enumerate(mine, 1):
             place = root / folder_of(member)
+            if member in failed:
+                continue
             row = row_of(place, resolved[member])
             if row and row.get('done') and row.get('train.epochs') == resolved[member].train.epochs:
                 continue
@@ -140,11 +151,32 @@ def main(arguments: list[str]) -> int:
             code = _trained(resolved[member], place, ' '.join(member))
             if code == REQUEUE:
                 return code
-            failed += bool(code)
+            failed += [member] * bool(code)
     from .runs import tables
 
     tables.table(*table({member: row_of(root / folder_of(member), resolved[member]) for member in combinations}))
     return BAD_INPUT if failed else 0
+
+
+def _together(runs: dict[tuple[str, ...], Any], root: Path, width: int) -> list[tuple[str, ...]]:
+    """Trains what one program can train, of runs that have not begun; those that failed."""
+    from .engine import members
+
+    failed = []
+    begun = {member: run for member, run in runs.items() if not (root / folder_of(member) / 'config.json').is_file()}
+    for group in members.grouped(begun):
+        if group.alone:
+            print(f'one after another: {group.alone}', flush=True)
+        if group.alone or len(group.names) < 2:
+            continue
+        print(f'{len(group.names)} runs as one program, which differ in {", ".join(group.members[0])}', flush=True)
+        places = [root / folder_of(member) for member in group.names]
+        wrong = members.train([runs[member] for member in group.names], places, group.members, width=width)
+        for member, what in zip(group.names, wrong, strict=True):
+            if what:
+                print(f'error: {" ".join(member)}: {what}', file=sys.stderr, flush=True)
+                failed.append(member)
+    return failed
 
 
 def _trained(run: Any, place: Path, name: str) -> int:

@@ -67,10 +67,9 @@ def train(config: ConfigDict, path: str, *, devices: int | None = None) -> int:
             lock.release()
 
 
-def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int | None) -> int:
-    check_installed(config.log.to)
-    run = Run(config, devices=devices)
-    about = {
+def about_run(run: Run) -> dict[str, Any]:
+    """What config.json says of a run besides its config."""
+    return {
         'fingerprint': run.data.fingerprint,
         'image_shape': list(run.image_shape),
         'classes': run.classes,
@@ -78,10 +77,15 @@ def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int |
         'total_steps': run.total,
         'data_size': len(run.data.train),
     }
+
+
+def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int | None) -> int:
+    check_installed(config.log.to)
+    run = Run(config, devices=devices)
     multihost.check_same({'config': to_json(config), 'data': run.data.fingerprint})
     # Initial weights that do not fit are refused before the workdir belongs to this config.
     begun = None if multihost.from_first((root / 'config.json').exists) else warm_start.begin(run)
-    multihost.from_first(lambda: workdir.claim(root, config, about))
+    multihost.from_first(lambda: workdir.claim(root, config, about_run(run)))
     checkpoints = Checkpoints(root, keep=config.checkpoint.keep, best=config.checkpoint.best)
     restored = checkpoints.restore(run.shapes)
     step, state = restored or (0, begun or warm_start.begin(run))

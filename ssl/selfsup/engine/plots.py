@@ -1,4 +1,4 @@
-"""The pictures of a report."""
+"""The pictures of a report; without pyplot, whose backend belongs to the user's own session or notebook."""
 
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,10 @@ def _series(lines: list[dict[str, Any]], name: str) -> tuple[list[int], list[flo
 
 def plot_training(lines: list[dict[str, Any]], file: Path) -> None:
     """Loss, RankMe, the alarm's scale-free numbers and probe accuracy over training."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 4, figsize=(16, 3.6), layout='constrained')
+    figure = Figure(figsize=(16, 3.6), layout='constrained')
+    axes = figure.subplots(1, 4)
     panels: tuple[tuple[str, dict[str, str]], ...] = (
         ('loss', {'loss': 'loss'}),
         ('RankMe (held out)', {'rankme': 'embeddings', 'rankme_features': 'features'}),
@@ -40,7 +38,6 @@ def plot_training(lines: list[dict[str, Any]], file: Path) -> None:
         if len(names) > 1 and axis.lines:
             axis.legend()
     figure.savefig(file, dpi=120)
-    plt.close(figure)
 
 
 def map_of(features: np.ndarray) -> np.ndarray | str:
@@ -84,12 +81,10 @@ def plot_features(
 
     Returns '', or a sentence on why there is no map.
     """
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout='constrained')
+    figure = Figure(figsize=(11, 5), layout='constrained')
+    left, right = figure.subplots(1, 2)
     for name, spectrum in spectra.items():
         left.semilogy(np.arange(1, len(spectrum) + 1), spectrum, label=name)
     left.set(title='singular spectrum (uncentred)', xlabel='index', ylabel='σ / σ₁')
@@ -104,15 +99,14 @@ def plot_features(
         _scatter(right, places, labels[: len(places)], class_names)
         right.set(title=f't-SNE of {len(places)} test features', xticks=[], yticks=[])
     figure.savefig(file, dpi=120)
-    plt.close(figure)
     return note
 
 
 def _scatter(axis: Any, places: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]) -> None:
     """Points in the colour of their class, with a legend where there are at most 20."""
-    import matplotlib.pyplot as plt
+    from matplotlib import colormaps
 
-    colours = plt.get_cmap('tab10' if len(class_names) <= 10 else 'tab20')
+    colours = colormaps['tab10' if len(class_names) <= 10 else 'tab20']
     for label in np.unique(labels)[:20]:
         member = labels == label
         # matplotlib would set what stands between two dollars as a formula.

@@ -90,6 +90,7 @@ def train(
     width: int = 0,
     devices: int | None = None,
     change: Callable[[Method], Method] = lambda method: method,
+    progress: bool = False,
 ) -> Trained:
     """Trains one run a member.
 
@@ -101,6 +102,7 @@ def train(
         they only crowd the cache, so 0 takes 1 there and all of them elsewhere.
       devices: use only the first so many; the batch is spread over them.
       change: applied to every member's method, as in :class:`selfsup.engine.run.Run`.
+      progress: print a line about every tenth of the epochs.
 
     Raises:
       UserError: if a field cannot be swept, or the method is refreshed between epochs.
@@ -175,6 +177,10 @@ def train(
                 reports[group].append(report)
             jax.block_until_ready(reports[-1][-1])  # else the views of many steps pile up in memory
         epochs.append(_epoch_means(reports, len(members)))
+        if progress and (epoch + 1) * 10 // config.train.epochs > epoch * 10 // config.train.epochs:
+            low, high = np.min(epochs[-1]['loss']), np.max(epochs[-1]['loss'])
+            took = time.monotonic() - began
+            print(f'epoch {epoch + 1}/{config.train.epochs}  loss {low:.4f} to {high:.4f}  {took:.0f} s', flush=True)
     seconds = time.monotonic() - began
     single = [_member(states[i // width], i % width) for i in range(len(members))]
     method = run.method

@@ -104,16 +104,14 @@ def _in_legend(label: str) -> str:
 
 def plot(rows: list[dict[str, Any]], labels: list[str], file: Path) -> None:
     """Curves of the runs: a panel for each of loss, RankMe, alignment and probe accuracy that they have."""
-    import matplotlib
-
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     from ..files import read_jsonl
 
     lines = [read_jsonl(Path(row['folder']) / 'metrics.jsonl') for row in rows]
     names = [name for name in PLOTTED if any(name in line for run in lines for line in run)]
-    figure, panels = plt.subplots(1, max(len(names), 1), figsize=(4.2 * max(len(names), 1), 3.4), squeeze=False)
+    figure = Figure(figsize=(4.2 * max(len(names), 1), 3.4))
+    panels = figure.subplots(1, max(len(names), 1), squeeze=False)
     for name, panel in zip(names, panels[0], strict=False):
         for label, run in zip(labels, lines, strict=True):
             points = [(line['step'], line[name]) for line in run if name in line]
@@ -127,6 +125,4 @@ def plot(rows: list[dict[str, Any]], labels: list[str], file: Path) -> None:
         figure.savefig(file, dpi=130)
     except (OSError, ValueError) as error:
         raise UserError(f'--plot={file} cannot be written: {error}') from error
-    finally:
-        plt.close(figure)
     print(f'curves: {file}')
