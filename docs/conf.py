@@ -4,8 +4,9 @@ from importlib.metadata import version as installed
 
 project = 'selfsup'
 version = release = installed('selfsup')
-extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.viewcode']
+extensions = ['myst_nb', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.viewcode']
 exclude_patterns = ['_site']
+nb_execution_mode = 'off'  # the tests execute the notebooks
 myst_heading_anchors = 3  # links such as benchmarks.md#memory-of-a-report
 html_theme = 'furo'
 html_title = 'selfsup'

@@ -1,6 +1,5 @@
 """Settings of every test: eight CPU devices, strict shapes and promotion, a compilation cache."""
 
-import gc
 import itertools
 import os
 from importlib.metadata import version
@@ -34,9 +33,6 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
-# Tracing makes many objects, and a full collection walks all modules each time: a tenth of the time of the tests.
-gc.freeze()
-gc.set_threshold(200_000, 50, 50)
 
 
 MOST_MAPS = 20_000  # of the 65,530 that Linux allows a process

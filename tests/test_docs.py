@@ -1,5 +1,6 @@
 """Generated pages are up to date, and what the README shows works."""
 
+import json
 import re
 import subprocess
 import sys
@@ -121,3 +122,34 @@ def test_every_file_named_in_the_readme_exists():
     text = (ROOT / 'README.md').read_text()
     for path in re.findall(r'\]\((?!http)([^)]+)\)', text) + re.findall(r'--config=(\S+\.py)', text):
         assert (ROOT / path).exists(), path
+
+
+NOTEBOOKS = sorted((ROOT / 'docs' / 'notebooks').glob('*.ipynb'))
+
+
+def cells_of(notebook, kind):
+    return [cell for cell in json.loads(notebook.read_text())['cells'] if cell['cell_type'] == kind]
+
+
+@pytest.mark.parametrize('notebook', NOTEBOOKS, ids=[file.stem for file in NOTEBOOKS])
+def test_notebooks_show_what_they_printed_and_drew(notebook):
+    """Outputs are those of one execution from the top, without errors and without places of the machine it ran on."""
+    cells = cells_of(notebook, 'code')
+    assert [cell['execution_count'] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell['outputs']]
+    assert all(output['output_type'] != 'error' for output in outputs)
+    assert sum('image/png' in output.get('data', {}) for output in outputs) >= 2
+    assert not re.search(r'/(?:home|root|work|tmp|Users)/', notebook.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('notebook', NOTEBOOKS, ids=[file.stem for file in NOTEBOOKS])
+def test_notebooks_run(notebook, tmp_path, monkeypatch):
+    """Every cell in order, with two epochs in the place of forty."""
+    monkeypatch.setenv('SELFSUP_NOTEBOOKS', str(tmp_path))
+    monkeypatch.setenv('SELFSUP_NOTEBOOK_EPOCHS', '2')
+    monkeypatch.setenv('MPLBACKEND', 'agg')
+    names: dict[str, object] = {}
+    for cell in cells_of(notebook, 'code'):
+        exec(''.join(cell['source']), names)
+    assert any(tmp_path.rglob('report.md'))
