@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contrast_rows import ROWS as CONTRAST
 from loss_references import (
     barlow_reference,
     byol,
@@ -73,6 +74,7 @@ class Row(NamedTuple):
     swap_free: bool  # unchanged when the views change places
     stopped: bool = False  # no gradient reaches the second argument
     at_collapse: Callable | None = None  # (z) -> the loss there, where more than the two views must be one point
+    held: Callable | None = None  # (z1, z2, at=views) -> the value with what carries no gradient held where `at` has it
 
 
 LOSSES = {
@@ -304,6 +306,7 @@ LOSSES = {
             z, prototypes=jnp.ones((2, 5, 6)), assignments=jnp.zeros((len(z), 2), int)
         ),
     ),
+    **{name: Row(*row) for name, row in CONTRAST.items()},
     'vicregl_local': Row(
         vicregl_local, vicregl_local_reference, None, lambda n, d: 2 * 25 * (1 - 0.01), None, False, False, True
     ),

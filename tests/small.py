@@ -88,6 +88,10 @@ KEYWORDS = {
     'ibot': {'prototypes': 12, 'momentum': 0.9},
     'vicregl': {'local_widths': (16, 16), 'matches': (2, 2)},
     'deepcluster_v2': {'data_size': BATCH, 'prototypes': 6, 'clusterings': 2},
+    'diet': {'data_size': BATCH},
+    'instdisc': {'data_size': BATCH, 'negatives': 6},
+    'invprop': {'data_size': BATCH, 'near': 2, 'hops': 2, 'hardest': 3, 'background': 8},
+    'pirl': {'data_size': BATCH, 'negatives': 6, 'grid': 2},
 }
 
 
@@ -206,14 +210,15 @@ def tree_distance(a, b):
 def digits_fields(method='simclr'):
     """Fields of a run of 12 steps on digits that takes seconds."""
     fields = [
-        'model.widths=(8, 16)', 'projector.widths=(32, 16)', 'train.epochs=3', 'data.batch_size=320',
+        'model.widths=(8, 16)', 'train.epochs=3', 'data.batch_size=320',
         'optimizer.warmup_epochs=1', 'train.log_every=2', 'monitor.every_epochs=1', 'checkpoint.every_epochs=1',
         'evaluate.label_draws=2',
     ]  # fmt: skip
     known = config.keywords(methods.METHODS[method])
     smaller = [f'method.{k}={v}' for k, v in (('queue', 640), ('groups', 4), ('block', 160)) if k in known]
-    if config.takes(methods.METHODS[method], 'predictor'):
-        smaller.append('predictor.widths=(32, 16)')
+    for network in ('projector', 'predictor'):
+        if config.takes(methods.METHODS[method], network):
+            smaller.append(f'{network}.widths=(32, 16)')
     return [*fields, *smaller]
 
 

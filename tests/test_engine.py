@@ -133,6 +133,10 @@ def test_resuming_repeats_the_uninterrupted_run_to_the_bit(finished, tmp_path, n
         pytest.param('moco_v2', (), marks=pytest.mark.slow),
         pytest.param('vicreg', ('data.feed=streaming',), marks=pytest.mark.slow),
         pytest.param('deepcluster_v2', ('train.steps_per_call=3',), marks=pytest.mark.slow),
+        pytest.param('instdisc', ('method.negatives=64',), marks=pytest.mark.slow),
+        pytest.param('invprop', (), marks=pytest.mark.slow),
+        pytest.param('diet', (), marks=pytest.mark.slow),
+        pytest.param('pirl', (), marks=pytest.mark.slow),
     ],
 )
 def test_resuming_is_exact_for_queues_targets_streams_and_clusters(method, overrides, tmp_path, no_report):

@@ -157,6 +157,8 @@ def _small_run(file: Path, *more: str) -> Run:
         overrides = [o for o in overrides if not o.startswith(('model.', 'projector.'))] + SMALL_VIT
         for section in signature.networks(METHODS[resolved.method.name])[1:]:
             overrides += [f'{section}.{field}' for field in SMALL_KIND[resolved[section].kind]]
+    if 'projector' not in signature.networks(METHODS[resolved.method.name]):
+        overrides = [o for o in overrides if not o.startswith('projector.')]
     if resolved.method.get('queue', 0):
         overrides.append(f'method.queue={resolved.data.batch_size // 256 * 64}')
     if resolved.predictor.get('widths', ()):

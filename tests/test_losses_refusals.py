@@ -16,6 +16,65 @@ BAD = {
         lambda: losses.info_nce(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((8, 2))),
         ['queue', '[8, 2]', '[4, 3]'],
     ),
+    'hardest': (
+        lambda: losses.info_nce_hardest(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((8, 3)), hardest=9),
+        ['hardest=9', '[1, 8]'],
+    ),
+    'hardest queue width': (
+        lambda: losses.info_nce_hardest(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((8, 2)), hardest=2),
+        ['queue', '[8, 2]', '[4, 3]'],
+    ),
+    'mixtures': (
+        lambda: losses.mochi(
+            jnp.ones((4, 3)),
+            jnp.ones((4, 3)),
+            jnp.ones((8, 3)),
+            jnp.zeros((4, 2), int),
+            jnp.ones((4, 2)),
+            jnp.zeros((4, 1), int),
+            jnp.ones((4, 1)),
+            hardest=2,
+        ),
+        ['pairs', 'own_shares', '[4, 2]'],
+    ),
+    'consistency queue width': (
+        lambda: losses.co2(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((8, 2))),
+        ['queue', '[8, 2]', '[4, 3]'],
+    ),
+    'alignment': (lambda: losses.macl(jnp.ones((4, 3)), jnp.ones((4, 3)), reference=2.0), ['reference', '2.0']),
+    'memory width': (
+        lambda: losses.instance_softmax(jnp.ones((4, 3)), jnp.ones((8, 2)), jnp.arange(4)),
+        ['memory', '[8, 2]', '[4, 3]'],
+    ),
+    'index count': (
+        lambda: losses.instance_softmax(jnp.ones((4, 3)), jnp.ones((8, 3)), jnp.arange(5)),
+        ['index', '[5]', '[4, 3]'],
+    ),
+    'index outside': (
+        lambda: losses.instance_softmax(jnp.ones((4, 3)), jnp.ones((8, 3)), jnp.array([0, 1, 2, 8])),
+        ['index', '[0, 8)', '0 to 8'],
+    ),
+    'examples': (
+        lambda: losses.instance_softmax(jnp.ones((4, 3)), jnp.ones((8, 3)), jnp.arange(4), count=9),
+        ['count', '[1, 8]', '9'],
+    ),
+    'negatives': (
+        lambda: losses.instance_nce(jnp.ones((4, 3)), jnp.ones((8, 3)), jnp.arange(4), jnp.zeros(4, int)),
+        ['negatives', '[4, count]', '[4]'],
+    ),
+    'candidates': (
+        lambda: losses.invariance_propagation(jnp.ones((4, 3)), jnp.ones((8, 3)), jnp.arange(4), jnp.zeros(4, int)),
+        ['positives', '[4, candidates]', '[4]'],
+    ),
+    'hops': (lambda: losses.propagated(jnp.zeros((4, 2), int), jnp.arange(4), hops=0), ['hops', '0']),
+    'smoothing': (
+        lambda: losses.diet(jnp.ones((4, 3)), jnp.ones((8, 3)), jnp.ones(8), jnp.arange(4), smoothing=1.0),
+        ['smoothing', '1.0'],
+    ),
+    'bias': (
+        lambda: losses.diet(jnp.ones((4, 3)), jnp.ones((8, 3)), jnp.ones(7), jnp.arange(4)),
+        ['bias', '[7]', '[8, 3]'],
+    ),
     'neighbours queue width': (
         lambda: losses.nnclr(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((8, 2))),
         ['queue', '[8, 2]', '[4, 3]'],

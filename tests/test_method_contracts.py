@@ -9,8 +9,9 @@ from programs import losses
 from selfsup import methods, models, parallel
 from selfsup.errors import UserError
 from selfsup.methods.base import over_pairs, towards
-from selfsup.methods.clustering.kmeans import PIECE, padded, spherical_kmeans
+from selfsup.methods.clustering.kmeans import spherical_kmeans
 from selfsup.methods.distillation.dino import last_layer
+from selfsup.methods.memory import PIECE, padded
 from selfsup.methods.redundancy.vicregl import places
 from tolerances import FLOAT32, FLOAT64
 
@@ -40,7 +41,7 @@ def zero(tree):
 
 
 # One query meets one key, or one target's covariance.
-TWO_VIEWS = ('moco_v1', 'moco_v2', 'ressl', 'tico')
+TWO_VIEWS = ('moco_v1', 'moco_v2', 'pirl', 'ressl', 'tico')
 # Methods that take one view and have no use for more.
 ONE_VIEW = (
     'bootmae', 'capi', 'cmae', 'crossmae', 'data2vec', 'data2vec2', 'dinosr', 'ijepa', 'mae', 'maskfeat', 'simmim',

@@ -30,6 +30,9 @@ MOVES = {
     'nnclr': ('queue', 'pointer'),
     'ressl': ('queue', 'pointer', 'target'),
     'deepcluster_v2': ('per_example',),
+    'instdisc': ('normalizer', 'per_example'),
+    'invprop': ('per_example',),
+    'pirl': ('normalizer', 'per_example'),
     'dino': ('target', 'centre'),
     'dinov2': ('target',),
     'ibot': ('target', 'centre', 'patch_centre'),
@@ -59,6 +62,7 @@ KEEPS = {'deepcluster_v2': ('prototypes',)}
 # Keywords with which eight fixed images can be learned: groups of four, and a queue that 30 steps do not
 # fill with the eight images themselves.
 LEARNABLE = {
+    'diet': {'smoothing': 0.1},  # else most of the loss is the entropy of the labels
     # Else the centres, which begin at zero, take the common part of the scores away and the loss grows.
     'ibot': {'centre_momentum': 0.99, 'patch_centre_momentum': 0.99},
     'moco_v1': {'groups': 2, 'queue': 512},
@@ -81,7 +85,9 @@ def test_contract(name):
     method = small.make(name)
     rows = small.batch()
     params, extra = jax.eval_shape(lambda: small.started(method, rows))
-    assert set(params) - {'prototypes', 'local_projector', 'patch_projector', 'feature_decoder'} == set(networks)
+    assert set(params) - {'prototypes', 'local_projector', 'patch_projector', 'feature_decoder', 'per_example'} == set(
+        networks
+    )
     assert method.views == 1 or {'encoder', 'projector'} <= set(params)
     assert 'batch_stats' in extra
     outputs, _ = jax.eval_shape(method.embed, params, extra, rows, jax.random.key(1))

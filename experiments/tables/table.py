@@ -27,6 +27,7 @@ NAMES = {
     'moco_v1': 'MoCo v1', 'moco_v2': 'MoCo v2', 'moco_v3': 'MoCo v3', 'msn': 'MSN', 'nnclr': 'NNCLR', 'ressl': 'ReSSL',
     'simclr': 'SimCLR', 'simmim': 'SimMIM', 'simsiam': 'SimSiam', 'supcon': 'SupCon (labels)', 'swav': 'SwAV',
     'tico': 'TiCo', 'vibcreg': 'VIbCReg', 'vicreg': 'VICReg', 'vicregl': 'VICRegL', 'w_mse': 'W-MSE',
+    'diet': 'DIET', 'instdisc': 'InstDisc', 'invprop': 'Invariance Propagation', 'pirl': 'PIRL',
 }  # fmt: skip
 
 

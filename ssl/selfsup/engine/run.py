@@ -19,6 +19,7 @@ from .. import parallel
 from ..errors import UserError
 from ..methods import Method
 from . import build
+from .capacity import check_rows
 from .checkpoint import shapes
 from .controls import check_control
 from .gradient import check_microbatches
@@ -47,6 +48,7 @@ class Run:
     ):
         self.config = config
         self._change = change or (lambda method: method)
+        self._described = mesh is not None
         self.data = build.open_data(config)
         self.mesh = mesh or parallel.data_mesh(devices)
         self.feed = build.build_feed(config, self.data.train, self.mesh, described=mesh is not None)
@@ -88,6 +90,8 @@ class Run:
         c = config.parallel
         rules = parallel.fsdp(c.fsdp_least_bytes) if c.shard == 'fsdp' else parallel.REPLICATED
         shardings = parallel.state_sharding(self.mesh, self.state_shapes, rules)
+        if not self._described:
+            check_rows(config.method.name, self.state_shapes, shardings, list(self.mesh.local_devices))
         self.shapes = shapes(self.state_shapes, shardings)
         self.start = jax.jit(start, out_shardings=shardings)
         self.step = make_step(

@@ -5,23 +5,40 @@ They hold no parameters and no state, call no collectives, and compute in at lea
 
 from .barlow_twins import barlow_twins, barlow_twins_terms
 from .capi import capi, capi_targets
+from .co2 import co2
 from .contrastive import info_nce, ntxent
 from .dinosr import dinosr, moved_codes, nearest_codes
 from .dinov2 import dinov2_class, koleo
+from .emp_ssl import emp_ssl, emp_ssl_terms
+from .frossl import frossl, frossl_terms
+from .hard_negatives import info_nce_hardest, mochi
 from .hog import hog
+from .hypersphere import hypersphere, hypersphere_terms
 from .ibot import dinov2_patches, ibot_patches
 from .in_batch import info_nce_in_batch, moco_v3, nnclr
+from .instance import (
+    diet,
+    instance_nce,
+    instance_normalizer,
+    instance_softmax,
+    invariance_propagation,
+    invariance_propagation_terms,
+    propagated,
+)
 from .latent import averaged_layers, masked_smooth_l1, standardize_tokens
+from .macl import macl
 from .masked import masked_l1, masked_mse
 from .mmcr import mmcr
 from .msn import msn, msn_targets, msn_terms
 from .negatives import debiased, decoupled
+from .neighbours import nearest
 from .predictive import byol, simsiam
 from .prototypes import deepcluster, dino, dino_centre, sinkhorn, swav
 from .ressl import ressl
 from .sigreg import lejepa, lejepa_terms, sigreg
 from .supcon import supcon
 from .tico import tico
+from .unisiam import unisiam, unisiam_terms
 from .vibcreg import vibcreg, vibcreg_terms
 from .vicreg import vicreg, vicreg_terms
 from .vicregl import vicregl_local, vicregl_local_terms
@@ -34,33 +51,51 @@ __all__ = [
     'byol',
     'capi',
     'capi_targets',
+    'co2',
     'debiased',
     'decoupled',
     'deepcluster',
+    'diet',
     'dino',
     'dino_centre',
     'dinosr',
     'dinov2_class',
     'dinov2_patches',
+    'emp_ssl',
+    'emp_ssl_terms',
+    'frossl',
+    'frossl_terms',
     'hog',
+    'hypersphere',
+    'hypersphere_terms',
     'ibot_patches',
     'info_nce',
+    'info_nce_hardest',
     'info_nce_in_batch',
+    'instance_nce',
+    'instance_normalizer',
+    'instance_softmax',
+    'invariance_propagation',
+    'invariance_propagation_terms',
     'koleo',
     'lejepa',
     'lejepa_terms',
+    'macl',
     'masked_l1',
     'masked_mse',
     'masked_smooth_l1',
     'mmcr',
+    'mochi',
     'moco_v3',
     'moved_codes',
     'msn',
     'msn_targets',
     'msn_terms',
+    'nearest',
     'nearest_codes',
     'nnclr',
     'ntxent',
+    'propagated',
     'ressl',
     'sigreg',
     'simsiam',
@@ -69,6 +104,8 @@ __all__ = [
     'supcon',
     'swav',
     'tico',
+    'unisiam',
+    'unisiam_terms',
     'vibcreg',
     'vibcreg_terms',
     'vicreg',

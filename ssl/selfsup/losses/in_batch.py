@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import HIGHEST, chosen, matrix, normalize, pair, positive
+from ._common import HIGHEST, chosen, normalize, pair, positive
+from .neighbours import nearest
 
 
 def info_nce_in_batch(
@@ -95,9 +96,4 @@ def nnclr(
       Dwibedi et al. 2021, https://arxiv.org/abs/2104.14548, eq. 3 and 4.
     """
     p, z = pair(p, z, names=('p', 'z'))
-    queue = matrix('queue', queue)
-    if queue.shape[1] != p.shape[1]:
-        raise ValueError(f'queue must be as wide as p, and their shapes are {list(queue.shape)} and {list(p.shape)}')
-    queue = jax.lax.stop_gradient(normalize(queue.astype(p.dtype)))
-    similarity = jnp.matmul(normalize(jax.lax.stop_gradient(z)), queue.T, precision=HIGHEST)
-    return info_nce_in_batch(queue[jnp.argmax(similarity, axis=1)], p, temperature=temperature)
+    return info_nce_in_batch(nearest(z, queue), p, temperature=temperature)

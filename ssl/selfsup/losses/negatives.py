@@ -8,7 +8,7 @@ from jaxtyping import Array, ArrayLike, Float
 from ._common import HIGHEST, normalize, pair, positive
 
 
-def _similarities(z1: Array, z2: Array) -> tuple[Array, Array]:
+def similarities(z1: Array, z2: Array) -> tuple[Array, Array]:
     """Cosines of the 2·batch anchors with their positives, `[2·batch]`, and with the 2·batch − 2 other images' views.
 
     The latter are `[2·batch, 2·batch]` with −∞ at the anchor itself and at its positive.
@@ -58,7 +58,7 @@ def decoupled(
     positive('temperature', temperature)
     z1, z2 = pair(z1, z2, rows=2)
     batch = z1.shape[0]
-    positives, others = _similarities(z1, z2)
+    positives, others = similarities(z1, z2)
     weights = jnp.ones_like(positives)
     if sigma is not None:
         positive('sigma', sigma)
@@ -107,7 +107,7 @@ def debiased(
             raise ValueError(f'{name} must lie in [0, {top:g}), and is {value}')
     z1, z2 = pair(z1, z2, rows=2)
     count = 2 * z1.shape[0] - 2
-    positives, others = _similarities(z1, z2)
+    positives, others = similarities(z1, z2)
     positives, others = positives / temperature, others / temperature
     # Relative to the row's largest term: exp(1/τ) overflows float32 below τ = 0.011, and −log of a
     # share of two underflown terms is NaN.

@@ -14,6 +14,10 @@ from .contrastive.supcon import supcon
 from .distillation.byol import byol
 from .distillation.dino import dino
 from .distillation.simsiam import simsiam
+from .instance.diet import diet
+from .instance.instdisc import instdisc
+from .instance.invprop import invprop
+from .instance.pirl import pirl
 from .masked.bootmae import bootmae
 from .masked.capi import capi
 from .masked.cmae import cmae
@@ -52,12 +56,15 @@ METHODS = {
     'debiased': debiased,
     'decoupled': decoupled,
     'deepcluster_v2': deepcluster_v2,
+    'diet': diet,
     'dino': dino,
     'dinosr': dinosr,
     'dinov2': dinov2,
     'gmml': gmml,
     'ibot': ibot,
     'ijepa': ijepa,
+    'instdisc': instdisc,
+    'invprop': invprop,
     'lejepa': lejepa,
     'mae': mae,
     'maskfeat': maskfeat,
@@ -67,6 +74,7 @@ METHODS = {
     'moco_v3': moco_v3,
     'msn': msn,
     'nnclr': nnclr,
+    'pirl': pirl,
     'ressl': ressl,
     'simclr': simclr,
     'simmim': simmim,
@@ -96,12 +104,15 @@ __all__ = [
     'debiased',
     'decoupled',
     'deepcluster_v2',
+    'diet',
     'dino',
     'dinosr',
     'dinov2',
     'gmml',
     'ibot',
     'ijepa',
+    'instdisc',
+    'invprop',
     'lejepa',
     'mae',
     'maskfeat',
@@ -111,6 +122,7 @@ __all__ = [
     'moco_v3',
     'msn',
     'nnclr',
+    'pirl',
     'ressl',
     'simclr',
     'simmim',

@@ -22,7 +22,8 @@ from ..base import (
     unit,
     view_keys,
 )
-from .kmeans import padded, spherical_kmeans
+from ..memory import padded
+from .kmeans import spherical_kmeans
 
 
 def deepcluster_v2(

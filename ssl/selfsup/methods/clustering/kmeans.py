@@ -5,16 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ..base import unit
+from ..memory import PIECE
 
-# Rows of a memory are padded to a multiple of this, so that they divide over any usual number of
-# devices without the result depending on it, and are visited in pieces of this many.
-PIECE = 256
 HIGHEST = jax.lax.Precision.HIGHEST
-
-
-def padded(rows: int) -> int:
-    """Rows of a memory for so many examples."""
-    return -(-rows // PIECE) * PIECE
 
 
 def nearest_and_sums(

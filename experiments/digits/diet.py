@@ -1,0 +1,12 @@
+"""DIET on scikit-learn's 8x8 digits.
+
+python -m selfsup.train --config=experiments/digits/diet.py --workdir=runs/digits/diet
+"""
+
+from common import digits
+
+
+def get_config():
+    c = digits('diet')
+    c.method.smoothing = 0.8
+    return c

@@ -1,0 +1,14 @@
+"""InstDisc on scikit-learn's 8x8 digits.
+
+python -m selfsup.train --config=experiments/digits/instdisc.py --workdir=runs/digits/instdisc
+"""
+
+from common import digits
+
+
+def get_config():
+    c = digits('instdisc')
+    c.method.temperature = 0.1
+    c.method.negatives = 0  # the softmax over all examples, as the authors on CIFAR
+    c.projector.widths = (128,)
+    return c
