@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tolerances import TRAJECTORY_FLOAT64, TRAJECTORY_LOSS, TRAJECTORY_LOSS_SWAV, TRAJECTORY_PARAMETERS
-from trajectories import masked_problem, masked_replay, problem, replay
+from trajectories import instance_problem, instance_replay, masked_problem, masked_replay, problem, replay
 
 HERE = Path(__file__).parent / 'trajectories'
 NOTES = json.loads((HERE / 'references.json').read_text())
@@ -86,4 +86,46 @@ MASKED_FAULTS = [
 @pytest.mark.parametrize(('name', 'changes'), MASKED_FAULTS)
 def test_a_masked_recipe_without_an_ingredient_is_seen(name, changes):
     found = problem.distance(masked_replay.run(name, changes=changes), problem.recorded(name))
+    assert max(found['parameters'], found['state']) > 2 * TRAJECTORY_PARAMETERS
+
+
+INSTANCE_QUICK = ('instdisc',)  # memory, normaliser, draws
+
+
+@pytest.mark.parametrize(
+    'name', [n if n in INSTANCE_QUICK else pytest.param(n, marks=pytest.mark.slow) for n in instance_problem.CASES]
+)
+def test_thirty_float32_steps_with_a_row_for_each_example(name):
+    seen = instance_problem.fingerprint(name)
+    assert seen == NOTES[name]['views'], 'NumPy draws other views than those of the recording'
+    ours, theirs = instance_replay.run(name), problem.recorded(name)
+    assert set(ours) == set(theirs) - {'loss_float64'}
+    np.testing.assert_allclose(ours['learning_rate'], theirs['learning_rate'], rtol=1e-5)
+    np.testing.assert_allclose(ours['loss'], theirs['loss'], rtol=TRAJECTORY_LOSS)
+    found = problem.distance(ours, theirs)
+    assert found['parameters'] < TRAJECTORY_PARAMETERS and found['state'] < TRAJECTORY_PARAMETERS, found
+
+
+def test_the_draws_that_the_recorder_took_are_those_of_a_run():
+    np.testing.assert_array_equal(instance_replay.negatives(), instance_problem.negatives())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', instance_problem.CASES)
+def test_thirty_float64_steps_with_a_row_for_each_example(name, x64):
+    ours = instance_replay.run(name, np.float64)
+    np.testing.assert_allclose(ours['loss'], problem.recorded(name)['loss_float64'], rtol=TRAJECTORY_FLOAT64)
+
+
+INSTANCE_FAULTS = [
+    pytest.param('instdisc', {'method.momentum': 0.6}, marks=pytest.mark.slow),
+    pytest.param('instdisc_softmax', {'method.proximal': 1.0}, marks=pytest.mark.slow),
+    pytest.param('diet', {'method.smoothing': 0.7}, marks=pytest.mark.slow),
+    pytest.param('diet', {'optimizer.decay_vectors': False}, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(('name', 'changes'), INSTANCE_FAULTS)
+def test_a_recipe_of_rows_without_an_ingredient_is_seen(name, changes):
+    found = problem.distance(instance_replay.run(name, changes=changes), problem.recorded(name))
     assert max(found['parameters'], found['state']) > 2 * TRAJECTORY_PARAMETERS

@@ -62,7 +62,7 @@ def instdisc(
         known = {'temperature': temperature, 'count': data_size}
         normalizer = extra['normalizer']
         if negatives:
-            drawn = jax.random.randint(key, (len(views), len(index), negatives), 0, data_size)
+            drawn = jax.random.randint(key, (len(views), len(index), negatives), 0, data_size, jnp.int32)
             estimate = losses.instance_normalizer(views[0], memory, index, drawn[0], **known)
             normalizer = settled(normalizer, estimate)
             terms = [

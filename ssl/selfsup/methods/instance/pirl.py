@@ -139,7 +139,7 @@ def pirl(
         image, other = outputs['embeddings']
         index, memory = batch['index'], extra['per_example']['memory']
         known = {'temperature': temperature, 'count': data_size}
-        drawn = jax.random.randint(key, (2, len(index), negatives), 0, data_size)
+        drawn = jax.random.randint(key, (2, len(index), negatives), 0, data_size, jnp.int32)
         estimate = losses.instance_normalizer(other, memory, index, drawn[0], **known)
         normalizer = settled(extra['normalizer'], estimate)
         known['log_normalizer'] = normalizer['log']
