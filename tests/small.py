@@ -92,6 +92,17 @@ KEYWORDS = {
     'instdisc': {'data_size': BATCH, 'negatives': 6},
     'invprop': {'data_size': BATCH, 'near': 2, 'hops': 2, 'hardest': 3, 'background': 8},
     'pirl': {'data_size': BATCH, 'negatives': 6, 'grid': 2},
+    'co2': {'queue': 64, 'momentum': 0.9, 'groups': 4},
+    'directclr': {'temperature': 0.2, 'dims': 8},
+    'emp_ssl': {},
+    'frossl': {},
+    'hypersphere': {},
+    'macl': {'temperature': 0.2},
+    'mochi': {'queue': 64, 'momentum': 0.9, 'groups': 4, 'hardest': 16, 'mixed': 4, 'harder': 2},
+    'moco_hard': {'queue': 64, 'momentum': 0.9, 'groups': 4, 'hardest': 16},
+    'nnbyol': {'queue': 64, 'momentum': 0.9},
+    'nnsiam': {'queue': 64},
+    'unisiam': {},
 }
 
 

@@ -54,6 +54,8 @@ BY_METHOD = {
     'dinov2': ['method.prototypes=16', 'method.koleo_groups=1'],
     'gmml': ['method.layers=(1,)'],
     'ibot': ['method.prototypes=16'],
+    'mochi': ['method.hardest=16'],
+    'moco_hard': ['method.hardest=16'],
     'msn': ['method.prototypes=16'],
     'swav': ['method.prototypes=16'],
     'vicregl': ['method.local_widths=(8, 8)'],

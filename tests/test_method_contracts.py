@@ -41,7 +41,7 @@ def zero(tree):
 
 
 # One query meets one key, or one target's covariance.
-TWO_VIEWS = ('moco_v1', 'moco_v2', 'pirl', 'ressl', 'tico')
+TWO_VIEWS = ('co2', 'mochi', 'moco_hard', 'moco_v1', 'moco_v2', 'pirl', 'ressl', 'tico')
 # Methods that take one view and have no use for more.
 ONE_VIEW = (
     'bootmae', 'capi', 'cmae', 'crossmae', 'data2vec', 'data2vec2', 'dinosr', 'ijepa', 'mae', 'maskfeat', 'simmim',

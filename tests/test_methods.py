@@ -28,6 +28,11 @@ MOVES = {
     'moco_v2': ('queue', 'pointer', 'target'),
     'moco_v3': ('target',),
     'nnclr': ('queue', 'pointer'),
+    'nnbyol': ('queue', 'pointer', 'target'),
+    'nnsiam': ('queue', 'pointer'),
+    'co2': ('queue', 'pointer', 'target'),
+    'mochi': ('queue', 'pointer', 'target'),
+    'moco_hard': ('queue', 'pointer', 'target'),
     'ressl': ('queue', 'pointer', 'target'),
     'deepcluster_v2': ('per_example',),
     'instdisc': ('normalizer', 'per_example'),
@@ -57,6 +62,7 @@ NO_STATISTICS = (
     'msn',
     'simmim',
 )
+NO_PROJECTOR = ('directclr',)  # its loss is of a part of the features
 # What stands still within an epoch.
 KEEPS = {'deepcluster_v2': ('prototypes',)}
 # Keywords with which eight fixed images can be learned: groups of four, and a queue that 30 steps do not
@@ -67,6 +73,7 @@ LEARNABLE = {
     'ibot': {'centre_momentum': 0.99, 'patch_centre_momentum': 0.99},
     'moco_v1': {'groups': 2, 'queue': 512},
     'moco_v2': {'groups': 2, 'queue': 512},
+    **{name: {'groups': 2, 'queue': 512} for name in ('co2', 'mochi', 'moco_hard')},
     'tico': {'beta': 0.0},  # else the covariance, which begins at zero, grows and the loss with it
 }
 
@@ -88,7 +95,7 @@ def test_contract(name):
     assert set(params) - {'prototypes', 'local_projector', 'patch_projector', 'feature_decoder', 'per_example'} == set(
         networks
     )
-    assert method.views == 1 or {'encoder', 'projector'} <= set(params)
+    assert method.views == 1 or name in NO_PROJECTOR or {'encoder', 'projector'} <= set(params)
     assert 'batch_stats' in extra
     outputs, _ = jax.eval_shape(method.embed, params, extra, rows, jax.random.key(1))
     for label in ('features', 'embeddings'):

@@ -28,6 +28,9 @@ NAMES = {
     'simclr': 'SimCLR', 'simmim': 'SimMIM', 'simsiam': 'SimSiam', 'supcon': 'SupCon (labels)', 'swav': 'SwAV',
     'tico': 'TiCo', 'vibcreg': 'VIbCReg', 'vicreg': 'VICReg', 'vicregl': 'VICRegL', 'w_mse': 'W-MSE',
     'diet': 'DIET', 'instdisc': 'InstDisc', 'invprop': 'Invariance Propagation', 'pirl': 'PIRL',
+    'co2': 'CO2', 'directclr': 'DirectCLR', 'emp_ssl': 'EMP-SSL', 'frossl': 'FroSSL', 'macl': 'MACL', 'mochi': 'MoCHi',
+    'hypersphere': 'alignment and uniformity', 'moco_hard': 'MoCo, hard negatives', 'nnbyol': 'NNBYOL',
+    'nnsiam': 'NNSiam', 'unisiam': 'UniSiam',
 }  # fmt: skip
 
 

@@ -3,16 +3,25 @@
 from .base import Method, Refresh
 from .clustering.deepcluster import deepcluster_v2
 from .clustering.swav import swav
+from .contrastive.co2 import co2
 from .contrastive.debiased import debiased
 from .contrastive.decoupled import decoupled
+from .contrastive.directclr import directclr
+from .contrastive.hypersphere import hypersphere
+from .contrastive.macl import macl
+from .contrastive.mochi import mochi
 from .contrastive.moco import moco_v1, moco_v2
+from .contrastive.moco_hard import moco_hard
 from .contrastive.moco_v3 import moco_v3
 from .contrastive.nnclr import nnclr
+from .contrastive.nnsiam import nnsiam
 from .contrastive.ressl import ressl
 from .contrastive.simclr import simclr
 from .contrastive.supcon import supcon
+from .contrastive.unisiam import unisiam
 from .distillation.byol import byol
 from .distillation.dino import dino
+from .distillation.nnbyol import nnbyol
 from .distillation.simsiam import simsiam
 from .instance.diet import diet
 from .instance.instdisc import instdisc
@@ -35,6 +44,8 @@ from .masked.msn import msn
 from .masked.simmim import simmim
 from .over_axis import over_axis
 from .redundancy.barlow_twins import barlow_twins
+from .redundancy.emp_ssl import emp_ssl
+from .redundancy.frossl import frossl
 from .redundancy.lejepa import lejepa
 from .redundancy.mmcr import mmcr
 from .redundancy.tico import tico
@@ -50,6 +61,7 @@ METHODS = {
     'byol': byol,
     'capi': capi,
     'cmae': cmae,
+    'co2': co2,
     'crossmae': crossmae,
     'data2vec': data2vec,
     'data2vec2': data2vec2,
@@ -60,20 +72,29 @@ METHODS = {
     'dino': dino,
     'dinosr': dinosr,
     'dinov2': dinov2,
+    'directclr': directclr,
+    'emp_ssl': emp_ssl,
+    'frossl': frossl,
     'gmml': gmml,
+    'hypersphere': hypersphere,
     'ibot': ibot,
     'ijepa': ijepa,
     'instdisc': instdisc,
     'invprop': invprop,
     'lejepa': lejepa,
+    'macl': macl,
     'mae': mae,
     'maskfeat': maskfeat,
     'mmcr': mmcr,
+    'mochi': mochi,
+    'moco_hard': moco_hard,
     'moco_v1': moco_v1,
     'moco_v2': moco_v2,
     'moco_v3': moco_v3,
     'msn': msn,
+    'nnbyol': nnbyol,
     'nnclr': nnclr,
+    'nnsiam': nnsiam,
     'pirl': pirl,
     'ressl': ressl,
     'simclr': simclr,
@@ -82,6 +103,7 @@ METHODS = {
     'supcon': supcon,
     'swav': swav,
     'tico': tico,
+    'unisiam': unisiam,
     'vibcreg': vibcreg,
     'vicreg': vicreg,
     'vicregl': vicregl,
@@ -98,6 +120,7 @@ __all__ = [
     'byol',
     'capi',
     'cmae',
+    'co2',
     'crossmae',
     'data2vec',
     'data2vec2',
@@ -108,20 +131,29 @@ __all__ = [
     'dino',
     'dinosr',
     'dinov2',
+    'directclr',
+    'emp_ssl',
+    'frossl',
     'gmml',
+    'hypersphere',
     'ibot',
     'ijepa',
     'instdisc',
     'invprop',
     'lejepa',
+    'macl',
     'mae',
     'maskfeat',
     'mmcr',
+    'mochi',
+    'moco_hard',
     'moco_v1',
     'moco_v2',
     'moco_v3',
     'msn',
+    'nnbyol',
     'nnclr',
+    'nnsiam',
     'pirl',
     'ressl',
     'simclr',
@@ -130,6 +162,7 @@ __all__ = [
     'supcon',
     'swav',
     'tico',
+    'unisiam',
     'vibcreg',
     'vicreg',
     'vicregl',

@@ -17,10 +17,13 @@ from .base import (
     mean_cosine,
     network_outputs,
     only_two,
+    pairs,
+    towards,
     unit,
     view_keys,
 )
 from .over_axis import global_size, local_rows
+from .siamese import siamese
 from .target import copied, follow
 
 
@@ -38,15 +41,60 @@ def enqueue(queue: Array, pointer: Array, keys: Array) -> tuple[Array, Array]:
     return queue, (pointer + rows) % length
 
 
+def begun_with_queue(base: Method, queue: int) -> Callable:
+    """The `init` of `base` with a queue of random directions, as wide as its embeddings, and a pointer."""
+
+    def init(key: Array, batch: dict) -> tuple[dict, dict]:
+        params, extra = base.init(key, batch)
+        width = base.encode(base.network(params, extra), batch['views'][0][:1])['embeddings'].shape[1]
+        rows = random_queue(jax.random.fold_in(key, 99), (queue, width))
+        return params, {**extra, 'queue': rows, 'pointer': jnp.zeros((), jnp.int32)}
+
+    return init
+
+
+def of_neighbours(
+    encoder: nn.Module,
+    projector: nn.Module,
+    predictor: nn.Module | None,
+    compare: Callable[[Array, Array, Array], Array],
+    *,
+    queue: int,
+    fuse_views: bool,
+) -> Method:
+    """A method whose predictions meet neighbours of the other view's embedding in a queue (NNCLR, NNSiam).
+
+    Order of a step: both views through the network; `compare` against the queue as it was, ½ of each direction; then
+    the first view's unit embeddings enter the queue.
+
+    Args:
+      encoder, projector, predictor: flax modules. Without a predictor the embeddings take the predictions' place.
+      compare: `(prediction, embedding of the other view, queue) -> scalar`.
+      queue: rows of the queue; the global batch must divide it.
+      fuse_views: whether the two views share batch-norm statistics.
+    """
+
+    def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
+        z1, z2 = pairs(outputs['embeddings'])
+        predictions = outputs.get('predictions', outputs['embeddings'])
+        value = towards(lambda p, z: compare(p, z, extra['queue']), predictions, (z1, z2)) / 2
+        rows, pointer = enqueue(extra['queue'], extra['pointer'], jax.lax.stop_gradient(unit(z1)))
+        return value, ({**extra, 'queue': rows, 'pointer': pointer}, {'positive_cosine': mean_cosine(z1, z2)})
+
+    base = siamese(encoder, projector, criterion, predictor=predictor, fuse_views=fuse_views)
+    return base._replace(init=begun_with_queue(base, queue))
+
+
 def against_queue(
     encoder: nn.Module,
     projector: nn.Module,
-    loss: Callable[[Array, Array, Array], Array],
+    loss: Callable[..., Array],
     *,
     queue: int,
     momentum: Any,
     groups: int,
     symmetric: bool,
+    draws: bool = False,
 ) -> Method:
     """A method that compares queries with a queue of a momentum network's keys (MoCo v1 and v2, ReSSL).
 
@@ -61,6 +109,7 @@ def against_queue(
       momentum: m of the moving average, a value or a function of the step.
       groups: batch-norm groups of the encoder, the key's by a random permutation; 1 for none.
       symmetric: average both directions, each with a queue of its own; else the first view asks.
+      draws: whether the loss also takes `random`, a key of the step, and `step`.
     """
     axis_name = getattr(encoder, 'axis_name', None)  # set by `over_axis`
     grouped = hasattr(encoder, 'groups')
@@ -107,7 +156,8 @@ def against_queue(
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
         total, rows = 0.0, []
         for direction, (query, positive) in enumerate(zip(outputs['embeddings'], outputs['keys'], strict=True)):
-            total += loss(query, positive, extra['queue'][direction])
+            more = {'random': jax.random.fold_in(key, direction), 'step': batch['step']} if draws else {}
+            total += loss(query, positive, extra['queue'][direction], **more)
             new, pointer = enqueue(extra['queue'][direction], extra['pointer'], positive)
             rows.append(new)
         metrics = {'positive_cosine': mean_cosine(outputs['embeddings'][0], outputs['keys'][0])}

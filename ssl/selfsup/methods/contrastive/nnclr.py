@@ -1,17 +1,13 @@
 """NNCLR (Dwibedi et al. 2021, https://arxiv.org/abs/2104.14548): positives are neighbours of the other view."""
 
-from typing import Any
+from functools import partial
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array
 
 from ... import losses
 from ...signature import Count, Positive
-from ..base import Method, mean_cosine, pairs, towards, unit
-from ..queue import enqueue, random_queue
-from ..siamese import siamese
+from ..base import Method
+from ..queue import of_neighbours
 
 
 def nnclr(
@@ -40,22 +36,11 @@ def nnclr(
     References:
       Dwibedi et al. 2021, https://arxiv.org/abs/2104.14548, section 3.2 and algorithm 1.
     """
-
-    def init(key: Array, batch: dict) -> tuple[dict, dict]:
-        params, extra = base.init(key, batch)
-        width = base.encode(base.network(params, extra), batch['views'][0][:1])['embeddings'].shape[1]
-        rows = random_queue(jax.random.fold_in(key, 99), (queue, width))
-        return params, {**extra, 'queue': rows, 'pointer': jnp.zeros((), jnp.int32)}
-
-    def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
-        def compare(p: Array, z: Array) -> Array:
-            return losses.nnclr(p, z, extra['queue'], temperature=temperature)
-
-        z1, z2 = pairs(outputs['embeddings'])
-        value = towards(compare, outputs.get('predictions', outputs['embeddings']), (z1, z2)) / 2
-        rows, pointer = enqueue(extra['queue'], extra['pointer'], jax.lax.stop_gradient(unit(z1)))
-        metrics = {'positive_cosine': mean_cosine(z1, z2)}
-        return value, ({**extra, 'queue': rows, 'pointer': pointer}, metrics)
-
-    base = siamese(encoder, projector, criterion, predictor=predictor, fuse_views=fuse_views)
-    return base._replace(init=init)
+    return of_neighbours(
+        encoder,
+        projector,
+        predictor,
+        partial(losses.nnclr, temperature=temperature),
+        queue=queue,
+        fuse_views=fuse_views,
+    )

@@ -1,0 +1,22 @@
+"""CO2 on CIFAR-10, on solo-learn's recipe of MoCo v2+ (its scripts/pretrain/cifar, 2026-04).
+
+    python -m selfsup.train --config=experiments/cifar10/co2.py --workdir=runs/cifar10/co2
+
+Hardware, time, result: not run yet. Published elsewhere: none with this recipe.
+"""
+
+from common import SGD, solo_learn
+
+
+def get_config():
+    c = solo_learn('co2')
+    c.method.temperature = 0.2
+    c.method.queue = 32768
+    c.method.momentum = 0.99
+    c.method.momentum_final = 0.999
+    c.method.groups = 1
+    c.projector.widths = (2048, 256)
+    c.projector.hidden_norm = False
+    c.augment.recipe = 'solo_symmetric_weak'
+    c.optimizer.update(SGD, learning_rate=0.3, weight_decay=1e-4)  # x batch / 256
+    return c

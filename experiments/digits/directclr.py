@@ -1,0 +1,13 @@
+"""DirectCLR on scikit-learn's 8x8 digits.
+
+python -m selfsup.train --config=experiments/digits/directclr.py --workdir=runs/digits/directclr
+"""
+
+from common import digits
+
+
+def get_config():
+    c = digits('directclr')
+    c.method.dims = 48  # of 128 features
+    c.method.temperature = 0.2
+    return c

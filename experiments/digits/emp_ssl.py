@@ -1,0 +1,12 @@
+"""EMP-SSL, with two views, on scikit-learn's 8x8 digits.
+
+python -m selfsup.train --config=experiments/digits/emp_ssl.py --workdir=runs/digits/emp_ssl
+"""
+
+from common import digits
+
+
+def get_config():
+    c = digits('emp_ssl')
+    c.projector.widths = (256, 128)
+    return c

@@ -1,0 +1,18 @@
+"""MoCHi on scikit-learn's 8x8 digits.
+
+python -m selfsup.train --config=experiments/digits/mochi.py --workdir=runs/digits/mochi
+"""
+
+from common import digits
+
+
+def get_config():
+    c = digits('mochi')
+    c.method.temperature = 0.2
+    c.method.queue = 4096
+    c.method.hardest = 256
+    c.method.mixed = 256
+    c.method.harder = 64
+    c.method.momentum = 0.99
+    c.projector.widths = (256, 128)
+    return c

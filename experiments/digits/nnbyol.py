@@ -1,0 +1,17 @@
+"""NNBYOL on scikit-learn's 8x8 digits.
+
+python -m selfsup.train --config=experiments/digits/nnbyol.py --workdir=runs/digits/nnbyol
+"""
+
+from common import digits
+
+
+def get_config():
+    c = digits('nnbyol')
+    c.method.queue = 1024
+    c.method.momentum = 0.9
+    c.method.momentum_final = 1.0
+    c.projector.widths = (256, 128)
+    c.predictor.widths = (256, 128)
+    c.optimizer.learning_rate = 5e-3
+    return c

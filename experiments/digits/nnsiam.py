@@ -1,0 +1,16 @@
+"""NNSiam on scikit-learn's 8x8 digits.
+
+python -m selfsup.train --config=experiments/digits/nnsiam.py --workdir=runs/digits/nnsiam
+"""
+
+from common import digits
+
+
+def get_config():
+    c = digits('nnsiam')
+    c.method.queue = 1024
+    c.projector.widths = (256, 128)
+    c.projector.last_norm = 'plain'
+    c.predictor.widths = (64, 128)
+    c.optimizer.groups = {'predictor': {'schedule': 'constant'}}
+    return c
