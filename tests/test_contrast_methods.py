@@ -90,7 +90,7 @@ def test_directclr_sees_the_first_features_and_no_more():
     gradients = jax.grad(loss)(outputs['embeddings'])
     assert all(zero(g[:, 8:]) and not zero(g[:, :8]) for g in gradients)
     with pytest.raises(ValueError, match='dims=17 is more than the 16 features'):
-        one_step(small.make('directclr', dims=17), rows, params, extra)
+        small.initial(small.make('directclr', dims=17), rows)
 
 
 def test_spectral_losses_take_the_cheaper_product_and_many_views(x64):

@@ -49,6 +49,7 @@ BY_METHOD = {
     'data2vec': ['method.layers=1'],
     'data2vec2': ['method.layers=1'],
     'deepcluster_v2': ['method.prototypes=4'],
+    'directclr': ['method.dims=4'],
     'dino': ['method.prototypes=16'],
     'dinosr': ['method.layers=1', 'method.codes=8'],
     'dinov2': ['method.prototypes=16', 'method.koleo_groups=1'],

@@ -4,10 +4,11 @@ from functools import partial
 from typing import Any
 
 import flax.linen as nn
+from jaxtyping import Array
 
 from ... import losses
 from ...signature import Count, Positive
-from ..base import Method, backbone, mean_cosine, over_pairs, pairs
+from ..base import Method, backbone, embedding_width, mean_cosine, over_pairs, pairs
 
 
 def directclr(encoder: nn.Module, *, dims: Count = 360, temperature: Positive = 0.1) -> Method:
@@ -28,12 +29,17 @@ def directclr(encoder: nn.Module, *, dims: Count = 360, temperature: Positive = 
     """
     compare = partial(losses.info_nce_in_batch, temperature=temperature)
 
-    def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
-        width = outputs['embeddings'][0].shape[1]
+    def init(key: Array, batch: dict) -> tuple[dict, dict]:
+        params, extra = base.init(key, batch)
+        width = embedding_width({'encoder': encoder}, params, extra['batch_stats'], batch)
         if dims > width:
             raise ValueError(f'dims={dims} is more than the {width} features of the encoder')
+        return params, extra
+
+    def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
         parts = tuple(z[:, :dims] for z in outputs['embeddings'])
         value = over_pairs(lambda a, b: (compare(a, b) + compare(b, a)) / 2, parts)
         return value, (extra, {'positive_cosine': mean_cosine(*pairs(parts))})
 
-    return backbone(encoder)._replace(criterion=criterion)
+    base = backbone(encoder)
+    return base._replace(init=init, criterion=criterion)

@@ -104,7 +104,7 @@ def pirl(
 
     def begin(key: Array, batch: dict) -> tuple[dict, dict]:
         params, stats = init_modules(key, modules, batch['views'][0])
-        images = batch['views'][0][:2]
+        images = only_two(batch['views'])[1][:2]
         parts = transformed(jax.random.split(jax.random.fold_in(key, 97), len(images)), images)
         features, _ = forward(encoder, params['encoder'], stats['encoder'], parts, train=False)
         variables = head.init(jax.random.fold_in(key, 98), features, train=False)
