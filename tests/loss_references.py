@@ -1,5 +1,8 @@
 """Each loss of two views as loops in float64 NumPy, written from its formula, and calls that bring it to two views."""
 
+import math
+from statistics import NormalDist
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -394,3 +397,82 @@ def vicregl_maps_reference(maps, places, matches):
                     off = np.sum((covariance - np.diag(np.diag(covariance))) ** 2) / dim
                     total += (25 * hinge + off) / w.shape[1] / 4
     return total
+
+
+def laid_out(z, axis):
+    """What is whitened along the rows, centred over its observations, and its covariance."""
+    x = z - z.mean(axis=1 - axis, keepdims=True)
+    x = x if axis == 0 else x.T
+    return x, x @ x.T / (x.shape[1] - 1)
+
+
+def intl_reference(z1, z2, axis=0):
+    views, weight = [], 0.01 * (np.log2(z1.shape[axis]) - 3)
+    for z in (z1, z2):
+        x, covariance = laid_out(z, axis)
+        root, share = np.eye(len(x)), covariance / np.trace(covariance)
+        for _ in range(4):
+            root = 1.5 * root - 0.5 * root @ root @ root @ share
+        white = root @ x / np.sqrt(np.trace(covariance))
+        views.append((white if axis == 0 else white.T, np.sum((white.var(axis=1, ddof=1) - 1) ** 2)))
+    (white1, trace1), (white2, trace2) = views
+    cosines = np.sum(unit(white1) * unit(white2), axis=1)
+    return np.mean(2 - 2 * cosines) + weight * (trace1 + trace2)
+
+
+def ldreg(z1, z2, **kwargs):
+    """The first view among the second, which gets no gradient."""
+    return losses.ldreg(z1, z2, neighbours=min(8, len(z2)), **kwargs)
+
+
+def ldreg_reference(z1, z2, estimator='moments', form='l1'):
+    logarithms = []
+    for z in z1:
+        r = np.sort(np.linalg.norm(z - z2, axis=1))[: min(8, len(z2))]
+        mean = r[:-1].mean()
+        by_likelihood = -len(r) / np.sum(np.log(r[:-1] / r[-1] + 1e-4))
+        logarithms.append(np.log(mean / (r[-1] - mean) if estimator == 'moments' else by_likelihood))
+    return -np.mean(np.abs(logarithms)) if form == 'l1' else -np.sqrt(np.mean(np.square(logarithms)))
+
+
+def e2mc(z1, z2, **kwargs):
+    return losses.e2mc(z1, **kwargs) + losses.e2mc(z2, **kwargs)
+
+
+def e2mc_reference(z1, z2, squash='normal'):
+    total = 0.0
+    for z in (z1, z2):
+        n, d = z.shape
+        u = np.vectorize(lambda x: 0.5 * (1 + math.erf(x / 2**0.5)))(z) if squash == 'normal' else 1 / (1 + np.exp(-z))
+        gap, entropy = round(n**0.5), 0.0
+        for column in np.sort(u, axis=0).T:
+            for i in range(n - gap):
+                entropy += np.log((column[i + gap] - column[i]) * (n + 1) / gap + 1e-7) / ((n - gap) * d)
+        covariance = np.cov(u, rowvar=False)
+        total += np.sum((covariance - np.diag(np.diag(covariance))) ** 2) / d - 10 * entropy
+    return total
+
+
+def visreg(z1, z2):
+    directions = jnp.asarray(QUEUE[:5, : np.shape(z1)[1]], jnp.float32)
+    return sum(sum(losses.visreg_terms(z, directions, stop_scale=False).values()) for z in (z1, z2))
+
+
+def visreg_reference(z1, z2):
+    total = 0.0
+    for z in (z1, z2):
+        mean, deviation = z.mean(0), z.std(0)
+        total += np.mean(mean**2) + np.mean((1 - deviation) ** 2)
+        quantiles = [NormalDist().inv_cdf(i / (len(z) + 1)) for i in range(1, len(z) + 1)]
+        for direction in unit(QUEUE[:5].astype(np.float32).astype(float)):
+            x = np.sort((z - mean) / (deviation + 1e-4) @ direction)
+            total += np.mean((x - quantiles) ** 2) / 5
+    return total
+
+
+def flops(z1, z2):
+    return losses.flops(z1) + losses.flops(z2)
+
+
+def flops_reference(z1, z2):
+    return sum(np.mean(np.abs(column)) ** 2 for z in (z1, z2) for column in z.T)

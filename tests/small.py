@@ -70,6 +70,8 @@ KEYWORDS = {
     'tico': {'momentum': 0.9},
     'mmcr': {},
     'lejepa': {'directions': 32},
+    'intl': {},
+    'intl_m': {'momentum': 0.9},
     'bootmae': {'ratio': 0.5, 'momentum': 0.9},
     'capi': {'prototypes': 6, 'predict': 0.5, 'momentum': 0.9},
     'cmae': {'ratio': 0.5, 'unit': 1, 'shift': 2, 'feature_depth': 1, 'temperature': 0.2, 'momentum': 0.9},

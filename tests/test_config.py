@@ -158,6 +158,7 @@ def test_every_number_of_the_defaults_has_a_domain_that_holds_it():
     others = ('method.', 'model.', 'projector.', 'predictor.', 'decoder.', 'augment.views.')
     words = {
         'init_from',
+        'init_networks',
         'data.source',
         'data.dir',
         'data.probe_source',

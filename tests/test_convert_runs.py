@@ -9,10 +9,11 @@ import optax
 import pytest
 from convert_states import CIFAR, assert_equal, encode, written
 from flax.traverse_util import flatten_dict
-from selfsup import embed, evaluate, load_encoder, methods, models, train
+from selfsup import config, embed, evaluate, load_encoder, methods, models, train
 from selfsup import weights as foreign
 from selfsup.convert import main
 from selfsup.engine import report, warm_start
+from selfsup.engine.run import Run
 from selfsup.engine.step import init_state
 from selfsup.errors import UserError
 from tolerances import PARITY
@@ -85,6 +86,58 @@ def test_a_run_starts_from_given_weights(start):
     assert not np.array_equal(scratch.params['encoder']['conv1']['kernel'], weights.params['conv1']['kernel'])
 
 
+def test_a_run_starts_from_other_networks_too(start):
+    scratch, weights = start
+    given = jax.device_get(
+        {'params': scratch.params['projector'], 'batch_stats': scratch.extra['batch_stats']['projector']}
+    )
+    moved = jax.tree.map(lambda x: x + 1.0, given)
+    state = jax.device_get(warm_start.start_from(scratch, weights, {'projector': moved}))
+    target = state.extra['target']
+    for params, stats in ((state.params, state.extra['batch_stats']), (target['params'], target['batch_stats'])):
+        assert_equal(params['projector'], moved['params'])
+        assert_equal(stats['projector'], moved['batch_stats'])
+    assert_equal(state.params['predictor'], jax.device_get(scratch.params['predictor']))
+    wide = {**moved, 'params': jax.tree.map(lambda x: np.concatenate([x, x]), moved['params'])}
+    with pytest.raises(UserError, match='init_from does not fit the projector of this run: linear'):
+        warm_start.start_from(scratch, weights, {'projector': wide})
+
+
+NETWORKS = {
+    'unknown': (
+        ['init_from=x', "init_networks=('encoder','projetcor')"],
+        "'projetcor' is no network of simclr; did you mean projector",
+    ),
+    'no encoder': (['init_from=x', "init_networks=('projector',)"], "must hold 'encoder'"),
+    'no run': (["init_networks=('encoder','projector')"], 'needs init_from'),
+}
+
+
+@pytest.mark.parametrize('fields, message', NETWORKS.values(), ids=NETWORKS.keys())
+def test_networks_to_start_with_that_cannot_be(fields, message):
+    with pytest.raises(UserError, match=message):
+        config.load('experiments/digits/simclr.py', fields)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_the_networks_of_another(tmp_path):
+    first, second = tmp_path / 'first', tmp_path / 'second'
+    fields = ['model.widths=(4, 8)', 'projector.widths=(16, 8)', 'train.epochs=1', 'optimizer.warmup_epochs=0']
+    arguments = [f'--config.{field}' for field in fields]
+    assert train.main(['--config=experiments/digits/vicreg.py', f'--workdir={first}', *arguments]) == 0
+    more = ["--config.init_networks=('encoder','projector')", f'--config.init_from={first}', '--config.train.epochs=2']
+    c = config.load('experiments/digits/vicreg.py', [x.removeprefix('--config.') for x in (*arguments, *more)])
+    begun, was = warm_start.begin(Run(c, devices=1)), load_encoder(str(first))
+    assert_equal(jax.device_get(begun.params), jax.device_get(was.params))
+    assert_equal(jax.device_get(begun.extra), jax.device_get(was.extra))
+    e2mc = ['--config.method.regularisers.e2mc.squash=sigmoid']
+    assert train.main(['--config=experiments/digits/vicreg.py', f'--workdir={second}', *arguments, *more, *e2mc]) == 0
+    assert load_encoder(str(second)).config.method.regularisers.e2mc.entropy_weight == 10.0
+    other = [*fields, 'predictor.widths=(16, 8)', f'init_from={first}', "init_networks=('encoder','predictor')"]
+    with pytest.raises(UserError, match='has no predictor'):
+        warm_start.begin(Run(config.load('experiments/digits/byol.py', other), devices=1))
+
+
 def test_arrays_of_a_start_that_do_not_fit_are_named(start):
     state, weights = start
     params = {**weights.params, 'conv1': {'kernel': np.ones((7, 7, 3, 4), 'f4')}}
@@ -134,6 +187,6 @@ def test_a_mask_token_stays_with_its_run():
     """Encoders go out without it, and a masked method that begins with one keeps its own."""
     own = {'mask_token': jnp.full((1, 1, 4), 2.0), 'norm': {'scale': jnp.zeros(4)}}
     given = {'norm': {'scale': np.ones(4, np.float32)}}
-    placed = warm_start._placed(own, given, {'norm/scale': given['norm']['scale']})
+    placed = warm_start._placed(own, given, 'encoder')
     np.testing.assert_array_equal(placed['mask_token'], own['mask_token'])
     np.testing.assert_array_equal(placed['norm']['scale'], np.ones(4))

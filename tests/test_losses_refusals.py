@@ -124,6 +124,23 @@ BAD = {
         ['covariance', '[3, 3]', '[2, 2]'],
     ),
     'directions': (lambda: losses.sigreg(jnp.ones((4, 3)), jnp.ones((5, 2))), ['directions', '[5, 2]', '[4, 3]']),
+    'axis': (lambda: losses.intl(jnp.ones((4, 3)), jnp.ones((4, 3)), axis=2), ['axis', '2']),
+    'one dimension': (lambda: losses.intl(jnp.ones((4, 1)), jnp.ones((4, 1))), ['two columns', '[4, 1]']),
+    'spectrum of one row': (
+        lambda: losses.spectral_transform(jnp.ones((1, 4)), losses.power_scale(), axis=1),
+        ['two rows', '[1, 4]'],
+    ),
+    'neighbours': (lambda: losses.ldreg(jnp.ones((8, 3)), neighbours=8), ['neighbours=8', '9 rows', 'z', '[8, 3]']),
+    'reference': (
+        lambda: losses.ldreg(jnp.ones((8, 3)), jnp.ones((5, 3)), neighbours=6),
+        ['neighbours=6', '6 rows', 'reference', '[5, 3]'],
+    ),
+    'one neighbour': (lambda: losses.ldreg(jnp.ones((8, 3)), neighbours=1), ['neighbours', '1']),
+    'estimator': (lambda: losses.ldreg(jnp.ones((8, 3)), neighbours=4, estimator='mle'), ['estimator', 'mle']),
+    'form': (lambda: losses.ldreg(jnp.ones((8, 3)), neighbours=4, form='l3'), ['form', 'l3']),
+    'squash': (lambda: losses.e2mc(jnp.ones((8, 3)), squash='tanh'), ['squash', 'tanh']),
+    'entropy of one row': (lambda: losses.e2mc(jnp.ones((1, 3))), ['z', '2 row', '[1, 3]']),
+    'slices': (lambda: losses.visreg_terms(jnp.ones((4, 3)), jnp.ones((5, 2))), ['directions', '[5, 2]', '[4, 3]']),
     'prototypes': (
         lambda: losses.swav(jnp.ones((4, 3)), jnp.ones((4, 3)), prototypes=jnp.ones((5, 2))),
         ['prototypes', '[5, 2]', '[4, 3]'],

@@ -24,6 +24,7 @@ MOVES = {
     'data2vec2': ('target',),
     'dinosr': ('target', 'codebooks'),
     'ijepa': ('target',),
+    'intl_m': ('target',),
     'moco_v1': ('queue', 'pointer', 'target'),
     'moco_v2': ('queue', 'pointer', 'target'),
     'moco_v3': ('target',),

@@ -17,10 +17,10 @@ def float64(tree):
     return jax.tree.map(lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
 
 
-def one_and_many(name, how, devices, *, double):
+def one_and_many(name, how, devices, *, double, made=small.make):
     """Loss, gradient and state on one device and on several, with different data in every shard."""
     axis = None if how == 'jit' else 'data'
-    single, many = small.make(name), small.make(name, axis_name=axis)
+    single, many = made(name), made(name, axis_name=axis)
     rows = small.batch()
     params, extra = small.started(single, rows)
     if double:

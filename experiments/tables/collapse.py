@@ -81,6 +81,11 @@ FAULTS = {
     'dino': Fault('no prototypes, centring or sharpening: views are only asked to be alike', change=only_alike),
     'instdisc': NO_NEGATIVES,
     'invprop': NO_NEGATIVES,
+    'intl': Fault('no normalisation and no trace loss: views are only asked to be alike', change=only_alike),
+    'intl_m': Fault(
+        'no normalisation, and a target that is the encoder itself',
+        ('method.momentum=0.0', 'method.momentum_final=0.0', 'method.iterations=0', 'method.trace_weight=0.0'),
+    ),
     'lejepa': Fault('no SIGReg', ('method.lambd=0.0',)),
     'mmcr': Fault('no global nuclear norm: views are only asked to be alike', change=only_alike),
     'moco_v1': NO_QUEUE,

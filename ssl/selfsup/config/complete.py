@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from ..augment.recipes import RECIPES
 from ..errors import UserError, nearest
-from ..methods import METHODS
+from ..methods import METHODS, REGULARISERS
 from ..models import ENCODERS, NETWORKS
 from ..optim import OPTIMIZERS, Group
 from ..signature import Domain, keywords, networks, required, schedulable
@@ -36,8 +36,10 @@ def constructors(config: ConfigDict) -> dict[str, tuple[Any, dict[str, Any]]]:
     """Section of the config -> the constructor that it names, and its keywords."""
     found = {}
     for section, (label, table) in sections(config).items():
-        values = {name: value for name, value in config[section].items() if name != label}
+        values = {name: value for name, value in config[section].items() if name not in (label, 'regularisers')}
         found[section] = (_row(config, section, label, table), values)
+    for name, values in config.method.regularisers.items():
+        found[f'method.regularisers.{name}'] = (REGULARISERS[name], dict(values))
     return found
 
 
@@ -49,6 +51,7 @@ def fill(config: ConfigDict) -> None:
             config[section] = config.get(section, ConfigDict())
             config[section].kind = config[section].get('kind', reference(section).get('kind', KIND))
         _fill_section(config, section, label, _row(config, section, label, table))
+    _fill_regularisers(config)
     for name in config.schedules:
         fields.conform(config, f'schedules.{name}', 1.0)
     if config.augment.recipe:
@@ -71,6 +74,9 @@ def open_fields(config: ConfigDict) -> set[str]:
     found = {f'optimizer.groups.{group}.{name}' for group in config.optimizer.groups for name in Group._fields}
     for section, (constructor, _) in constructors(config).items():
         found |= {f'{section}.{name}' for name in required(constructor)}
+    for regulariser, constructor in REGULARISERS.items():
+        known = {**keywords(constructor), **required(constructor)}
+        found |= {f'method.regularisers.{regulariser}.{name}' for name in known}
     return found | {f'schedules.{name}' for name in schedulable(METHODS[config.method.name])}
 
 
@@ -82,12 +88,26 @@ def _row(config: ConfigDict, section: str, label: str, table: Mapping[str, Any])
     return table[name]
 
 
+def _fill_regularisers(config: ConfigDict) -> None:
+    """Adds the keywords of the method's regularisers."""
+    chosen = config.method.get('regularisers', ConfigDict())
+    if not isinstance(chosen, ConfigDict):
+        raise UserError(f'method.regularisers must be a group of fields, one a regulariser, not {chosen!r}')
+    config.method.regularisers = chosen
+    for name, values in chosen.items():
+        if name not in REGULARISERS:
+            raise UserError(f'method.regularisers.{name} is unknown{nearest(name, REGULARISERS)}')
+        if not isinstance(values, ConfigDict):
+            raise UserError(f'method.regularisers.{name} must be a group of fields, not {values!r}')
+        _fill_section(config, f'method.regularisers.{name}', '', REGULARISERS[name])
+
+
 def _fill_section(config: ConfigDict, section: str, label: str, constructor: Any) -> None:
     """Adds the keywords of the section's constructor, and brings all to their types."""
-    values, given = config[section], reference(section)
+    values, given = fields.value_at(config, section), reference(section)
     known, needed = keywords(constructor), required(constructor)
     flat = dict(given) if section == 'optimizer' else {}  # one section for all optimisers
-    for field in [f for f in values if f != label and f not in {**known, **needed, **flat}]:
+    for field in [f for f in values if f not in (label, 'regularisers') and f not in {**known, **needed, **flat}]:
         other = label == 'kind' and values.kind != given.get('kind', KIND)
         if not other or not fields.same(values[field], given.get(field, None)):  # set by a user, not by defaults()
             raise UserError(f'unknown field {section}.{field}{nearest(field, {**known, **needed, **flat})}')

@@ -29,9 +29,11 @@ def defaults() -> ConfigDict:
     c.seed = 0  # everything random follows from it: initialisation, order, views
     c.control = 'none'  # or the method's control, 'shuffled_pairs' or 'shuffled_targets': nothing should be learned
     c.init_from = ''  # run, encoder folder or file of weights (selfsup.convert) whose encoder the run starts with
+    c.init_networks = ('encoder',)  # which networks of init_from; of a run also others, such as 'projector'
 
     c.method = ConfigDict()
     c.method.name = 'barlow_twins'  # a row of selfsup.methods.METHODS; its other fields are its keywords
+    c.method.regularisers = ConfigDict()  # row of selfsup.methods.REGULARISERS -> its keywords; around the criterion
 
     c.model = ConfigDict()
     c.model.name = 'resnet18'  # a row of selfsup.models.ENCODERS; its other fields are its keywords

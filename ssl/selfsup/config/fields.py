@@ -1,7 +1,7 @@
 """Fields of a config by their dotted names: looked up, set from text, and held to their types."""
 
 import ast
-from collections.abc import Container
+from collections.abc import Collection
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -18,13 +18,13 @@ def value_at(config: ConfigDict, field: str) -> Any:
     return node
 
 
-def override(config: ConfigDict, text: str, absent: Container[str] = ()) -> None:
+def override(config: ConfigDict, text: str, absent: Collection[str] = ()) -> None:
     """Applies one `field=value`, converting the value to the field's type.
 
     Args:
       config: changed in place.
       text: the override.
-      absent: fields that may be set although the config does not have them yet.
+      absent: fields that may be set although the config does not have them yet, nor the group they are in.
 
     Raises:
       UserError: for an unknown field, a group of fields, or a value of another type.
@@ -36,11 +36,15 @@ def override(config: ConfigDict, text: str, absent: Container[str] = ()) -> None
     *path, leaf = field.split('.')
     node: Any = config
     for part in path:
+        if isinstance(node, ConfigDict) and part not in node and field in absent:
+            with node.unlocked():
+                node[part] = ConfigDict()
         node = node[part] if isinstance(node, ConfigDict) and part in node else None
+    inside = [f for f in sorted({*flat, *absent}) if f.startswith(f'{field}.')]
+    if inside or (isinstance(node, ConfigDict) and isinstance(node.get(leaf, None), ConfigDict)):
+        raise UserError(f'{field} is a group of fields; set one of {", ".join(inside)}')
     if not isinstance(node, ConfigDict) or (leaf not in node and field not in absent):
-        raise UserError(f'unknown field {field}{nearest(field, flat)}')
-    if leaf in node and isinstance(node[leaf], ConfigDict):
-        raise UserError(f'{field} is a group of fields; set one of {", ".join(f"{field}.{k}" for k in node[leaf])}')
+        raise UserError(f'unknown field {field}{nearest(field, [*flat, *absent])}')
     old = node.get(leaf, None)
     with node.unlocked(), node.ignore_type():
         node[leaf] = _parse(field, value, old)

@@ -125,7 +125,8 @@ def _rename(config: ConfigDict, override: str) -> None:
         given = reference(section)
         config[section] = given if given.get('kind', KIND) == value else ConfigDict({'kind': value})
     elif field in ('method.name', 'model.name') and known and config[section].get('name', '') != value:
-        config[section] = ConfigDict({'name': value})
+        kept = {name: v for name, v in config[section].items() if name == 'regularisers'}  # which are any method's
+        config[section] = ConfigDict({'name': value, **kept})
         taken = networks(METHODS[value]) if field == 'method.name' and value in METHODS else network_sections()
         for name in network_sections() - {*taken}:  # what the file sets of networks that the method does not have
             if name in config:

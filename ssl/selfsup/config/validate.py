@@ -11,10 +11,10 @@ from ml_collections import ConfigDict
 from ..augment import check_spec
 from ..errors import UserError, nearest
 from ..evals.measures import MEASURES, measured
-from ..methods import METHODS
+from ..methods import METHODS, REGULARISERS
 from ..models import check_sizes
 from ..optim import Group
-from ..signature import check, schedulable
+from ..signature import check, networks, schedulable
 from . import fields
 from .complete import constructors, network_sections, reference, sections
 from .defaults import LOGGERS
@@ -33,6 +33,7 @@ def validate(config: ConfigDict) -> None:
     for field, domain in field_domains().items():
         if field in flat:
             domain.check(field, flat[field])
+    _check_start(config)
     _check_predictor_exists(config)
     for section, (constructor, values) in constructors(config).items():
         if section != 'optimizer':  # one flat section for all optimisers, whose fields have been checked above
@@ -47,8 +48,18 @@ def validate(config: ConfigDict) -> None:
     _check_log(config)
     _check_batch(config)
     _check_method(config)
+    _check_regularisers(config)
     warmup, epochs = config.optimizer.warmup_epochs, config.train.epochs
     _require(warmup <= epochs, f'optimizer.warmup_epochs={warmup} must be at most train.epochs={epochs}')
+
+
+def _check_start(config: ConfigDict) -> None:
+    """Refuses networks to start with that the method does not have, or that nothing gives."""
+    known, names = networks(METHODS[config.method.name]), config.init_networks
+    for name in names:
+        _require(name in known, f'init_networks: {name!r} is no network of {config.method.name}{nearest(name, known)}')
+    _require('encoder' in names, f"init_networks={names!r} must hold 'encoder'")
+    _require(names == ('encoder',) or config.init_from, f'init_networks={names!r} needs init_from')
 
 
 def _check_absent_networks(config: ConfigDict) -> None:
@@ -182,3 +193,16 @@ def _check_method(config: ConfigDict) -> None:
         groups == 1 or (batch % groups == 0 and batch // groups >= 2),
         f'method.groups={groups} must cut data.batch_size={batch} into equal groups of at least two',
     )
+
+
+def _check_regularisers(config: ConfigDict) -> None:
+    """Refuses regularisers that need more rows than the batch has, or cut it unevenly."""
+    batch = config.data.batch_size
+    for name, values in config.method.regularisers.items():
+        built = REGULARISERS[name](**values)
+        where, views = f'method.regularisers.{name}', min(_count_views(config), 2) if built.joined else 1
+        _require(
+            built.rows <= batch * views,
+            f'{where} needs at least {built.rows} rows, and data.batch_size={batch} gives it {batch * views}',
+        )
+        _require(batch % built.parts == 0, f'{where} cuts data.batch_size={batch} into {built.parts} unequal parts')

@@ -17,7 +17,7 @@ from ..data import crop_boxes, loader, sources
 from ..data.batches import Rows, Work, work_on
 from ..data.described import Described
 from ..errors import UserError
-from ..methods import METHODS, Method
+from ..methods import METHODS, Method, regularised
 from ..methods.base import scheduled
 from ..models import ENCODERS, NETWORKS
 from ..signature import domains, keywords, networks, takes
@@ -144,10 +144,12 @@ def norm_groups(config: ConfigDict) -> int:
 def build_method(config: ConfigDict, *, steps: int, data_size: int = 0, **values: Any) -> Method:
     """The method of `config.method`; `values` replace its hyper-parameters (a sweep passes traced arrays).
 
-    `data_size` is the number of training images, for methods that keep something for each of them.
+    A regulariser's are named `regularisers.<name>.<field>`. `data_size` is the number of training images, for methods
+    that keep something for each of them.
     """
     constructor = METHODS[config.method.name]
-    fields = {k: v for k, v in config.method.items() if k in keywords(constructor)} | values
+    own = {name: value for name, value in values.items() if '.' not in name}
+    fields = {k: v for k, v in config.method.items() if k in keywords(constructor)} | own
     for name in (name for name, domain in domains(constructor).items() if domain.scheduled):
         first, final = fields[name], fields.pop(f'{name}_final')
         same = isinstance(first, float) and first == final
@@ -157,7 +159,11 @@ def build_method(config: ConfigDict, *, steps: int, data_size: int = 0, **values
     built = [build_encoder(config) if n == 'encoder' else build_network(n, config) for n in networks(constructor)]
     if takes(constructor, 'data_size'):
         fields['data_size'] = data_size
-    return scheduled(constructor, *built, **fields)
+    chosen = {
+        name: {field: values.get(f'regularisers.{name}.{field}', value) for field, value in given.items()}
+        for name, given in config.method.get('regularisers', {}).items()
+    }
+    return regularised(scheduled(constructor, *built, **fields), chosen)
 
 
 def build_optimizer(config: ConfigDict, *, epoch_steps: int, **values: Any) -> tuple[optax.GradientTransformation, Any]:

@@ -12,12 +12,21 @@ from ..files import expanded, read_json
 from .encoder import Encoder, load
 
 
-def source(path: str, *, step: int | None = None, **reading: Any) -> foreign.Weights:
-    """The encoder of a workdir, of a folder of `selfsup.convert`, or of a file of weights (`reading`: its keywords)."""
+def source(path: str, *, step: int | None = None, leaving: bool = True, **reading: Any) -> foreign.Weights:
+    """The encoder of a workdir, of a folder of `selfsup.convert`, or of a file of weights (`reading`: its keywords).
+
+    `leaving` refuses a run's encoder of an architecture that no other code base has.
+    """
     root = expanded(path)
     ours = root.is_dir() and ((root / 'model.safetensors').is_file() or foreign.is_encoder(root))
     if (root / 'config.json').is_file() and not ours:
-        return of_run(load(path, step=step), root)
+        encoder = load(path, step=step)
+        name = encoder.config.model.name
+        if leaving and name not in foreign.ARCHITECTURES:
+            raise UserError(
+                f'{root} holds a {name}, which no other code base has; {", ".join(foreign.ARCHITECTURES)} go out'
+            )
+        return of_run(encoder, root)
     if step is not None:
         raise UserError(f'{path} is an encoder without steps; leave --step out')
     return foreign.read(root, **reading)
@@ -27,10 +36,6 @@ def of_run(encoder: Encoder, root: Path) -> foreign.Weights:
     """The network of a run that `encode` evaluates, as a value to export."""
     config = encoder.config
     model = {k: v for k, v in config.model.items()}
-    if model['name'] not in foreign.ARCHITECTURES:
-        raise UserError(
-            f'{root} holds a {model["name"]}, which no other code base has; {", ".join(foreign.ARCHITECTURES)} go out'
-        )
     saved = read_json(root / 'config.json')
     channels = saved['image_shape'][-1]
     holder = encoder.evaluated

@@ -79,7 +79,10 @@ def _filled(config: ConfigDict, members: Iterable[dict[str, Any]]) -> list[dict[
 
 def _split(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], Any]:
     """Values for the method, for the optimiser, and the probe's rate (None where it is not swept)."""
-    of = {g: {n.split('.')[1]: v for n, v in values.items() if n.startswith(f'{g}.')} for g in ('method', 'optimizer')}
+    of = {
+        g: {n.removeprefix(f'{g}.'): v for n, v in values.items() if n.startswith(f'{g}.')}
+        for g in ('method', 'optimizer')
+    }
     return of['method'], of['optimizer'], values.get('probe.learning_rate')
 
 

@@ -1,6 +1,8 @@
 """A training state that begins with given weights: `config.init_from`."""
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -9,6 +11,7 @@ from flax.traverse_util import flatten_dict
 
 from .. import weights as foreign
 from ..errors import UserError
+from .encoder import load
 from .export import source
 from .step import TrainState
 
@@ -21,9 +24,9 @@ def begin(run: Any) -> TrainState:
     config = run.config
     if not config.init_from:
         return run.start()
-    weights = source(config.init_from)
+    weights = source(config.init_from, leaving=False)
     check(weights, config.model, run.image_shape[-1])
-    return start_from(run.start(), weights)
+    return start_from(run.start(), weights, networks_of(config))
 
 
 def check(weights: foreign.Weights, model: Any, channels: int) -> None:
@@ -39,32 +42,54 @@ def check(weights: foreign.Weights, model: Any, channels: int) -> None:
         raise UserError(f'init_from holds another encoder than config.model: {"; ".join(differing)}')
 
 
-def start_from(state: TrainState, weights: foreign.Weights) -> TrainState:
-    """A training state whose encoders, target networks included, hold the given weights.
+def networks_of(config: Any) -> dict[str, dict[str, Any]]:
+    """The networks of the run in `config.init_from` that `config.init_networks` names besides the encoder.
+
+    Returns: name -> its `params` and `batch_stats`.
 
     Raises:
-      UserError: with the first arrays that do not fit the run's encoder.
+      UserError: if what is named is no run, or a run of a method without such a network.
     """
-    given = {'params': weights.params, 'batch_stats': weights.batch_stats}
-    flat = {kind: flatten_dict(tree, sep='/') for kind, tree in given.items()}
+    names = [name for name in config.init_networks if name != 'encoder']
+    if not names:
+        return {}
+    found = load(config.init_from)
+    network = {**found.evaluated, 'params': {**found.params, **found.evaluated['params']}}
+    for name in names:
+        if name not in network['params']:
+            raise UserError(f'init_networks={config.init_networks!r}: {config.init_from} has no {name}')
+    stats = {**found.extra['batch_stats'], **network['batch_stats']}
+    return {n: {'params': network['params'][n], 'batch_stats': stats.get(n, {})} for n in names}
+
+
+def start_from(
+    state: TrainState, weights: foreign.Weights, others: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> TrainState:
+    """A training state whose encoders, target networks included, hold the given weights; and likewise other networks.
+
+    Raises:
+      UserError: with the first arrays that do not fit the run's networks.
+    """
+    given = {'encoder': {'params': weights.params, 'batch_stats': weights.batch_stats}, **others}
 
     def filled(tree: Any, kind: str) -> Any:
-        """The tree with every encoder in it replaced; `kind` says whether it holds statistics."""
+        """The tree with every such network in it replaced; `kind` says whether it holds statistics."""
         if not isinstance(tree, dict):
             return tree
         out = {}
         for name, node in tree.items():
             inner = 'batch_stats' if name == 'batch_stats' else 'params' if name == 'params' else kind
-            out[name] = _placed(node, given[inner], flat[inner]) if name == 'encoder' else filled(node, inner)
+            out[name] = _placed(node, given[name][inner], name) if name in given else filled(node, inner)
         return out
 
     return dataclasses.replace(state, params=filled(state.params, 'params'), extra=filled(state.extra, 'params'))
 
 
-def _placed(old: Any, new: Any, flat: dict[str, Any]) -> Any:
+def _placed(old: Any, new: Any, network: str) -> Any:
     """`new` in the types and places of `old`, after a check of names and shapes."""
     if 'mask_token' in old:  # only masked methods have one, and encoders go out without it
-        new, flat = {**new, 'mask_token': old['mask_token']}, {**flat, 'mask_token': old['mask_token']}
+        new = {**new, 'mask_token': old['mask_token']}
+    flat: dict[str, Any] = flatten_dict(new, sep='/')
     own: dict[str, Any] = flatten_dict(old, sep='/')
     wanted = {name: leaf.shape for name, leaf in own.items()}
     found = {name: leaf.shape for name, leaf in flat.items()}
@@ -78,7 +103,7 @@ def _placed(old: Any, new: Any, flat: dict[str, Any]) -> Any:
         hint = ''
         if 'positions' in found and found['positions'] != wanted.get('positions'):
             hint = f'; model.grid={round(found["positions"][0] ** 0.5)} keeps its positions and interpolates them'
-        raise UserError(f'init_from does not fit the encoder of this run: {"; ".join(faults[:3])}{hint}')
+        raise UserError(f'init_from does not fit the {network} of this run: {"; ".join(faults[:3])}{hint}')
 
     def put(o: jax.Array, n: Any) -> jax.Array:
         array = np.asarray(n, o.dtype)

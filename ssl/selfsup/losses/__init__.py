@@ -12,6 +12,7 @@ from .dinov2 import dinov2_class, koleo
 from .emp_ssl import emp_ssl, emp_ssl_terms
 from .frossl import frossl, frossl_terms
 from .hard_negatives import info_nce_hardest, mochi
+from .e2mc import e2mc, e2mc_terms
 from .hog import hog
 from .hypersphere import hypersphere, hypersphere_terms
 from .ibot import dinov2_patches, ibot_patches
@@ -27,6 +28,7 @@ from .instance import (
 )
 from .latent import averaged_layers, masked_smooth_l1, standardize_tokens
 from .macl import macl
+from .local_dimension import ldreg, local_dimension
 from .masked import masked_l1, masked_mse
 from .mmcr import mmcr
 from .msn import msn, msn_targets, msn_terms
@@ -36,12 +38,24 @@ from .predictive import byol, simsiam
 from .prototypes import deepcluster, dino, dino_centre, sinkhorn, swav
 from .ressl import ressl
 from .sigreg import lejepa, lejepa_terms, sigreg
+from .sparsity import flops, sparsemax, sparsemax_loss
+from .spectral import (
+    intl,
+    intl_terms,
+    intl_weight,
+    iterative_normalization,
+    iterative_scale,
+    power_scale,
+    spectral_transform,
+    trace_loss,
+)
 from .supcon import supcon
 from .tico import tico
 from .unisiam import unisiam, unisiam_terms
 from .vibcreg import vibcreg, vibcreg_terms
 from .vicreg import vicreg, vicreg_terms
 from .vicregl import vicregl_local, vicregl_local_terms
+from .visreg import visreg_terms
 from .whitening import w_mse
 
 __all__ = [
@@ -65,6 +79,9 @@ __all__ = [
     'emp_ssl_terms',
     'frossl',
     'frossl_terms',
+    'e2mc',
+    'e2mc_terms',
+    'flops',
     'hog',
     'hypersphere',
     'hypersphere_terms',
@@ -77,10 +94,17 @@ __all__ = [
     'instance_softmax',
     'invariance_propagation',
     'invariance_propagation_terms',
+    'intl',
+    'intl_terms',
+    'intl_weight',
+    'iterative_normalization',
+    'iterative_scale',
     'koleo',
+    'ldreg',
     'lejepa',
     'lejepa_terms',
     'macl',
+    'local_dimension',
     'masked_l1',
     'masked_mse',
     'masked_smooth_l1',
@@ -96,21 +120,27 @@ __all__ = [
     'nnclr',
     'ntxent',
     'propagated',
+    'power_scale',
     'ressl',
     'sigreg',
     'simsiam',
     'sinkhorn',
+    'sparsemax',
+    'sparsemax_loss',
+    'spectral_transform',
     'standardize_tokens',
     'supcon',
     'swav',
     'tico',
     'unisiam',
     'unisiam_terms',
+    'trace_loss',
     'vibcreg',
     'vibcreg_terms',
     'vicreg',
     'vicreg_terms',
     'vicregl_local',
     'vicregl_local_terms',
+    'visreg_terms',
     'w_mse',
 ]

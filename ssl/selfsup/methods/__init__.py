@@ -46,6 +46,7 @@ from .over_axis import over_axis
 from .redundancy.barlow_twins import barlow_twins
 from .redundancy.emp_ssl import emp_ssl
 from .redundancy.frossl import frossl
+from .redundancy.intl import intl, intl_m
 from .redundancy.lejepa import lejepa
 from .redundancy.mmcr import mmcr
 from .redundancy.tico import tico
@@ -53,6 +54,7 @@ from .redundancy.vibcreg import vibcreg
 from .redundancy.vicreg import vicreg
 from .redundancy.vicregl import vicregl
 from .redundancy.w_mse import w_mse
+from .regularised import REGULARISERS, regularised
 
 # config.method.name -> constructor; config.method's other fields are its keywords.
 METHODS = {
@@ -81,6 +83,8 @@ METHODS = {
     'ijepa': ijepa,
     'instdisc': instdisc,
     'invprop': invprop,
+    'intl': intl,
+    'intl_m': intl_m,
     'lejepa': lejepa,
     'macl': macl,
     'mae': mae,
@@ -113,8 +117,10 @@ METHODS = {
 __all__ = [
     'METHODS',
     'Method',
+    'REGULARISERS',
     'Refresh',
     'over_axis',
+    'regularised',
     'barlow_twins',
     'bootmae',
     'byol',
@@ -140,6 +146,8 @@ __all__ = [
     'ijepa',
     'instdisc',
     'invprop',
+    'intl',
+    'intl_m',
     'lejepa',
     'macl',
     'mae',
