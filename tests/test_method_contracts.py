@@ -56,15 +56,14 @@ def test_multi_crop_runs_and_every_crop_gets_a_gradient(name):
     rows = multicrop(small.batch())
     method, _, params, extra = begun(name, rows)
     outputs, extra = small.embed(method, params, extra, rows, KEY)
-    assert [z.shape[0] for z in outputs['embeddings']] == [small.BATCH] * 4
+    assert [z.shape[0] for z in outputs['embeddings']] == [small.BATCH] * (4 - (name in FIRST_OF_THE_TARGET))
     asked = 'predictions' if 'predictions' in outputs else 'embeddings'
 
     def value(views):
         return small.criterion(method, params, {**outputs, asked: views}, extra, rows, KEY)[0]
 
     gradients = jax.jit(jax.grad(value))(outputs[asked])
-    predicted = gradients[1:] if name in FIRST_OF_THE_TARGET else gradients
-    assert all(float(jnp.abs(g).max()) > 1e-8 for g in predicted)
+    assert all(float(jnp.abs(g).max()) > 1e-8 for g in gradients)
 
 
 @pytest.mark.parametrize('name', TWO_VIEWS)

@@ -209,6 +209,33 @@ CASES = {
         'optimizer.warmup_start': 0.002,
         'optimizer.warmup_inclusive': True,
     },
+    'intl': {
+        # Theirs is a cosine that is one step ahead: the schedule of a run, and of a warm-up, that are one step shorter.
+        'train.epochs': 49,
+        'optimizer.warmup_epochs': 9.0,
+        'optimizer.warmup_start': 0.003,
+        'projector.widths': (16, 16, 8),
+        'projector.hidden_bias': False,
+        'optimizer.name': 'sgd',
+        'optimizer.learning_rate': 0.03,
+        'optimizer.weight_decay': 0.01,
+        'optimizer.decay_vectors': True,
+        'optimizer.final_share': 0.001,
+    },
+    'intl_m': {
+        'train.epochs': 49,
+        'optimizer.warmup_epochs': 9.0,
+        'optimizer.warmup_start': 0.01,
+        'method.momentum': 0.9,
+        'method.momentum_final': 1.0,
+        'projector.widths': (16, 16, 8),
+        'projector.hidden_bias': False,
+        'optimizer.name': 'sgd',
+        'optimizer.learning_rate': 0.1,
+        'optimizer.weight_decay': 0.01,
+        'optimizer.decay_vectors': True,
+        'optimizer.final_share': 0.001,
+    },
 }
 
 # Of the views. Where a ReLU or a nearest neighbour sits on the edge, the reference leaves its own tracks on
@@ -222,6 +249,7 @@ SEEDS = {
     'byol': 4,
     'simsiam': 2,
     'nnclr': 4,
+    'intl_m': 4,
 }
 
 

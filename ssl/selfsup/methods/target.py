@@ -60,6 +60,7 @@ def predicted_target(
     ahead: int,
     own_start: bool,
     fuse_views: bool,
+    split_views: bool = False,
 ) -> Method:
     """A method that predicts an EMA target network's projection of the other view (BYOL, MoCo v3).
 
@@ -71,6 +72,7 @@ def predicted_target(
       momentum, ahead: as in :func:`follow`.
       own_start: whether the target is initialised with a key of its own, or as a copy.
       fuse_views: whether views of one resolution share batch-norm statistics.
+      split_views: whether the target network sees the first view alone, and the trained network the others.
     """
     modules, target_modules = heads(encoder, projector, predictor), heads(encoder, projector, None)
 
@@ -84,18 +86,19 @@ def predicted_target(
 
     def embed(params: Any, extra: Any, batch: dict, key: Array) -> tuple[dict, dict]:
         views, target = batch['views'], extra['target']
+        own, others = (views[1:], views[:1]) if split_views else (views, pairs(views))
         run = {'train': True, 'fuse': fuse_views}
-        outputs, stats = network_outputs(modules, params, extra['batch_stats'], views, keys=view_keys(batch, 0), **run)
+        outputs, stats = network_outputs(modules, params, extra['batch_stats'], own, keys=view_keys(batch, 0), **run)
         theirs, target_stats = network_outputs(
             target_modules, jax.lax.stop_gradient(target['params']), target['batch_stats'],
-            pairs(views), keys=view_keys(batch, 1), **run,
+            others, keys=view_keys(batch, 1), **run,
         )  # fmt: skip
         outputs['targets'] = jax.lax.stop_gradient(theirs['embeddings'])
         return outputs, {**extra, 'batch_stats': stats, 'target': {**target, 'batch_stats': target_stats}}
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
         predictions, targets = outputs.get('predictions', outputs['embeddings']), outputs['targets']
-        metrics = {'positive_cosine': mean_cosine(predictions[0], targets[1])}
+        metrics = {'positive_cosine': mean_cosine(predictions[0], targets[-1])}
         return loss(predictions, targets), (extra, metrics)
 
     return Method(init, embed, criterion, encode_with(modules), follow(momentum, ahead=ahead))

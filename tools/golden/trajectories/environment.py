@@ -75,6 +75,18 @@ class Batches:
             yield type(self).form([v[mine].to(torch.get_default_dtype()) for v in views])
 
 
+def headless() -> Small:
+    """The backbone without its classifier."""
+    backbone = Small()
+    backbone.fc = nn.Identity()
+    return backbone
+
+
+def pairs(views: list) -> tuple:
+    """Views and labels, as most scripts unpack a batch."""
+    return tuple(views), torch.zeros(problem.BATCH, dtype=torch.long)
+
+
 class OnCpu(nn.parallel.DistributedDataParallel):
     """The wrapper without the GPU that the scripts name."""
 

@@ -17,7 +17,8 @@ import omegaconf
 import problem
 import torch
 import torch._dynamo
-from environment import FEATURES, Batches, Small, begin, noted, started
+import whitening
+from environment import FEATURES, Batches, Small, begin, headless, noted, pairs, started
 from torch import nn
 
 
@@ -49,10 +50,6 @@ def dashed(widths: tuple[int, ...]) -> str:
     return '-'.join(map(str, widths))
 
 
-def pairs(views: list) -> tuple:
-    return tuple(views), torch.zeros(problem.BATCH, dtype=torch.long)
-
-
 def barlow_twins(c: dict, root: Path, folder: Path, case: str = 'barlow_twins') -> None:
     main = imported(root / 'barlowtwins', 'main')
     environment.on_cpu(case)
@@ -75,7 +72,7 @@ def vicreg(c: dict, root: Path, folder: Path) -> None:
     environment.on_cpu('vicreg')
     Batches.form = staticmethod(pairs)
     main.init_distributed_mode = lambda args: setattr(args, 'rank', 0)
-    main.resnet.__dict__['small'] = lambda **_: (_headless(), FEATURES)
+    main.resnet.__dict__['small'] = lambda **_: (headless(), FEATURES)
     started(main.VICReg, lambda m: {'encoder': m.backbone, 'projector': m.projector})
     main.main(arguments(
         main.get_arguments(), data_dir=folder, exp_dir=folder, arch='small', mlp=dashed(c['projector.widths']),
@@ -84,12 +81,6 @@ def vicreg(c: dict, root: Path, folder: Path) -> None:
         sim_coeff=c['method.invariance_weight'], std_coeff=c['method.variance_weight'],
         cov_coeff=c['method.covariance_weight'],
     ))  # fmt: skip
-
-
-def _headless() -> Small:
-    backbone = Small()
-    backbone.fc = nn.Identity()
-    return backbone
 
 
 def moco_v2(c: dict, root: Path, folder: Path, case: str = 'moco_v2') -> None:
@@ -204,7 +195,7 @@ def swav(c: dict, root: Path, folder: Path) -> None:
                 super().__init__(main.resnet_models.BasicBlock, [1, 1, 1, 1], **kwargs)
             for name in ('conv1', 'bn1', 'layer1', 'layer2', 'layer3', 'layer4'):
                 delattr(self, name)
-            self.trunk = _headless()
+            self.trunk = headless()
 
         def forward_backbone(self, x):
             return self.trunk(x)
@@ -396,6 +387,7 @@ RUNS: dict[str, tuple[Callable, str]] = {
     'swav': (swav, 'main_swav.py: main'),
     'dino': (dino, 'main_dino.py: train_dino'),
     'nnclr': (nnclr, 'solo/methods/nnclr.py under lightning.Trainer.fit'),
+    **whitening.RUNS,
 }
 REPOSITORIES = {
     'barlow_twins_two_devices': ('facebookresearch/barlowtwins',),
@@ -410,6 +402,7 @@ REPOSITORIES = {
     'swav': ('facebookresearch/swav', 'NVIDIA/apex'),
     'dino': ('facebookresearch/dino',),
     'nnclr': SOLO,
+    **whitening.REPOSITORIES,
 }
 
 

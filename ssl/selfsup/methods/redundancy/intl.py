@@ -64,8 +64,7 @@ def intl_m(
     """INTL with an EMA target network, which gives the first view; the others predict it, in this direction alone.
 
     The target moves before its forward pass of step t; here `after` of step t − 1 does it with m(t), which is the
-    same (at step 0 both networks are equal). The trained network sees the first view too, which moves its running
-    statistics (the authors' does not) and no gradient.
+    same (at step 0 both networks are equal). Neither network sees the other's views, so that two views cost two passes.
 
     Args:
       encoder, projector, axis, iterations, trace_weight, fuse_views: as in :func:`intl`; the trace loss is of the
@@ -77,9 +76,8 @@ def intl_m(
     """
 
     def loss(embeddings: tuple, targets: tuple) -> Array:
-        first = targets[0]
-        terms = losses.intl_terms(first, *embeddings[1:], iterations=iterations, axis=axis, target=True)
-        return _weighted(terms, first, axis, trace_weight)
+        terms = losses.intl_terms(*targets, *embeddings, iterations=iterations, axis=axis, target=True)
+        return _weighted(terms, targets[0], axis, trace_weight)
 
     return predicted_target(
         encoder,
@@ -90,4 +88,5 @@ def intl_m(
         ahead=1,
         own_start=False,
         fuse_views=fuse_views,
+        split_views=True,
     )
