@@ -1,6 +1,7 @@
 """Writes what is derived from other files: `python docs/generate.py`; a test fails where one of them is out of date.
 
 - docs/losses.md from the docstrings of `selfsup.losses`
+- the table of docs/regularisers.md from the signatures of `selfsup.methods.REGULARISERS`
 - the tables of docs/masked.md from docs/cifar5k_vit.json (`python -m experiments.tables.cifar5k_vit`)
 - docs/digits.md, the README's table of methods and the result in the docstring of each config of experiments/digits
   from the recorded scores in docs/digits.json (`python -m experiments.tables.digits` writes such a
@@ -14,7 +15,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from selfsup import catalogue, losses
+from selfsup import catalogue, losses, methods, signature
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -160,6 +161,17 @@ def between(file: Path, name: str, part: str) -> str:
     return text[: start + len(first)] + part + text[end:]
 
 
+def regularisers_table() -> str:
+    """The table of docs/regularisers.md: every row with its fields."""
+    lines = ['| name | what it does | fields and defaults |', '| --- | --- | --- |']
+    for name, constructor in sorted(methods.REGULARISERS.items()):
+        what = re.sub(r':\w+:`~?selfsup\.(\w+\.\w+)`', r'`\1`', (inspect.getdoc(constructor) or '').split('\n')[0])
+        needed = [f'`{field}` ({domain.describe()})' for field, domain in signature.required(constructor).items()]
+        known = [f'`{field}={value!r}`' for field, value in signature.keywords(constructor).items()]
+        lines.append(f'| `{name}` | {what} | {", ".join([*needed, *known])} |')
+    return '\n'.join(lines) + '\n'
+
+
 def small_vit_table() -> str:
     """The tables of docs/masked.md."""
     recorded = json.loads((ROOT / 'docs' / 'cifar5k_vit.json').read_text())
@@ -169,12 +181,14 @@ def small_vit_table() -> str:
 def pages(recorded: table.Recorded) -> dict[Path, str]:
     """Every file that is written here, with its text."""
     readme, masked = ROOT / 'README.md', ROOT / 'docs' / 'masked.md'
+    regularisers = ROOT / 'docs' / 'regularisers.md'
     configs = {m: ROOT / 'experiments' / 'digits' / f'{m}.py' for m in recorded}
     return {
         ROOT / 'docs' / 'losses.md': losses_page(),
         ROOT / 'docs' / 'digits.md': f'{DIGITS}{digits_part(recorded)}\n{table.markdown(table.rows(recorded))}\n',
         readme: between(readme, 'methods', methods_table(recorded)),
         masked: between(masked, 'scores', small_vit_table()),
+        regularisers: between(regularisers, 'regularisers', regularisers_table()),
         **{file: docstring(file.read_text(), recorded[method]) for method, file in configs.items()},
     }
 

@@ -20,6 +20,7 @@ SETTINGS = {
     'retrieval': {'ks': (1, 5)},
     'label_noise': {'rates': (0.0, 0.4), 'draws': 2},
     'ranks': {},
+    'widths': {'k': 5},
 }
 # What each says of how many of its predictions hit, where nothing else enters: over all constant labels they sum to 1.
 HITS = {
@@ -131,6 +132,26 @@ FAULTS = {
     'lengths': (lambda a, b: (broken(a, labels=a.labels[:-1]), b), r'features \[90, 6\] and labels \[89\]'),
     'empty': (lambda a, b: (Features(a.features[:0], a.labels[:0]), b), 'train: there are no features'),
 }
+
+
+def test_accuracy_over_width_tells_prefixes_from_principal_components():
+    """Classes lie in the first two of eight numbers; the others are noise of ten times their scale."""
+    generator = np.random.default_rng(0)
+    scales = np.array([1.0, 1.0, *[10.0] * 6])
+    parts = []
+    for count in (200, 100):
+        labels = np.arange(count) % CLASSES
+        rows = generator.normal(size=(count, 8)) * 0.1
+        rows[:, :2] += np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]])[labels]
+        rows[:, 2:] = generator.normal(size=(count, 6))
+        parts.append(Features((rows * scales).astype(np.float32), labels.astype(np.int32)))
+    found = evals.widths(*parts)
+    assert found.keys() == {'knn_first_2', 'knn_pca_2', 'knn_first_4', 'knn_pca_4', 'knn_whole'}
+    assert found['knn_first_2'] == 1.0 > 0.8 > max(found['knn_pca_2'], found['knn_first_4'])
+    rotated = evals.widths(*parts, counts=(8,))  # all of them: a rotation about the mean
+    assert abs(rotated['knn_first_8'] - found['knn_whole']) < 1e-9
+    with pytest.raises(UserError, match='counts=\\(9,\\) must lie between 1 and 8'):
+        evals.widths(*parts, counts=(9,))
 
 
 @pytest.mark.parametrize('fault', FAULTS)

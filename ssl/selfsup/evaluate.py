@@ -20,8 +20,8 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
   --data=SOURCE     digits, tfds:<name>, npz:<file>, folder:<path>, list:<file>, shards:<folder>, vectors:<name> or
                     features:<npz>; by default the run's own (transfer: another)
   --features A B    npz files with `features` [n, dim] and `labels` [n]; or one file of selfsup.embed
-  --only=a,b        knn, logistic, sgd, low_label, few_shot, clustering, retrieval, label_noise, ranks, feet; and, of
-                    a --workdir, online, fine_tune, dense (segmentation of rendered images), and of a vision
+  --only=a,b        knn, logistic, sgd, low_label, few_shot, clustering, retrieval, label_noise, ranks, widths, feet;
+                    and, of a --workdir, online, fine_tune, dense (segmentation of rendered images), and of a vision
                     transformer tokens (mean patch, class token, last blocks) and attentive (a probe of the patch
                     tokens); or all that it has. For features: knn,logistic,clustering,ranks
   --out=FILE.json   also writes the numbers there

@@ -18,6 +18,7 @@ from .retrieval import retrieval
 from .sgd import linear_online, linear_sgd
 from .suite import EVALUATIONS, evaluate, feet, ranks, transfer
 from .tokens import summaries, tokens
+from .widths import widths
 
 __all__ = [
     'EVALUATIONS',
@@ -53,4 +54,5 @@ __all__ = [
     'summaries',
     'tokens',
     'transfer',
+    'widths',
 ]

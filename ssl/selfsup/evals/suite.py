@@ -14,6 +14,7 @@ from .knn import knn_grid
 from .linear import label_noise, linear_logistic, low_label
 from .retrieval import retrieval
 from .sgd import linear_sgd
+from .widths import widths
 
 
 def ranks(train: Features, test: Features, *, samples: int = 25_600) -> dict[str, float]:
@@ -41,6 +42,7 @@ EVALUATIONS: dict[str, Callable[..., dict[str, float]]] = {
     'retrieval': retrieval,
     'label_noise': label_noise,
     'ranks': ranks,
+    'widths': widths,
 }
 DEFAULT = ('knn', 'logistic', 'clustering', 'ranks')
 
