@@ -210,6 +210,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     'data.per_class': (1, 2, 4), 'data.workers': (1,), 'train.epochs': (1, 1000),
     'method.queue': (0, 16, 64), 'method.groups': (1, 2, 8), 'model.patch': (1, 2, 4, 16),
     'model.stages': ('(1,)', '(1, 1, 1, 1)', '()'), 'method.fuse_views': (True, False),
+    'method.regularisers.ldreg.neighbours': (2, 8, 1000), 'method.regularisers.koleo.groups': (1, 3),
+    'method.regularisers.matryoshka.widths': ('(4,)', '(4, 8)'), 'method.regularisers.e2mc.squash': ('sigmoid', 'tanh'),
     'schedules.temperature': (0.5, 0, 'None'), 'parallel.shard': ('fsdp', 'fsdp', 'replicated'),
     'parallel.fsdp_least_bytes': (0, 64, 4096), 'data.probe_source': ('', 'digits', 'vectors:digits'),
 }  # fmt: skip
