@@ -190,6 +190,33 @@ def same_label(z1, z2, norm):
     return (size > np.median(size) if isinstance(size, np.ndarray) else size > jnp.median(size)).astype(int)
 
 
+def spectral_contrastive_reference(z1, z2):
+    n = len(z1)
+    apart = [(z1[i] @ z2[j]) ** 2 for i in range(n) for j in range(n) if i != j]
+    return np.mean(apart) - 2 * np.mean([a @ b for a, b in zip(z1, z2, strict=True)])
+
+
+def icon_reference(z1, z2, kernel='cosine', temperature=0.5, learned_leak=0.2, target_leak=0.0):
+    z, n = np.concatenate([z1, z2]), len(z1)
+    itself = kernel == 'cluster'
+    phi = softmax(z / temperature)
+    total = 0.0
+    for i in range(2 * n):
+        others = [j for j in range(2 * n) if itself or j != i]
+        if kernel == 'cosine':
+            weights = [np.exp(unit(z)[i] @ unit(z)[j] / temperature) for j in others]
+        elif kernel == 'gaussian':
+            weights = [np.exp(-np.sum((z[i] - z[j]) ** 2) / (2 * temperature)) for j in others]
+        elif kernel == 'student':
+            weights = [1 / (1 + np.sum((z[i] - z[j]) ** 2) / temperature) for j in others]
+        else:
+            weights = [np.sum(phi[i] * phi[j] / phi.sum(0)) for j in others]
+        q = (1 - learned_leak) * np.array(weights) / np.sum(weights) + learned_leak / len(others)
+        p = (1 - target_leak) * (np.array(others) == (i + n) % (2 * n)) + target_leak / len(others)
+        total -= np.sum(p * np.log(q)) / (2 * n)
+    return total
+
+
 def supcon(z1, z2, **kwargs):
     sizes = (jnp.asarray(z, jnp.promote_types(jnp.result_type(z), jnp.float32)) for z in (z1, z2))
     return losses.supcon(z1, z2, same_label(*sizes, jnp.linalg.norm), **kwargs)

@@ -29,6 +29,7 @@ from loss_references import (
     flops_reference,
     ibot_patches,
     ibot_patches_reference,
+    icon_reference,
     info_nce,
     info_nce_in_batch_reference,
     info_nce_reference,
@@ -51,6 +52,7 @@ from loss_references import (
     sigreg,
     sigreg_reference,
     simsiam_reference,
+    spectral_contrastive_reference,
     supcon,
     supcon_reference,
     swav,
@@ -153,6 +155,16 @@ LOSSES = {
         stopped=True,
     ),
     'byol': Row(byol, byol_reference, ({}, 0.1674213762), lambda n, d: 0, lambda z: 0, True, True, True, stopped=True),
+    'spectral_contrastive': Row(
+        losses.spectral_contrastive,
+        spectral_contrastive_reference,
+        ({'ball': 3.0}, -1.3477392918),
+        lambda n, d: d**2 - 2 * d,
+        None,
+        False,
+        True,
+        True,
+    ),
     'supcon': Row(supcon, supcon_reference, None, lambda n, d: np.log(2 * n - 1), None, True, True, True),
     'supcon, sum inside': Row(
         partial(supcon, sum_inside=True),
@@ -204,6 +216,29 @@ LOSSES = {
         True,
         True,
     ),
+    'icon_views': Row(
+        losses.icon_views,
+        icon_reference,
+        ({'learned_leak': 0.0}, 1.8772075433),
+        lambda n, d: np.log(2 * n - 1),
+        None,
+        True,
+        True,
+        True,
+    ),
+    **{
+        f'icon_views, {kernel}': Row(
+            partial(losses.icon_views, kernel=kernel, temperature=1.5, target_leak=0.1),
+            partial(icon_reference, kernel=kernel, temperature=1.5, target_leak=0.1),
+            None,
+            lambda n, d, kernel=kernel: np.log(2 * n - (kernel != 'cluster')),
+            None,
+            False,
+            kernel != 'cluster',
+            True,
+        )
+        for kernel in ('gaussian', 'student', 'cluster')
+    },
     'w_mse': Row(w_mse, w_mse_reference, ({}, 0.1598540715), lambda n, d: 0, lambda z: 0, True, False, True),
     'vibcreg': Row(losses.vibcreg, vibcreg_reference, None, lambda n, d: 2 * 25 * (1 - 0.01), None, False, False, True),
     'tico': Row(

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 # Every test file stands in one part (tests/test_layers.py checks it).
 declare -A PARTS=(
   [losses]='test_losses test_losses_each test_losses_patches test_losses_refusals test_losses_spectral test_masked*'
+  [losses]='test_losses test_losses_each test_losses_patches test_losses_refusals test_icon test_mutual_information test_masked*'
   [augment]='test_augment test_augment_golden test_masking'
   [diagnostics]='test_diagnostics*'
   [methods]='test_methods test_method_contracts test_instance test_contrast_methods test_models* test_convolution test_batch_norm test_optim test_trajectories'
@@ -17,7 +18,7 @@ declare -A PARTS=(
   [engine]='test_hardware test_accelerator test_engine test_checkpoint test_saved test_commands test_command test_runs test_loggers test_files test_leftovers test_config test_layers test_docs'
   [processes]='test_processes'
   [data]='test_data* test_odd_inputs'
-  [evaluation]='test_eval* test_select test_image* test_report*'
+  [evaluation]='test_eval* test_reduction test_select test_image* test_report*'
   [weights]='test_convert*'
   [experiments]='test_experiments test_reproduce test_collapse test_extending'
   [fuzz]='test_fuzz'

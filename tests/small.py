@@ -57,6 +57,7 @@ KEYWORDS = {
     'byol': {'momentum': 0.9},
     'debiased': {'concentration': 0.5},
     'decoupled': {'temperature': 0.2, 'sigma': 0.5},
+    'icon': {'temperature': 0.2, 'learned_leak': 0.3, 'target_leak': 0.1},
     'moco_v1': {'queue': 64, 'momentum': 0.9, 'groups': 4},
     'moco_v2': {'queue': 64, 'momentum': 0.9, 'groups': 4},
     'moco_v3': {'temperature': 0.2, 'momentum': 0.9},

@@ -109,6 +109,23 @@ BAD = {
         lambda: losses.debiased(jnp.ones((4, 3)), jnp.ones((4, 3)), positive_prior=1.0),
         ['positive_prior', '1.0'],
     ),
+    'kernel': (
+        lambda: losses.icon_views(jnp.ones((4, 3)), jnp.ones((4, 3)), kernel='cosin'),
+        ['kernel', 'cosine, gaussian', 'cosin'],
+    ),
+    'leak': (lambda: losses.leak(jnp.zeros((3, 3)), share=1.2), ['share', '1.2']),
+    'divergence': (
+        lambda: losses.icon(jnp.zeros((3, 3)), jnp.zeros((3, 4))),
+        ['log_target', 'log_learned', '[3, 3]', '[3, 4]'],
+    ),
+    'widths': (lambda: losses.gaussian_kernel(jnp.ones((4, 3)), width=jnp.ones(3)), ['width', '[3]', '[4]']),
+    'neighbours': (lambda: losses.neighbour_kernel(jnp.ones((4, 3)), k=4), ['k=4', '3', '[4, 3]']),
+    'perplexity': (lambda: losses.perplexity_widths(jnp.ones((9, 3)), perplexity=8.0), ['perplexity', '8.0']),
+    'kernel labels': (lambda: losses.label_kernel(jnp.ones(4)), ['labels', 'float']),
+    'ball': (lambda: losses.spectral_contrastive(jnp.ones((4, 3)), jnp.ones((4, 3)), ball=0.0), ['ball', '0.0']),
+    'scores of pairs': (lambda: losses.mi_smile(jnp.ones((4, 3))), ['scores', '[batch, batch]', '[4, 3]']),
+    'one score': (lambda: losses.mi_dv(jnp.ones((1, 1))), ['scores', '2 row']),
+    'clip': (lambda: losses.mi_smile(jnp.ones((4, 4)), clip=0.0), ['clip', '0.0']),
     'third view': (
         lambda: losses.mmcr(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((4, 2))),
         ['z1', 'z3', '[4, 3]', '[4, 2]'],

@@ -86,6 +86,7 @@ FAULTS = {
         'no normalisation, and a target that is the encoder itself',
         ('method.momentum=0.0', 'method.momentum_final=0.0', 'method.iterations=0', 'method.trace_weight=0.0'),
     ),
+    'icon': NO_NEGATIVES,
     'lejepa': Fault('no SIGReg', ('method.lambd=0.0',)),
     'mmcr': Fault('no global nuclear norm: views are only asked to be alike', change=only_alike),
     'moco_v1': NO_QUEUE,

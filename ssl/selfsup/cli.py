@@ -15,6 +15,7 @@ COMMANDS = {
     'sweep': ('sweep', 'a run for each combination of values, and their table'),
     'evaluate': ('evaluate', "the table and report of a run again, other data, or anyone's features"),
     'embed': ('embed', 'features of images, as an npz file'),
+    'reduce': ('reduce', 'features to fewer dimensions: TLDR, PCA, whitened PCA'),
     'select': ('select', 'ranks runs without labels'),
     'convert': ('convert', 'encoders of other code bases in, ours out'),
     'pack': ('pack', 'a data set as few large files'),

@@ -20,9 +20,18 @@ from .geometry import (
     uniformity,
 )
 from .hub_reduction import csls, dissim_local, local_scaling, mutual_proximity, nicdm
+from .joint_modes import Modes, joint_modes, kernel_coordinates, linear_optimum
 from .lidar import LidarSummary, empty_lidar, lidar, merge_lidar, update_lidar
 from .memorisation import sslmem, view_distances
-from .neighbours import hubness, hubness_of, nearest, nearest_by_distance, occurrences, pairwise_distances
+from .neighbours import (
+    hubness,
+    hubness_of,
+    nearest,
+    nearest_by_distance,
+    neighbour_recall,
+    occurrences,
+    pairwise_distances,
+)
 from .relative import (
     Stitch,
     apply_stitch,
@@ -48,6 +57,7 @@ from .whitening import Whitening, fit_whitening, whiten
 
 __all__ = [
     'LidarSummary',
+    'Modes',
     'Stitch',
     'Summary',
     'Whitening',
@@ -78,11 +88,14 @@ __all__ = [
     'hsic_terms',
     'hubness',
     'hubness_of',
+    'joint_modes',
+    'kernel_coordinates',
     'kmeans',
     'latent_similarity',
     'lid_mle',
     'lid_moments',
     'lidar',
+    'linear_optimum',
     'local_scaling',
     'merge_lidar',
     'merge_summaries',
@@ -90,6 +103,7 @@ __all__ = [
     'mutual_proximity',
     'nearest',
     'nearest_by_distance',
+    'neighbour_recall',
     'nesum',
     'neural_collapse',
     'nicdm',

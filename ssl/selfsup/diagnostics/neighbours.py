@@ -103,6 +103,37 @@ def nearest(
     return jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), 0.0), index
 
 
+def neighbour_recall(
+    x: Float[ArrayLike, 'queries width'],
+    z: Float[ArrayLike, 'queries dim'],
+    *,
+    x_bank: Float[ArrayLike, 'bank width'] | None = None,
+    z_bank: Float[ArrayLike, 'bank dim'] | None = None,
+    k: int = 10,
+    metric: str = 'euclidean',
+    chunk: int = 1024,
+) -> Float[Array, '']:
+    """Share of the `k` nearest rows in one space that are among the `k` nearest in another: mean |A ∩ B| / k.
+
+    Args:
+      x, z: the same rows in both spaces.
+      x_bank, z_bank: rows to choose from, in both spaces; by default `x` and `z`, and no row finds itself.
+      k, metric, chunk: see :func:`nearest`.
+
+    Returns:
+      In [0, 1]: 1 for equal sets, about k / bank for unrelated spaces.
+
+    Cost: O(queries·bank·(width + dim)).
+    """
+    if (x_bank is None) != (z_bank is None):
+        raise ValueError('x_bank and z_bank are given together, or neither')
+    if len(x) != len(z) or (x_bank is not None and len(x_bank) != len(z_bank)):
+        raise ValueError('both spaces must hold the same rows')
+    _, ours = nearest(x, x_bank, k=k, metric=metric, chunk=chunk)
+    _, theirs = nearest(z, z_bank, k=k, metric=metric, chunk=chunk)
+    return jnp.mean(jnp.any(ours[:, :, None] == theirs[:, None], axis=2), dtype=jnp.result_type(float))
+
+
 def nearest_by_distance(
     distances: Float[ArrayLike, 'queries bank'], *, k: int, itself: bool = False
 ) -> Int[Array, 'queries k']:

@@ -16,6 +16,7 @@ from .e2mc import e2mc, e2mc_terms
 from .hog import hog
 from .hypersphere import hypersphere, hypersphere_terms
 from .ibot import dinov2_patches, ibot_patches
+from .icon import icon, icon_views
 from .in_batch import info_nce_in_batch, moco_v3, nnclr
 from .instance import (
     diet,
@@ -25,6 +26,15 @@ from .instance import (
     invariance_propagation,
     invariance_propagation_terms,
     propagated,
+from .kernels import (
+    cluster_kernel,
+    cosine_kernel,
+    gaussian_kernel,
+    label_kernel,
+    leak,
+    neighbour_kernel,
+    perplexity_widths,
+    student_kernel,
 )
 from .latent import averaged_layers, masked_smooth_l1, standardize_tokens
 from .macl import macl
@@ -32,6 +42,7 @@ from .local_dimension import ldreg, local_dimension
 from .masked import masked_l1, masked_mse
 from .mmcr import mmcr
 from .msn import msn, msn_targets, msn_terms
+from .mutual_information import mi_dv, mi_info_nce, mi_jsd, mi_mine, mi_nwj, mi_smile
 from .negatives import debiased, decoupled
 from .neighbours import nearest
 from .predictive import byol, simsiam
@@ -49,6 +60,7 @@ from .spectral import (
     spectral_transform,
     trace_loss,
 )
+from .spectral_contrastive import spectral_contrastive
 from .supcon import supcon
 from .tico import tico
 from .unisiam import unisiam, unisiam_terms
@@ -66,6 +78,8 @@ __all__ = [
     'capi',
     'capi_targets',
     'co2',
+    'cluster_kernel',
+    'cosine_kernel',
     'debiased',
     'decoupled',
     'deepcluster',
@@ -82,10 +96,13 @@ __all__ = [
     'e2mc',
     'e2mc_terms',
     'flops',
+    'gaussian_kernel',
     'hog',
     'hypersphere',
     'hypersphere_terms',
     'ibot_patches',
+    'icon',
+    'icon_views',
     'info_nce',
     'info_nce_hardest',
     'info_nce_in_batch',
@@ -101,6 +118,8 @@ __all__ = [
     'iterative_scale',
     'koleo',
     'ldreg',
+    'label_kernel',
+    'leak',
     'lejepa',
     'lejepa_terms',
     'macl',
@@ -108,6 +127,12 @@ __all__ = [
     'masked_l1',
     'masked_mse',
     'masked_smooth_l1',
+    'mi_dv',
+    'mi_info_nce',
+    'mi_jsd',
+    'mi_mine',
+    'mi_nwj',
+    'mi_smile',
     'mmcr',
     'mochi',
     'moco_v3',
@@ -117,10 +142,12 @@ __all__ = [
     'msn_terms',
     'nearest',
     'nearest_codes',
+    'neighbour_kernel',
     'nnclr',
     'ntxent',
     'propagated',
     'power_scale',
+    'perplexity_widths',
     'ressl',
     'sigreg',
     'simsiam',
@@ -128,7 +155,9 @@ __all__ = [
     'sparsemax',
     'sparsemax_loss',
     'spectral_transform',
+    'spectral_contrastive',
     'standardize_tokens',
+    'student_kernel',
     'supcon',
     'swav',
     'tico',

@@ -10,6 +10,7 @@ from .contrastive.directclr import directclr
 from .contrastive.hypersphere import hypersphere
 from .contrastive.macl import macl
 from .contrastive.mochi import mochi
+from .contrastive.icon import icon
 from .contrastive.moco import moco_v1, moco_v2
 from .contrastive.moco_hard import moco_hard
 from .contrastive.moco_v3 import moco_v3
@@ -80,6 +81,7 @@ METHODS = {
     'gmml': gmml,
     'hypersphere': hypersphere,
     'ibot': ibot,
+    'icon': icon,
     'ijepa': ijepa,
     'instdisc': instdisc,
     'invprop': invprop,
@@ -143,6 +145,7 @@ __all__ = [
     'gmml',
     'hypersphere',
     'ibot',
+    'icon',
     'ijepa',
     'instdisc',
     'invprop',
