@@ -190,6 +190,56 @@ def same_label(z1, z2, norm):
     return (size > np.median(size) if isinstance(size, np.ndarray) else size > jnp.median(size)).astype(int)
 
 
+def esimcse(z1, z2, **kwargs):
+    return losses.esimcse(z1, z2, jnp.asarray(QUEUE[:, : np.shape(z1)[1]], dtype=jnp.result_type(z1)), **kwargs)
+
+
+def esimcse_reference(z1, z2, temperature=0.05):
+    logits = unit(z1) @ np.concatenate([unit(z2), unit(QUEUE)]).T / temperature
+    return np.mean([log_sum_exp(row) - row[i] for i, row in enumerate(logits)])
+
+
+ORDERS = np.stack([np.random.default_rng(seed).permutation(6).astype(np.int32) for seed in range(3)])
+
+
+def whitened_contrastive(z1, z2, **kwargs):
+    return losses.whitened_contrastive(z1, z2, orders=jnp.asarray(ORDERS), groups=2, **kwargs)
+
+
+def group_whitened(z, order, groups, eps=1e-4):
+    out = np.zeros_like(z)
+    for columns in np.split(order, groups):
+        part = z[:, columns] - z[:, columns].mean(0)
+        covariance = part.T @ part / len(z)
+        values, vectors = np.linalg.eigh(covariance + eps * np.trace(covariance) / len(columns) * np.eye(len(columns)))
+        out[:, columns] = part @ (vectors / np.sqrt(values)) @ vectors.T
+    return out
+
+
+def whitened_contrastive_reference(z1, z2, temperature=0.05):
+    anchor = group_whitened(z1, ORDERS[0], 2)
+    return sum(info_nce_in_batch_reference(anchor, group_whitened(z2, order, 2), temperature) for order in ORDERS[1:])
+
+
+def cluster_negatives(z1, z2, **kwargs):
+    centroids = jnp.asarray(QUEUE[:5, : np.shape(z1)[1]], dtype=jnp.result_type(z1))
+    return losses.cluster_negatives(z1, z2, centroids, **kwargs)
+
+
+def cluster_negatives_reference(z1, z2, weight=1e-3, least=0.0, most=0.3):
+    z1, z2, centroids = unit(z1), unit(z2), unit(QUEUE[:5])
+    ranked = np.argsort(-(z1 @ centroids.T), axis=1)
+    total, n = 0.0, len(z1)
+    for i in range(n):
+        logits = np.array([z1[i] @ z for z in z2] + [z1[i] @ centroids[c] for c in ranked[:, 1]]) / 0.05
+        total += (log_sum_exp(logits) - logits[i]) / n
+        for j in range(n):
+            if i != j and ranked[i, 0] == ranked[j, 0]:
+                apart = z1[i] @ z2[j] - z1[i] @ z2[i]
+                total += weight * (max(apart + least, 0) + max(-apart - most, 0)) / n**2
+    return total
+
+
 def spectral_contrastive_reference(z1, z2):
     n = len(z1)
     apart = [(z1[i] @ z2[j]) ** 2 for i in range(n) for j in range(n) if i != j]

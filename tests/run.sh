@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 declare -A PARTS=(
   [losses]='test_losses test_losses_each test_losses_patches test_losses_refusals test_losses_spectral test_masked*'
   [losses]='test_losses test_losses_each test_losses_patches test_losses_refusals test_icon test_mutual_information test_masked*'
+  [losses]='test_losses test_losses_each test_losses_patches test_losses_refusals test_losses_sentences test_icon test_mutual_information test_masked*'
   [augment]='test_augment test_augment_golden test_masking'
   [diagnostics]='test_diagnostics*'
   [methods]='test_methods test_method_contracts test_instance test_contrast_methods test_models* test_convolution test_batch_norm test_optim test_trajectories'

@@ -122,6 +122,29 @@ BAD = {
     'neighbours': (lambda: losses.neighbour_kernel(jnp.ones((4, 3)), k=4), ['k=4', '3', '[4, 3]']),
     'perplexity': (lambda: losses.perplexity_widths(jnp.ones((9, 3)), perplexity=8.0), ['perplexity', '8.0']),
     'kernel labels': (lambda: losses.label_kernel(jnp.ones(4)), ['labels', 'float']),
+    'sentences queue width': (
+        lambda: losses.esimcse(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((8, 2))),
+        ['queue', '[8, 2]', '[4, 3]'],
+    ),
+    'groups': (lambda: losses.group_whiten(jnp.ones((4, 6)), groups=4), ['groups=4', '[4, 6]']),
+    'order of columns': (
+        lambda: losses.group_whiten(jnp.ones((4, 6)), jnp.arange(4), groups=2),
+        ['order', '[6]', '[4]'],
+    ),
+    'orders': (
+        lambda: losses.whitened_contrastive(jnp.ones((4, 6)), jnp.ones((4, 6)), orders=jnp.arange(6)[None], groups=2),
+        ['orders', '[1, 6]'],
+    ),
+    'rows of a group': (
+        lambda: losses.whitened_contrastive(
+            jnp.ones((3, 6)), jnp.ones((3, 6)), orders=jnp.zeros((2, 6), int), groups=2, eps=0.0
+        ),
+        ['3 rows', '3 columns', '[3, 6]'],
+    ),
+    'centroids': (
+        lambda: losses.cluster_negatives(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((5, 2))),
+        ['centroids', '[5, 2]', '[4, 3]'],
+    ),
     'ball': (lambda: losses.spectral_contrastive(jnp.ones((4, 3)), jnp.ones((4, 3)), ball=0.0), ['ball', '0.0']),
     'scores of pairs': (lambda: losses.mi_smile(jnp.ones((4, 3))), ['scores', '[batch, batch]', '[4, 3]']),
     'one score': (lambda: losses.mi_dv(jnp.ones((1, 1))), ['scores', '2 row']),

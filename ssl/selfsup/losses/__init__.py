@@ -13,6 +13,12 @@ from .emp_ssl import emp_ssl, emp_ssl_terms
 from .frossl import frossl, frossl_terms
 from .hard_negatives import info_nce_hardest, mochi
 from .e2mc import e2mc, e2mc_terms
+from .cluster_negatives import cluster_negatives, moved_centroids
+from .contrastive import info_nce, ntxent
+from .dinosr import dinosr, moved_codes, nearest_codes
+from .dinov2 import dinov2_class, koleo
+from .esimcse import esimcse
+from .group_whitening import group_whiten, whitened_contrastive
 from .hog import hog
 from .hypersphere import hypersphere, hypersphere_terms
 from .ibot import dinov2_patches, ibot_patches
@@ -79,6 +85,7 @@ __all__ = [
     'capi_targets',
     'co2',
     'cluster_kernel',
+    'cluster_negatives',
     'cosine_kernel',
     'debiased',
     'decoupled',
@@ -96,7 +103,9 @@ __all__ = [
     'e2mc',
     'e2mc_terms',
     'flops',
+    'esimcse',
     'gaussian_kernel',
+    'group_whiten',
     'hog',
     'hypersphere',
     'hypersphere_terms',
@@ -136,6 +145,7 @@ __all__ = [
     'mmcr',
     'mochi',
     'moco_v3',
+    'moved_centroids',
     'moved_codes',
     'msn',
     'msn_targets',
@@ -172,4 +182,5 @@ __all__ = [
     'vicregl_local_terms',
     'visreg_terms',
     'w_mse',
+    'whitened_contrastive',
 ]
