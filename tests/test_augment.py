@@ -114,7 +114,7 @@ def test_small_operations():
     np.testing.assert_allclose(quarter, jnp.rot90(image[:40, :40], -1), atol=1e-5)
 
 
-IMAGE_RECIPES = sorted(set(augment.RECIPES) - {'scarf'})
+IMAGE_RECIPES = sorted(set(augment.RECIPES) - {'scarf', 'simcse'})
 # Each recipe compiles its own views, for seconds: three stand for all in the quick suite.
 QUICK = ('byol', 'digits_multicrop', 'mae')
 
@@ -273,10 +273,11 @@ def test_integers_are_no_images(own_checks):
         augment.to_float(np.zeros((2, 2), np.int32))
 
 
+OF_VECTORS = ('random_corruption', 'random_dropout')
 RANDOM = sorted(
     n
     for n in augment.__all__
-    if (n.startswith('random_') or n in ('color_jitter', 'rand_augment', 'jigsaw_tiles')) and n != 'random_corruption'
+    if (n.startswith('random_') or n in ('color_jitter', 'rand_augment', 'jigsaw_tiles')) and n not in OF_VECTORS
 )
 NEEDED = {'random_resized_crop': {'size': 6}, 'random_cutout': {'side': 3}, 'jigsaw_tiles': {'grid': 2}}
 
@@ -326,7 +327,7 @@ NO_IMAGE = {
     'make_evaluation',
     'make_view',
     'make_views',
-    'random_corruption',  # of vectors
+    *OF_VECTORS,
     'sample_crop',
 }
 
@@ -466,6 +467,20 @@ def test_views_of_images_cropped_elsewhere():
     for a, b in zip(whole, again, strict=True):
         np.testing.assert_allclose(a, b, atol=tolerances.FLOAT32)
     np.testing.assert_array_equal(also[1]['box'], boxes[1])
+
+
+def test_dropout_of_a_vector_keeps_its_mean():
+    vector = jnp.arange(1.0, 4001.0)
+    changed, drawn = jax.jit(lambda key: augment.random_dropout(key, vector, rate=0.25, report=True))(KEY)
+    dropped = np.asarray(drawn['dropped'])
+    assert abs(dropped.mean() - 0.25) < 0.03
+    np.testing.assert_allclose(changed, np.where(dropped, 0, np.asarray(vector) / 0.75), rtol=1e-6)
+    views, _ = augment.make_views({'a': {'count': 2, 'drop': {}}}, mean=(0.0,), std=(1.0,))(
+        KEY, jnp.ones((3, 64)), jnp.arange(3)
+    )
+    assert views[0].shape == (3, 64) and (np.asarray(views[0]) != np.asarray(views[1])).any(axis=1).all()
+    with pytest.raises(ValueError, match='rate'):
+        augment.random_dropout(KEY, vector, rate=1.0)
 
 
 def test_corruption_takes_features_from_their_own_columns():

@@ -45,6 +45,7 @@ TWO_VIEWS = ('co2', 'mochi', 'moco_hard', 'moco_v1', 'moco_v2', 'pirl', 'ressl',
 TWO_VIEWS = ('moco_v1', 'moco_v2', 'ressl', 'tico')
 # Whose first view is the target network's alone.
 FIRST_OF_THE_TARGET = ('intl_m',)
+TWO_VIEWS = ('esimcse', 'moco_v1', 'moco_v2', 'ressl', 'tico', 'whitened_contrastive')
 # Methods that take one view and have no use for more.
 ONE_VIEW = (
     'bootmae', 'capi', 'cmae', 'crossmae', 'data2vec', 'data2vec2', 'dinosr', 'ijepa', 'mae', 'maskfeat', 'simmim',

@@ -23,6 +23,7 @@ MOVES = {
     'data2vec': ('target',),
     'data2vec2': ('target',),
     'dinosr': ('target', 'codebooks'),
+    'esimcse': ('queue', 'pointer', 'filled', 'target'),
     'ijepa': ('target',),
     'intl_m': ('target',),
     'moco_v1': ('queue', 'pointer', 'target'),
@@ -45,6 +46,7 @@ MOVES = {
     'msn': ('target',),
     'swav': ('queue', 'pointer', 'filled'),
     'tico': ('target', 'covariance'),
+    'unsee': ('target',),
 }
 # Methods whose networks here have no batch-norm.
 NO_STATISTICS = (
@@ -72,6 +74,7 @@ LEARNABLE = {
     'diet': {'smoothing': 0.1},  # else most of the loss is the entropy of the labels
     # Else the centres, which begin at zero, take the common part of the scores away and the loss grows.
     'ibot': {'centre_momentum': 0.99, 'patch_centre_momentum': 0.99},
+    'esimcse': {'queue': 8},  # a longer one, empty at the start, adds negatives as it fills
     'moco_v1': {'groups': 2, 'queue': 512},
     'moco_v2': {'groups': 2, 'queue': 512},
     **{name: {'groups': 2, 'queue': 512} for name in ('co2', 'mochi', 'moco_hard')},

@@ -1,12 +1,18 @@
 """Estimates of mutual information as losses."""
 
+import json
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from programs import compiled, losses, with_gradients
 from selfsup import losses as plain
 from tolerances import FLOAT64, GOLDEN_FLOAT64
+
+from experiments.tables import mutual_information as bed
 
 # The code of Song and Ermon on scores 2·X Yᵀ of the golden inputs: the estimate, and its gradient along W. Of JSD the
 # gradient alone: their estimate is NWJ's at f, ours at f + 1.
@@ -87,3 +93,23 @@ def test_estimates_at_the_true_ratio_are_near_the_truth():
     for name in BOUNDS:
         at = jnp.asarray(scores + (name == 'mi_nwj'), jnp.float32)
         assert abs(float(compiled(getattr(plain, name))(at)) + truth) < 0.08, name
+
+
+def test_the_true_scores_are_those_of_scipy(x64):
+    x, y = np.random.default_rng(3).normal(size=(2, 5, 3))
+    rho = bed.rho_of(1.2, 3)
+    np.testing.assert_allclose(-1.5 * np.log(1 - rho**2), 1.2, rtol=FLOAT64)
+    found = bed.true_scores(jnp.asarray(x), jnp.asarray(y), rho)
+    joint = scipy.stats.multivariate_normal(np.zeros(2), [[1, rho], [rho, 1]])
+    for i in range(5):
+        for j in range(5):
+            pairs = np.stack([x[i], y[j]], axis=1)
+            expected = np.sum(joint.logpdf(pairs) - scipy.stats.norm.logpdf(pairs).sum(1))
+            np.testing.assert_allclose(found[i, j], expected, rtol=1e-9)
+
+
+def test_the_page_says_what_is_recorded():
+    docs = Path(bed.__file__).parent.parent.parent / 'docs'
+    recorded, page = (docs / f'mutual_information.{kind}' for kind in ('json', 'md'))
+    for critic in bed.TRUTHS:
+        assert bed.table(json.loads(recorded.read_text()), critic) in page.read_text()

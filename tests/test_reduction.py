@@ -1,5 +1,8 @@
 """TLDR and PCA as reducers, and the command `selfsup reduce`."""
 
+import json
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +14,8 @@ from selfsup.reduction.tldr import folded, loss_of, networks
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from tolerances import FLOAT32, FLOAT64, GOLDEN_FLOAT64
+
+from experiments.tables import reduction as table
 
 SMALL = {'projector': (32, 32), 'epochs': 3, 'batch_size': 32, 'neighbours': 3}
 WORDS = ['--projector=32,32', '--epochs=3', '--batch-size=32', '--neighbours=3']
@@ -244,3 +249,9 @@ def test_bad_files(arrays, message, tmp_path):
 def test_a_reducer_of_other_rows_is_refused():
     with pytest.raises(UserError, match=r'takes rows of 12 features, not \[4, 3\]'):
         reduction.apply(reduction.pca(rows(), 2), rows(4, 3))
+
+
+def test_the_page_says_what_is_recorded():
+    docs = Path(table.__file__).parent.parent.parent / 'docs'
+    recorded = json.loads((docs / 'reduction.json').read_text())
+    assert table.markdown(recorded) in (docs / 'reduction.md').read_text()

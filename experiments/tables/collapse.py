@@ -86,6 +86,7 @@ FAULTS = {
         'no normalisation, and a target that is the encoder itself',
         ('method.momentum=0.0', 'method.momentum_final=0.0', 'method.iterations=0', 'method.trace_weight=0.0'),
     ),
+    'esimcse': NO_NEGATIVES,
     'icon': NO_NEGATIVES,
     'lejepa': Fault('no SIGReg', ('method.lambd=0.0',)),
     'mmcr': Fault('no global nuclear norm: views are only asked to be alike', change=only_alike),
@@ -114,11 +115,17 @@ FAULTS = {
     'supcon': Fault('every image with the same label', change=one_label),
     'swav': Fault('no prototypes: views are only asked to be alike', change=only_alike),
     'tico': Fault('no covariance term', ('method.rho=0.0',)),
+    'unsee': Fault(
+        'a target that is the encoder itself, and views are only asked to be alike',
+        ('method.momentum=0.0', 'method.momentum_final=0.0'),
+        only_alike,
+    ),
     'vibcreg': Fault(
         'neither variance nor covariance term', ('method.variance_weight=0.0', 'method.covariance_weight=0.0')
     ),
     'vicreg': Fault('no variance term', ('method.variance_weight=0.0',)),
     'vicregl': Fault('no variance term', ('method.variance_weight=0.0',)),
+    'whitened_contrastive': Fault('no whitening: views are only asked to be alike', change=only_alike),
     'w_mse': Fault('no whitening: views are only asked to be alike', change=only_alike),
 }
 

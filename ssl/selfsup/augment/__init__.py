@@ -31,7 +31,7 @@ from .tone import (
     random_solarise,
     solarise,
 )
-from .vectors import random_corruption
+from .vectors import random_corruption, random_dropout
 from .warp import affine, affine_map, random_affine, random_rotation, rotate
 
 __all__ = [
@@ -63,6 +63,7 @@ __all__ = [
     'random_autocontrast',
     'random_blur',
     'random_corruption',
+    'random_dropout',
     'random_cutout',
     'random_equalise',
     'random_erasing',

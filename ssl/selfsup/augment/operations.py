@@ -59,6 +59,7 @@ OPERATIONS: dict[str, Operation] = {
     'cutout': Operation(16, patches.random_cutout),
     'erase': Operation(17, patches.random_erasing),
     'corrupt': Operation(18, vectors.random_corruption, rank=1, reference=True),
+    'drop': Operation(30, vectors.random_dropout, rank=1),
 }
 
 _WORDS = {

@@ -167,6 +167,12 @@ def scarf(size: int) -> dict[str, Spec]:
     return dict(whole=dict(count=1), corrupted=dict(count=1, corrupt=dict(rate=0.6)))
 
 
+def simcse(size: int) -> dict[str, Spec]:
+    """SimCSE, of vectors: each view without a random part of the features; the paper drops 0.1 inside the network."""
+    del size
+    return dict(both=dict(count=2, drop=dict(rate=0.5)))
+
+
 RECIPES = {
     'byol': byol,
     'digits': digits,
@@ -179,6 +185,7 @@ RECIPES = {
     'moco_v2': moco_v2,
     'scarf': scarf,
     'simclr': simclr,
+    'simcse': simcse,
     'solo_asymmetric': solo_asymmetric,
     'solo_ressl': solo_ressl,
     'solo_symmetric': solo_symmetric,

@@ -7,6 +7,28 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ._common import require_range
 
 
+def random_dropout(
+    key: PRNGKeyArray, vector: Float[Array, 'dim'], *, rate: float = 0.1, report: bool = False
+) -> Float[Array, 'dim'] | tuple[Float[Array, 'dim'], dict[str, Array]]:
+    """Sets each feature to 0 with probability `rate` and divides the others by 1 − rate. Reports `dropped` `[dim]`.
+
+    Two such views of one row are SimCSE's pair, whose dropout lies in the network.
+
+    Args:
+      key: of this example.
+      vector: one row of a table; standardised, 0 is the mean.
+      rate: share of features, below 1. Paper: 0.1.
+      report: whether what was drawn is returned too.
+
+    References:
+      Gao et al. 2021, https://arxiv.org/abs/2104.08821, section 3.
+    """
+    require_range('rate', rate, 0.0, 0.999)
+    dropped = jax.random.bernoulli(key, rate, vector.shape)
+    changed = jnp.where(dropped, 0.0, vector / (1.0 - rate)).astype(vector.dtype)
+    return (changed, {'dropped': dropped}) if report else changed
+
+
 def random_corruption(
     key: PRNGKeyArray,
     vector: Float[Array, 'dim'],

@@ -10,6 +10,7 @@ from .contrastive.directclr import directclr
 from .contrastive.hypersphere import hypersphere
 from .contrastive.macl import macl
 from .contrastive.mochi import mochi
+from .contrastive.esimcse import esimcse
 from .contrastive.icon import icon
 from .contrastive.moco import moco_v1, moco_v2
 from .contrastive.moco_hard import moco_hard
@@ -20,6 +21,7 @@ from .contrastive.ressl import ressl
 from .contrastive.simclr import simclr
 from .contrastive.supcon import supcon
 from .contrastive.unisiam import unisiam
+from .contrastive.whitened import whitened_contrastive
 from .distillation.byol import byol
 from .distillation.dino import dino
 from .distillation.nnbyol import nnbyol
@@ -51,6 +53,7 @@ from .redundancy.intl import intl, intl_m
 from .redundancy.lejepa import lejepa
 from .redundancy.mmcr import mmcr
 from .redundancy.tico import tico
+from .redundancy.unsee import unsee
 from .redundancy.vibcreg import vibcreg
 from .redundancy.vicreg import vicreg
 from .redundancy.vicregl import vicregl
@@ -78,6 +81,7 @@ METHODS = {
     'directclr': directclr,
     'emp_ssl': emp_ssl,
     'frossl': frossl,
+    'esimcse': esimcse,
     'gmml': gmml,
     'hypersphere': hypersphere,
     'ibot': ibot,
@@ -110,10 +114,12 @@ METHODS = {
     'swav': swav,
     'tico': tico,
     'unisiam': unisiam,
+    'unsee': unsee,
     'vibcreg': vibcreg,
     'vicreg': vicreg,
     'vicregl': vicregl,
     'w_mse': w_mse,
+    'whitened_contrastive': whitened_contrastive,
 }
 
 __all__ = [
@@ -142,6 +148,7 @@ __all__ = [
     'directclr',
     'emp_ssl',
     'frossl',
+    'esimcse',
     'gmml',
     'hypersphere',
     'ibot',
@@ -174,8 +181,10 @@ __all__ = [
     'swav',
     'tico',
     'unisiam',
+    'unsee',
     'vibcreg',
     'vicreg',
     'vicregl',
     'w_mse',
+    'whitened_contrastive',
 ]

@@ -42,9 +42,8 @@ def follow(momentum: Any, *, ahead: int = 0) -> Callable:
     return after
 
 
-def copied(params: Any, stats: Any) -> dict:
-    """A target that starts equal to the trained encoder and projector."""
-    names = ('encoder', 'projector')
+def copied(params: Any, stats: Any, names: tuple[str, ...] = ('encoder', 'projector')) -> dict:
+    """A target that starts equal to the trained encoder and projector, or to those networks of `names`."""
     return jax.tree.map(
         jnp.copy, {'params': {k: params[k] for k in names}, 'batch_stats': {k: stats[k] for k in names}}
     )
@@ -61,6 +60,7 @@ def predicted_target(
     own_start: bool,
     fuse_views: bool,
     split_views: bool = False,
+    headless: bool = False,
 ) -> Method:
     """A method that predicts an EMA target network's projection of the other view (BYOL, MoCo v3).
 
@@ -73,12 +73,14 @@ def predicted_target(
       own_start: whether the target is initialised with a key of its own, or as a copy.
       fuse_views: whether views of one resolution share batch-norm statistics.
       split_views: whether the target network sees the first view alone, and the trained network the others.
+      headless: the target has no projector, and its features are what is predicted (UNSEE).
     """
-    modules, target_modules = heads(encoder, projector, predictor), heads(encoder, projector, None)
+    modules = heads(encoder, projector, predictor)
+    target_modules = {'encoder': encoder} if headless else heads(encoder, projector, None)
 
     def init(key: Array, batch: dict) -> tuple[dict, dict]:
         params, stats = init_modules(key, modules, batch['views'][0])
-        target = copied(params, stats)
+        target = copied(params, stats, tuple(target_modules))
         if own_start:
             own = init_modules(jax.random.fold_in(key, 99), target_modules, batch['views'][0])
             target = dict(zip(('params', 'batch_stats'), own, strict=True))
@@ -93,7 +95,7 @@ def predicted_target(
             target_modules, jax.lax.stop_gradient(target['params']), target['batch_stats'],
             others, keys=view_keys(batch, 1), **run,
         )  # fmt: skip
-        outputs['targets'] = jax.lax.stop_gradient(theirs['embeddings'])
+        outputs['targets'] = jax.lax.stop_gradient(theirs['features' if headless else 'embeddings'])
         return outputs, {**extra, 'batch_stats': stats, 'target': {**target, 'batch_stats': target_stats}}
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:

@@ -1,0 +1,26 @@
+"""ESimCSE (Wu et al. 2022) on vectors: scikit-learn's digits as tables of 64 numbers, views without a half of them.
+
+    python -m selfsup.train --config=experiments/vectors/esimcse.py --workdir=runs/vectors/esimcse
+
+Two CPU cores, about a minute. Result: not measured yet.
+"""
+
+from selfsup.config import defaults
+
+
+def get_config():
+    c = defaults()
+    c.method.name = 'esimcse'
+    c.method.temperature = 0.2
+    c.method.queue = 512
+    c.method.momentum = 0.99
+    c.projector.widths = (256, 256)
+    c.projector.hidden_norm = False
+    c.model.name = 'mlp'
+    c.data.source = 'vectors:digits'
+    c.data.batch_size = 128
+    c.augment.recipe = 'simcse'
+    c.augment.mean = (0.0,)
+    c.augment.std = (1.0,)
+    c.train.epochs = 100
+    return c

@@ -1,0 +1,23 @@
+"""UNSEE (Çağatan 2024) on vectors: scikit-learn's digits as tables of 64 numbers, views without a half of them.
+
+    python -m selfsup.train --config=experiments/vectors/unsee.py --workdir=runs/vectors/unsee
+
+Two CPU cores, about a minute. Result: not measured yet.
+"""
+
+from selfsup.config import defaults
+
+
+def get_config():
+    c = defaults()
+    c.method.name = 'unsee'
+    c.method.momentum = 0.99
+    c.projector.widths = (256, 256)
+    c.model.name = 'mlp'
+    c.data.source = 'vectors:digits'
+    c.data.batch_size = 128
+    c.augment.recipe = 'simcse'
+    c.augment.mean = (0.0,)
+    c.augment.std = (1.0,)
+    c.train.epochs = 100
+    return c
