@@ -25,7 +25,9 @@ os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'
 from jaxtyping import install_import_hook  # noqa: E402  the flags above must stand before jax is imported
 
 # Every annotated shape of the array code is checked in every test.
-install_import_hook([f'selfsup.{p}' for p in ('losses', 'diagnostics', 'augment', 'models')], 'beartype.beartype')
+install_import_hook(
+    [f'selfsup.{p}' for p in ('losses', 'diagnostics', 'augment', 'dictionaries', 'models')], 'beartype.beartype'
+)
 
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402

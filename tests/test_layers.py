@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parent.parent / 'ssl' / 'selfsup'
 # from another package of the same layer, but where the pair is named.
 LAYERS = (
     {'errors'},
-    {'files', 'signature', 'parallel', 'hardware', 'losses', 'diagnostics', 'augment'},
+    {'files', 'signature', 'parallel', 'hardware', 'losses', 'diagnostics', 'augment', 'dictionaries'},
     {'models'},
     {'methods', 'optim', 'data', 'evals', 'weights'},
     {'config', 'reduction'},
@@ -35,7 +35,7 @@ LAYERS = (
     {'__main__'},
 )
 SIDEWAYS = {('launch', 'cli'), ('sweep', 'runs'), ('select', 'runs')}
-ALONE = ('losses', 'diagnostics', 'augment')  # import jax and nothing of ours: each can be copied whole
+ALONE = ('losses', 'diagnostics', 'augment', 'dictionaries')  # import jax and nothing of ours: each can be copied whole
 LEVEL = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 
 

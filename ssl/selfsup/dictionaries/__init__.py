@@ -1,0 +1,63 @@
+"""Sparse codes, activations, constraints of atoms, dictionary learning and its measures, as pure functions of arrays.
+
+Signals and atoms are rows: `signals ≈ codes·dictionary` with `[batch, dim]`, `[batch, units]`, `[units, dim]`. The
+folder imports jax, jaxtyping, numpy and scipy only and can be copied into another project.
+"""
+
+from .activations import above, abs_top_k, batch_top_k, gated, heaviside, jump_relu, sparsemax, top_k
+from .atoms import (
+    geometric_median,
+    hull_constraints,
+    mutual_coherence,
+    near_hull,
+    nearest_orthogonal,
+    tangent,
+    unit_atoms,
+)
+from .lasso import fista, ista, lasso_objective, lista_cell, soft_threshold
+from .measures import (
+    Match,
+    code_numbers,
+    explained_variance,
+    hoyer,
+    match,
+    mean_correlation,
+    normalised_error,
+    recovered,
+    stability,
+)
+from .pursuit import matching_pursuit, omp
+
+__all__ = [
+    'Match',
+    'above',
+    'abs_top_k',
+    'batch_top_k',
+    'code_numbers',
+    'explained_variance',
+    'fista',
+    'gated',
+    'geometric_median',
+    'heaviside',
+    'hoyer',
+    'hull_constraints',
+    'ista',
+    'jump_relu',
+    'lasso_objective',
+    'lista_cell',
+    'match',
+    'matching_pursuit',
+    'mean_correlation',
+    'mutual_coherence',
+    'near_hull',
+    'nearest_orthogonal',
+    'normalised_error',
+    'omp',
+    'recovered',
+    'soft_threshold',
+    'sparsemax',
+    'stability',
+    'tangent',
+    'top_k',
+    'unit_atoms',
+]
