@@ -21,6 +21,7 @@ TOKENS = {
     'encoder': VIT.clone(pool='token'),
     'projector': models.MLP(widths=(32, 16), hidden_norm=False, activation='gelu'),
 }
+LINEAR = {'encoder': models.MLP(widths=(16,))}
 OWN_NETWORKS = {
     'dinov2': TOKENS,
     'ibot': TOKENS,
@@ -47,6 +48,15 @@ OWN_NETWORKS = {
     'mae': {'encoder': VIT, 'decoder': models.TransformerDecoder(dim=16, depth=1, heads=2)},
     'maskfeat': {'encoder': VIT, 'decoder': models.LinearDecoder()},
     'simmim': {'encoder': VIT.clone(registers=1), 'decoder': models.LinearDecoder()},
+    'abs_topk': LINEAR,
+    'archetypal': LINEAR,
+    'batch_topk': LINEAR,
+    'gated': LINEAR,
+    'jump_relu': LINEAR,
+    'matryoshka': LINEAR,
+    'p_anneal': LINEAR,
+    'relu_l1': LINEAR,
+    'topk': LINEAR,
 }
 
 # Every method with keywords that suit a batch of 16.
@@ -109,6 +119,16 @@ KEYWORDS = {
     'nnbyol': {'queue': 64, 'momentum': 0.9},
     'nnsiam': {'queue': 64},
     'unisiam': {},
+    'abs_topk': {'active': 4, 'dead_after': 16},
+    'archetypal': {'active': 4, 'points': 16, 'iterations': 3},
+    'batch_topk': {'active': 4, 'dead_after': 16},
+    'gated': {'weight': 0.1, 'weight_warmup': 0},
+    'jump_relu': {'weight': 0.1, 'weight_warmup': 0, 'bandwidth': 0.2, 'threshold': 0.1},
+    'matching_pursuit': {'active': 3, 'units': 16},
+    'matryoshka': {'active': 4, 'shares': (0.25, 0.75), 'dead_after': 16},
+    'p_anneal': {'weight': 0.1, 'weight_warmup': 0, 'anneal_start': 2, 'anneal_steps': 20},
+    'relu_l1': {'weight': 0.1, 'weight_warmup': 0},
+    'topk': {'active': 4, 'dead_after': 16},
 }
 
 

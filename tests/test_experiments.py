@@ -28,6 +28,7 @@ SMALL = {
     'digits': ['model.widths=(4, 8)', 'projector.widths=(16, 8)', 'data.batch_size=32', 'train.steps_per_call=1'],
     'cifar5k_vit': ['data.batch_size=16', 'data.per_class=8'],
     'cifar5k': ['model.widths=(4, 8)', 'projector.widths=(16, 8)', 'data.batch_size=16', 'data.per_class=8'],
+    'dictionaries': ['model.widths=(16,)', 'data.batch_size=32', 'train.steps_per_call=1'],
     'cifar10': [
         'model.width=4', 'model.stages=(1, 1)', 'projector.widths=(16, 8)', 'data.batch_size=16', 'data.per_class=8', 'data.holdout=0.1',
     ],
@@ -45,6 +46,7 @@ SMALL_KIND = {
 
 # What some methods need with so few images and steps.
 BY_METHOD = {
+    'archetypal': ['method.points=16'],
     'capi': ['method.prototypes=8'],
     'data2vec': ['method.layers=1'],
     'data2vec2': ['method.layers=1'],
@@ -57,6 +59,7 @@ BY_METHOD = {
     'ibot': ['method.prototypes=16'],
     'mochi': ['method.hardest=16'],
     'moco_hard': ['method.hardest=16'],
+    'matching_pursuit': ['method.units=16'],
     'msn': ['method.prototypes=16'],
     'swav': ['method.prototypes=16'],
     'vicregl': ['method.local_widths=(8, 8)'],

@@ -172,6 +172,7 @@ def test_every_public_loss_is_tested_and_documented():
         'averaged_layers',
         'capi',
         'capi_targets',
+        'dead_reconstruction',
         'dinosr',
         'hog',
         'masked_l1',
@@ -179,6 +180,9 @@ def test_every_public_loss_is_tested_and_documented():
         'masked_smooth_l1',
         'moved_codes',
         'nearest_codes',
+        'nested_reconstruction',
+        'reconstruction',
+        'sparsity',
         'standardize_tokens',
     }
     memory = {'instance_normalizer', 'nearest', 'propagated'}
@@ -211,5 +215,6 @@ def test_every_public_loss_is_tested_and_documented():
                 'pairs', 'shares', 'own', 'own_shares',
                 'assignments', 'log_kernel', 'log_target', 'log_learned', 'log_average',
                 'assignments', 'centroids', 'order', 'log_kernel', 'log_target', 'log_learned', 'log_average',
+                'inputs', 'reconstructions', 'residual', 'atoms',
             )  # fmt: skip
             assert parameter.name in arrays or parameter.kind == parameter.KEYWORD_ONLY, (name, parameter)

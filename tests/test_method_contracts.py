@@ -49,6 +49,7 @@ TWO_VIEWS = ('esimcse', 'moco_v1', 'moco_v2', 'ressl', 'tico', 'whitened_contras
 # Methods that take one view and have no use for more.
 ONE_VIEW = (
     'bootmae', 'capi', 'cmae', 'crossmae', 'data2vec', 'data2vec2', 'dinosr', 'ijepa', 'mae', 'maskfeat', 'simmim',
+    'abs_topk', 'archetypal', 'batch_topk', 'gated', 'jump_relu', 'matching_pursuit', 'matryoshka', 'p_anneal', 'relu_l1', 'topk',
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tolerances import TRAJECTORY_FLOAT64, TRAJECTORY_LOSS, TRAJECTORY_LOSS_SWAV, TRAJECTORY_PARAMETERS
 from trajectories import instance_problem, instance_replay, masked_problem, masked_replay, problem, replay
+from trajectories import dictionary_problem, dictionary_replay, masked_problem, masked_replay, problem, replay
 
 HERE = Path(__file__).parent / 'trajectories'
 NOTES = json.loads((HERE / 'references.json').read_text())
@@ -104,6 +105,16 @@ def test_thirty_float32_steps_with_a_row_for_each_example(name):
     ours, theirs = instance_replay.run(name), problem.recorded(name)
     assert set(ours) == set(theirs) - {'loss_float64'}
     np.testing.assert_allclose(ours['learning_rate'], theirs['learning_rate'], rtol=1e-5)
+SMALL_CASES = [pytest.param(c, marks=() if c == 'topk' else pytest.mark.slow) for c in dictionary_problem.CASES]
+
+
+@pytest.mark.parametrize('name', SMALL_CASES)
+def test_fifty_float32_steps_of_an_autoencoder(name):
+    assert dictionary_problem.fingerprint() == NOTES[name]['views'], (
+        'NumPy draws other rows than those of the recording'
+    )
+    ours, theirs = dictionary_replay.run(name), problem.recorded(name)
+    assert set(ours) == set(theirs) - {'loss_float64'}
     np.testing.assert_allclose(ours['loss'], theirs['loss'], rtol=TRAJECTORY_LOSS)
     found = problem.distance(ours, theirs)
     assert found['parameters'] < TRAJECTORY_PARAMETERS and found['state'] < TRAJECTORY_PARAMETERS, found
@@ -132,3 +143,26 @@ INSTANCE_FAULTS = [
 def test_a_recipe_of_rows_without_an_ingredient_is_seen(name, changes):
     found = problem.distance(instance_replay.run(name, changes=changes), problem.recorded(name))
     assert max(found['parameters'], found['state']) > 2 * TRAJECTORY_PARAMETERS
+@pytest.mark.slow
+@pytest.mark.parametrize('name', dictionary_problem.CASES)
+def test_fifty_float64_steps_of_an_autoencoder(name, x64):
+    ours = dictionary_replay.run(name, np.float64)
+    np.testing.assert_allclose(ours['loss'], problem.recorded(name)['loss_float64'], rtol=TRAJECTORY_FLOAT64)
+
+
+DICTIONARY_FAULTS = [
+    ('topk', {'method.auxiliary_weight': 0.0}),
+    ('topk', {'method.dead_after': 100}),
+    ('jump_relu', {'method.after_jump': False}),
+    ('jump_relu', {'method.weight_warmup': 0}),
+    ('matryoshka', {'method.empty': False}),
+    ('archetypal', {'method.delta': 1.0}),
+    ('archetypal', {'optimizer.clip_norm': 0.0}),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('name', 'changes'), DICTIONARY_FAULTS)
+def test_an_autoencoder_without_an_ingredient_is_seen(name, changes):
+    found = problem.distance(dictionary_replay.run(name, changes=changes), problem.recorded(name))
+    assert found['parameters'] > 2 * TRAJECTORY_PARAMETERS, found

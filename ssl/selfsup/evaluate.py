@@ -22,8 +22,11 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
   --features A B    npz files with `features` [n, dim] and `labels` [n]; or one file of selfsup.embed
   --only=a,b        knn, logistic, sgd, low_label, few_shot, clustering, retrieval, label_noise, ranks, widths, feet;
                     and, of a --workdir, online, fine_tune, dense (segmentation of rendered images), and of a vision
+  --only=a,b        knn, logistic, sgd, low_label, few_shot, clustering, retrieval, label_noise, ranks, feet; and, of
+                    a --workdir, online, fine_tune, dense (segmentation of rendered images), of a vision
                     transformer tokens (mean patch, class token, last blocks) and attentive (a probe of the patch
-                    tokens); or all that it has. For features: knn,logistic,clustering,ranks
+                    tokens), of a dictionary dictionary (error, sparsity, controls); or all that it has. For
+                    features: knn,logistic,clustering,ranks
   --out=FILE.json   also writes the numbers there
   --image-size=N    with --only: brings images to N x N pixels (shorter side to N, centre crop); by default the run's
                     data.image_size
@@ -33,7 +36,7 @@ Samples without a label (-1) are left out of all numbers but ranks."""
 
 OF_IMAGES = ('online', 'fine_tune')  # evaluations that pass images through the encoder as they learn
 OF_TOKENS = ('tokens', 'attentive')  # that read tokens of patches
-OF_ENCODER = (*OF_IMAGES, *OF_TOKENS, 'dense')  # that need more of an encoder than its features
+OF_ENCODER = (*OF_IMAGES, *OF_TOKENS, 'dense', 'dictionary')  # that need more of an encoder than its features
 
 
 def read_features(files: Sequence[str]) -> tuple[Any, Any]:
@@ -86,10 +89,12 @@ def chosen(text: str, *, images: bool) -> tuple[str, ...]:
 
 
 def possible(trained: Any, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of `names` that an encoder has: without tokens of patches it has no `OF_TOKENS`."""
+    """Those of `names` that an encoder has: no `OF_TOKENS` without tokens of patches, `dictionary` with codes alone."""
+    from .engine.dictionary_evals import is_dictionary
     from .engine.patches import has_tokens
 
-    return tuple(name for name in names if name not in OF_TOKENS or has_tokens(trained))
+    absent = {*(() if has_tokens(trained) else OF_TOKENS), *(() if is_dictionary(trained) else ('dictionary',))}
+    return tuple(name for name in names if name not in absent)
 
 
 def of_features(train: Any, test: Any, names: Sequence[str], fine_tuned: float | None = None) -> dict[str, float]:
@@ -129,6 +134,10 @@ def of_encoder(trained: Any, data: Any, names: Sequence[str]) -> dict[str, float
 
         for name in (name for name in PATCH_EVALUATIONS if name in names):
             results |= PATCH_EVALUATIONS[name](trained, data)
+    if 'dictionary' in names:
+        from .engine.dictionary_evals import of_dictionary
+
+        results |= of_dictionary(trained, data)
     return results
 
 

@@ -368,7 +368,7 @@ def distance(run: dict, reference: dict) -> dict[str, float]:
         ('state', [k for k in reference if k not in notes and k not in parameters]),
     ):
         apart = _norm([np.asarray(run[k], np.float64) - reference[k] for k in keys])
-        found[group] = apart / _norm([reference[k] for k in keys])
+        found[group] = apart / (_norm([reference[k] for k in keys]) or 1.0)
     return found
 
 

@@ -17,29 +17,18 @@ def unit_atoms(dictionary: Float[ArrayLike, 'units dim']) -> Float[Array, 'units
     return dictionary * jnp.where(squared > 0, jax.lax.rsqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)
 
 
-@jax.custom_vjp
 def tangent(dictionary: Float[Array, 'units dim']) -> Float[Array, 'units dim']:
     """The dictionary itself, whose gradient loses the part along each atom.
 
     A step along an atom changes its length alone, which the constraint undoes, but an adaptive optimiser would keep it
-    in its moments.
+    in its moments. Exact in value: what is added is x − x.
 
     References:
       Gao et al. 2024, https://arxiv.org/abs/2406.04093, appendix A.1; Bricken et al. 2023.
     """
-    return dictionary
-
-
-def _tangent_forward(dictionary: Array) -> tuple[Array, Array]:
-    return dictionary, dictionary
-
-
-def _tangent_backward(dictionary: Array, g: Array) -> tuple[Array]:
-    unit = unit_atoms(dictionary)
-    return ((g - jnp.sum(g * unit, axis=1, keepdims=True) * unit).astype(g.dtype),)
-
-
-tangent.defvjp(_tangent_forward, _tangent_backward)
+    unit = jax.lax.stop_gradient(unit_atoms(dictionary))
+    along = jnp.sum(dictionary * unit, axis=1, keepdims=True) * unit
+    return dictionary + (jax.lax.stop_gradient(along) - along)
 
 
 def nearest_orthogonal(matrix_: Float[ArrayLike, 'dim dim']) -> Float[Array, 'dim dim']:

@@ -120,5 +120,7 @@ def _matching_pursuit(signals: Array, dictionary: Array, *, rounds: int, each: i
         return (codes + moved, residual - dot(moved, dictionary)), None
 
     zero = jnp.zeros((len(signals), len(dictionary)), signals.dtype)
-    (codes, _), _ = jax.lax.scan(body, (zero, signals), length=rounds)
+    # The first round stands outside: inside shard_map its results vary over devices, and zeros do not.
+    first, _ = body((zero, signals), None)
+    (codes, _), _ = jax.lax.scan(body, first, length=rounds - 1)
     return codes

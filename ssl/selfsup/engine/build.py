@@ -192,6 +192,12 @@ def build_optimizer(config: ConfigDict, *, epoch_steps: int, **values: Any) -> t
     return optim.optimizer(c['name'], rate, peak=c['learning_rate'], groups=groups, **chosen), rate
 
 
+def reference_rows(train: sources.Source, count: int) -> np.ndarray:
+    """`count` rows of the training set, or all: the first of a seeded order, in the order of the set."""
+    rows = np.random.Generator(np.random.Philox(key=1)).permutation(len(train))[:count]
+    return train.select(np.sort(rows), 'reference').arrays()[0]
+
+
 def build_views(config: ConfigDict, train: sources.Source | None = None) -> Any:
     """The augmentation of a config: see :func:`selfsup.augment.make_views`.
 
@@ -203,8 +209,7 @@ def build_views(config: ConfigDict, train: sources.Source | None = None) -> Any:
     if train is not None and any(
         augment.OPERATIONS[op].reference for spec in specs.values() for op in spec if op in augment.OPERATIONS
     ):
-        rows = np.random.Generator(np.random.Philox(key=1)).permutation(len(train))[:REFERENCE_ROWS]
-        reference = train.select(np.sort(rows), 'reference').arrays()[0]
+        reference = reference_rows(train, REFERENCE_ROWS)
     return _named('augment.views', augment.make_views(specs, mean=c.mean, std=c.std, reference=reference))
 
 

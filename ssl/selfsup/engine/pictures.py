@@ -1,4 +1,4 @@
-"""Pictures of what a method that hides patches predicts of them, and of what an encoder makes of patches."""
+"""Pictures of what a method reconstructs, of the atoms of a dictionary, and of what an encoder makes of patches."""
 
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from .patches import feature_maps, has_tokens
 
 SMALLEST_SIDE = 96  # pixels of a shown image; smaller ones are enlarged by whole pixels
 GAP = 4  # white pixels between images
+ATOMS, ATOM_ROWS = 16, 4  # atoms in a row of their picture, and rows
 
 
 def _denormalised(predictions: Array, targets: Array) -> Array:
@@ -35,12 +36,15 @@ def reconstructions(encoder: Encoder, images: np.ndarray) -> dict[str, np.ndarra
     Returns:
       `masked` (hidden patches grey), `reconstructed` (hidden patches predicted; where the method normalises its target
       patches, with the mean and deviation of the true patch) and `original`: `[n, height, width, channels]`, float32 in
-      [0, 1]. None for a method that predicts no pixels.
+      [0, 1]; of a dictionary `reconstructed` and `original`. None for a method that predicts no pixels.
     """
     method, config = encoder.method, encoder.config
-    if method.control != 'shuffled_targets':
+    if method.control != 'shuffled_targets' or images.ndim != 4:
         return None
     views = build.build_preparation(config)(images)
+    if method.decode is not None:
+        decoded = method.decode(encoder.evaluated, jnp.asarray(encoder(images))).reshape(views.shape)
+        return {'reconstructed': _pixels(encoder, decoded), 'original': _pixels(encoder, views)}
     count, height, width, channels = views.shape
 
     def predict(params: Any, extra: Any, views: Array) -> dict[str, Any]:
@@ -59,8 +63,7 @@ def reconstructions(encoder: Encoder, images: np.ndarray) -> dict[str, np.ndarra
     mean, std = (np.asarray(config.augment[name], np.float32) for name in ('mean', 'std'))
 
     def shown(patches: Array) -> np.ndarray:
-        x = unpatchify(patches, patch, (height // patch, width // patch))
-        return np.clip(np.asarray(x, np.float32) * std + mean, 0, 1)
+        return _pixels(encoder, unpatchify(patches, patch, (height // patch, width // patch)))
 
     grey = jnp.broadcast_to(jnp.asarray((0.5 - mean) / std), (count, targets.shape[1], patch**2, channels))
     return {
@@ -68,6 +71,43 @@ def reconstructions(encoder: Encoder, images: np.ndarray) -> dict[str, np.ndarra
         'reconstructed': shown(jnp.where(hidden, predictions, targets)),
         'original': shown(targets),
     }
+
+
+def _pixels(encoder: Encoder, images: Array) -> np.ndarray:
+    """Prepared images in [0, 1], float32."""
+    mean, std = (np.asarray(encoder.config.augment[name], np.float32) for name in ('mean', 'std'))
+    return np.clip(np.asarray(images, np.float32) * std + mean, 0, 1)
+
+
+def atoms(encoder: Encoder, images: np.ndarray) -> dict[str, np.ndarray] | None:
+    """Atoms of a dictionary of images: those of the units that are on most, the largest mean code first.
+
+    Args:
+      encoder: the trained one.
+      images: uint8 (0..255) or float ([0, 1]), `[n, height, width, channels]`, on which units are ranked.
+
+    Returns:
+      Rows of `ATOMS` images `[ATOMS, height, width, channels]`, float32 in [0, 1]: an atom's zero is grey, its largest
+      entry black or white. None for a method that is no dictionary, and for data that are no images.
+    """
+    method = encoder.method
+    if method.decode is None or images.ndim != 4:
+        return None
+    codes = encoder(images)
+    order = np.argsort(-np.abs(codes).mean(axis=0), kind='stable')[: ATOM_ROWS * ATOMS]
+    chosen = np.eye(codes.shape[1], dtype=np.float32)[order]
+    found = np.asarray(method.decode(encoder.evaluated, jnp.asarray(chosen)), np.float32)
+    found = found - np.asarray(method.decode(encoder.evaluated, jnp.zeros_like(chosen[:1])), np.float32)
+    found = found / np.maximum(np.abs(found).max(axis=1, keepdims=True), 1e-12)
+    pictures = (0.5 + 0.5 * found).reshape(-1, *build.build_preparation(encoder.config)(images[:1]).shape[1:])
+    missing = -len(pictures) % ATOMS
+    pictures = np.concatenate([pictures, np.ones((missing, *pictures.shape[1:]), np.float32)])
+    return {str(row): pictures[row * ATOMS : (row + 1) * ATOMS] for row in range(len(pictures) // ATOMS)}
+
+
+def plot_atoms(encoder: Encoder, images: np.ndarray, file: Path) -> bool:
+    """Writes :func:`atoms` as a PNG; False, and no file, if there are none."""
+    return _sheet(atoms(encoder, images), file)
 
 
 def plot_reconstructions(encoder: Encoder, images: np.ndarray, file: Path) -> bool:

@@ -24,7 +24,7 @@ from .alarm import measurements, verdict
 from .build import Data
 from .drawn import Drawn, Encoded
 from .encoder import Encoder
-from .pictures import plot_patches, plot_reconstructions
+from .pictures import plot_atoms, plot_patches, plot_reconstructions
 from .plots import plot_features, plot_training
 from .speed import sentence
 
@@ -60,6 +60,7 @@ PICTURES: dict[str, tuple[str, Callable[[Drawn, Path], str | None]]] = {
         lambda d, file: plot_features(d.spectra, d.places, d.encoded.test.labels, d.data.test.class_names, file),
     ),
     'reconstructions.png': ('hidden patches, their reconstruction, the images', _of_images(plot_reconstructions)),
+    'atoms.png': ('atoms of the units that these images turn on most', _of_images(plot_atoms)),
     'patches.png': ('images, and three principal components of their patch features', _of_images(plot_patches)),
 }
 

@@ -81,11 +81,15 @@ class Run:
         self.view_shapes = [v.shape[1:] for v in shapes_of_views]
         jax.eval_shape(self.prepare, images)
 
-        def start() -> TrainState:
-            views = tuple(jnp.zeros(v.shape, v.dtype) for v in shapes_of_views)
-            return init_state(self.method, self.optimizer, {'views': views}, seed=config.seed, classes=self.classes)
+        def start(reference: Any) -> TrainState:
+            batch = {'views': tuple(jnp.zeros(v.shape, v.dtype) for v in shapes_of_views)}
+            if reference is not None:
+                batch['reference'] = self.prepare(reference)
+            return init_state(self.method, self.optimizer, batch, seed=config.seed, classes=self.classes)
 
-        self.state_shapes = jax.eval_shape(start)
+        count = min(self.method.reference, len(self.data.train))
+        rows = jax.ShapeDtypeStruct((count, *self.image_shape), self.data.train.spec.dtype) if count else None
+        self.state_shapes = jax.eval_shape(start, rows)
         check_microbatches(config, self.state_shapes.extra, self.mesh.shape['data'])
         c = config.parallel
         rules = parallel.fsdp(c.fsdp_least_bytes) if c.shard == 'fsdp' else parallel.REPLICATED
@@ -93,7 +97,7 @@ class Run:
         if not self._described:
             check_rows(config.method.name, self.state_shapes, shardings, list(self.mesh.local_devices))
         self.shapes = shapes(self.state_shapes, shardings)
-        self.start = jax.jit(start, out_shardings=shardings)
+        self._start = jax.jit(start, out_shardings=shardings)
         self.step = make_step(
             self.method,
             self.optimizer,
@@ -115,6 +119,26 @@ class Run:
         )
         self.dispatch = make_dispatch(self.step, resident=self.feed.resident, shardings=shardings)
         self.refresh = make_refresh(self.method, self.optimizer, seed=config.seed, shardings=shardings)
+
+    def reference(self) -> np.ndarray | None:
+        """The rows of the training set that the method's `init` sees, unprepared; None where it asks for none.
+
+        Raises:
+          UserError: where they are all the same.
+        """
+        if not self.method.reference:
+            return None
+        rows = build.reference_rows(self.data.train, self.method.reference)
+        if (rows == rows[:1]).all():
+            raise UserError(
+                f'{self.config.method.name} has nothing to learn from {self.data.train.name}: its rows '
+                f'{list(rows.shape)} are all the same'
+            )
+        return rows
+
+    def start(self) -> TrainState:
+        """The state before the first step."""
+        return self._start(self.reference())
 
     def monitor(self) -> Callable[[TrainState], dict[str, Any]]:
         """What measures a state on the held-out images; see :func:`make_monitor`."""

@@ -12,6 +12,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from flax.traverse_util import flatten_dict
 from jaxtyping import Array
 
 from ..methods import Method
@@ -168,12 +169,17 @@ def make_refresh(method: Method, optimizer: optax.GradientTransformation, *, see
     next, so it is the same after a resume.
     """
 
-    def restarted(state: TrainState, params: Any, reset: tuple[str, ...]) -> Any:
-        """The optimiser's state with that of the parameter groups in `reset` as at the first step."""
+    def restarted(state: TrainState, params: Any, reset: Any) -> Any:
+        """The optimiser's state with that of the parameters in `reset` as at the first step."""
         fresh = optimizer.init(params)
+        masks: dict[Any, Any] = flatten_dict(reset if isinstance(reset, dict) else dict.fromkeys(reset, True))
 
         def one(path: tuple, old: Array, new: Array) -> Array:
-            return new if any(getattr(part, 'key', None) in reset for part in path) else old
+            keys = tuple(getattr(part, 'key', None) for part in path)
+            for place, mask in masks.items():
+                if any(keys[start : start + len(place)] == place for start in range(len(keys))):
+                    return jnp.where(mask, new, old)
+            return old
 
         return jax.tree_util.tree_map_with_path(one, state.opt_state, fresh)
 
@@ -181,7 +187,7 @@ def make_refresh(method: Method, optimizer: optax.GradientTransformation, *, see
         assert method.refresh is not None
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), state.step), REFRESH)
         params, extra, reset = method.refresh.update(state.params, state.extra, key, features)
-        opt_state = restarted(state, params, tuple(reset)) if reset else state.opt_state
+        opt_state = restarted(state, params, reset) if reset else state.opt_state
         return dataclasses.replace(state, params=params, extra=extra, opt_state=opt_state)
 
     return jax.jit(refresh, donate_argnums=0, out_shardings=shardings)

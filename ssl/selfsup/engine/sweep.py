@@ -118,6 +118,7 @@ def train(
         raise UserError(f'{config.method.name} is refreshed between epochs, which a sweep does not do')
     size, total = config.data.batch_size, run.total
     view_count = count_views(config.augment.views)
+    reference = run.reference()
 
     def parts(values: dict[str, Any]) -> tuple:
         of_method, of_optimizer, _ = _split(values)
@@ -128,7 +129,8 @@ def train(
         images = jnp.zeros((2, *run.image_shape), run.data.train.spec.dtype)
         views, _ = run.views(jax.random.key(0), images, jnp.arange(2))
         method, optimizer, _ = parts(values)
-        return init_state(method, optimizer, {'views': views}, seed=config.seed, classes=run.classes)
+        batch = {'views': views, **({} if reference is None else {'reference': run.prepare(reference)})}
+        return init_state(method, optimizer, batch, seed=config.seed, classes=run.classes)
 
     @jax.jit
     def draw(step: Array, data: dict[str, Array], indices: Array) -> dict[str, Any]:

@@ -77,7 +77,8 @@ def of_encoder(encoder: Encoder, source: Source) -> Encoder:
     rows = even_draw(source.labels, ADAPTING_BATCHES * size, seed=0)
     found = ((seen, numbers) for numbers, seen in images.batches(source, size, rows))
     first = next(found)
-    params, extra = method.init(jax.random.key(config.seed), {'views': (prepare(first[0][:2]),)})
+    seen = {'views': (prepare(first[0][:2]),), **({'reference': prepare(first[0])} if method.reference else {})}
+    params, extra = method.init(jax.random.key(config.seed), seen)
     full = (batch for batch in itertools.chain([first], found) if len(batch[0]) == len(first[0]))
     extra = adapt_statistics(
         method, params, extra, full, lambda key, rows, positions: ((prepare(rows),), ({},)), seed=config.seed

@@ -7,6 +7,7 @@ hyper-parameters, chosen on a held-out part of train.
 from .attentive import attentive
 from .clustering import clustering
 from .dense import Segmented, segmentation
+from .dictionary import Coded, dictionary
 from .features import Features, even_draw, extract, labelled, standardized
 from .few_shot import few_shot
 from .fine_tune import fine_tune
@@ -23,10 +24,12 @@ from .widths import widths
 __all__ = [
     'EVALUATIONS',
     'Candidate',
+    'Coded',
     'Features',
     'Segmented',
     'attentive',
     'clustering',
+    'dictionary',
     'evaluate',
     'even_draw',
     'extract',

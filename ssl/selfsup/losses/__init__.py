@@ -7,6 +7,7 @@ from .barlow_twins import barlow_twins, barlow_twins_terms
 from .capi import capi, capi_targets
 from .co2 import co2
 from .contrastive import info_nce, ntxent
+from .dictionary import dead_reconstruction, nested_reconstruction, reconstruction, sparsity
 from .dinosr import dinosr, moved_codes, nearest_codes
 from .dinov2 import dinov2_class, koleo
 from .emp_ssl import emp_ssl, emp_ssl_terms
@@ -87,6 +88,7 @@ __all__ = [
     'cluster_kernel',
     'cluster_negatives',
     'cosine_kernel',
+    'dead_reconstruction',
     'debiased',
     'decoupled',
     'deepcluster',
@@ -158,6 +160,10 @@ __all__ = [
     'propagated',
     'power_scale',
     'perplexity_widths',
+    'nested_reconstruction',
+    'nnclr',
+    'ntxent',
+    'reconstruction',
     'ressl',
     'sigreg',
     'simsiam',
@@ -166,6 +172,7 @@ __all__ = [
     'sparsemax_loss',
     'spectral_transform',
     'spectral_contrastive',
+    'sparsity',
     'standardize_tokens',
     'student_kernel',
     'supcon',

@@ -22,6 +22,16 @@ from .contrastive.simclr import simclr
 from .contrastive.supcon import supcon
 from .contrastive.unisiam import unisiam
 from .contrastive.whitened import whitened_contrastive
+from .dictionary.abs_topk import abs_topk
+from .dictionary.archetypal import archetypal
+from .dictionary.batch_topk import batch_topk
+from .dictionary.gated import gated
+from .dictionary.jump_relu import jump_relu
+from .dictionary.matching_pursuit import matching_pursuit
+from .dictionary.matryoshka import matryoshka
+from .dictionary.p_anneal import p_anneal
+from .dictionary.relu_l1 import relu_l1
+from .dictionary.topk import topk
 from .distillation.byol import byol
 from .distillation.dino import dino
 from .distillation.nnbyol import nnbyol
@@ -62,7 +72,10 @@ from .regularised import REGULARISERS, regularised
 
 # config.method.name -> constructor; config.method's other fields are its keywords.
 METHODS = {
+    'abs_topk': abs_topk,
+    'archetypal': archetypal,
     'barlow_twins': barlow_twins,
+    'batch_topk': batch_topk,
     'bootmae': bootmae,
     'byol': byol,
     'capi': capi,
@@ -82,6 +95,7 @@ METHODS = {
     'emp_ssl': emp_ssl,
     'frossl': frossl,
     'esimcse': esimcse,
+    'gated': gated,
     'gmml': gmml,
     'hypersphere': hypersphere,
     'ibot': ibot,
@@ -91,10 +105,13 @@ METHODS = {
     'invprop': invprop,
     'intl': intl,
     'intl_m': intl_m,
+    'jump_relu': jump_relu,
     'lejepa': lejepa,
     'macl': macl,
     'mae': mae,
     'maskfeat': maskfeat,
+    'matching_pursuit': matching_pursuit,
+    'matryoshka': matryoshka,
     'mmcr': mmcr,
     'mochi': mochi,
     'moco_hard': moco_hard,
@@ -106,6 +123,8 @@ METHODS = {
     'nnclr': nnclr,
     'nnsiam': nnsiam,
     'pirl': pirl,
+    'p_anneal': p_anneal,
+    'relu_l1': relu_l1,
     'ressl': ressl,
     'simclr': simclr,
     'simmim': simmim,
@@ -115,6 +134,7 @@ METHODS = {
     'tico': tico,
     'unisiam': unisiam,
     'unsee': unsee,
+    'topk': topk,
     'vibcreg': vibcreg,
     'vicreg': vicreg,
     'vicregl': vicregl,
@@ -129,7 +149,10 @@ __all__ = [
     'Refresh',
     'over_axis',
     'regularised',
+    'abs_topk',
+    'archetypal',
     'barlow_twins',
+    'batch_topk',
     'bootmae',
     'byol',
     'capi',
@@ -149,6 +172,7 @@ __all__ = [
     'emp_ssl',
     'frossl',
     'esimcse',
+    'gated',
     'gmml',
     'hypersphere',
     'ibot',
@@ -158,10 +182,13 @@ __all__ = [
     'invprop',
     'intl',
     'intl_m',
+    'jump_relu',
     'lejepa',
     'macl',
     'mae',
     'maskfeat',
+    'matching_pursuit',
+    'matryoshka',
     'mmcr',
     'mochi',
     'moco_hard',
@@ -173,6 +200,8 @@ __all__ = [
     'nnclr',
     'nnsiam',
     'pirl',
+    'p_anneal',
+    'relu_l1',
     'ressl',
     'simclr',
     'simmim',
@@ -182,6 +211,7 @@ __all__ = [
     'tico',
     'unisiam',
     'unsee',
+    'topk',
     'vibcreg',
     'vicreg',
     'vicregl',

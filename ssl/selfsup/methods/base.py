@@ -41,7 +41,8 @@ class Refresh(NamedTuple):
 
     Attributes:
       update: `(params, extra, key, features) -> (params, extra, reset)`. `features` is `[examples, dim]` in the order
-        of the training set, or None; `reset` names the top-level parameter keys whose optimiser state restarts.
+        of the training set, or None; `reset` names the top-level parameter keys whose optimiser state restarts, or is a
+        dict from such keys to trees of boolean arrays, as those of the parameters, that broadcast to where it does.
       every_epochs: how often; also before the first epoch if `needs_features`.
       needs_features: whether the loop encodes the whole training set first (views without augmentation).
     """
@@ -60,7 +61,8 @@ class Method(NamedTuple):
     `uses_labels`.
 
     Attributes:
-      init: `(key, batch) -> (params, extra)`; `batch['views']` gives the shapes.
+      init: `(key, batch) -> (params, extra)`; `batch['views']` gives the shapes, and `batch['reference']`, where a run
+        has them, rows of the training set.
       embed: `(params, extra, batch, key) -> (outputs, extra)`, the network part: per-example arrays, `features` and
         `embeddings` as tuples, one entry a view; of `extra` only batch statistics may change. Randomness of an
         example comes from `batch['keys']`, so that microbatches and devices do not change it; `key` serves draws
@@ -76,6 +78,9 @@ class Method(NamedTuple):
       views: least number of views.
       control: the control that shows whether a run learns from its pairs or targets: `shuffled_pairs` draws each
         positive from another image, `shuffled_targets` predicts another example's targets.
+      reference: how many rows of the training set, prepared as for evaluation, `init` wants to see.
+      decode: `(network, features) -> [batch, values]`, for methods whose features are codes of the inputs: what they
+        say of the flat, prepared inputs.
     """
 
     init: Callable
@@ -88,6 +93,8 @@ class Method(NamedTuple):
     uses_labels: bool = False
     views: int = 2
     control: str = 'shuffled_pairs'
+    reference: int = 0
+    decode: Callable | None = None
 
 
 def init_modules(key: Array, modules: dict[str, nn.Module], images: Array) -> tuple[dict, dict]:

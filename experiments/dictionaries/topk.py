@@ -1,0 +1,15 @@
+"""TopK autoencoder of digits as vectors: 256 atoms, 8 on.
+
+python -m selfsup.train --config=experiments/dictionaries/topk.py --workdir=runs/dictionaries/topk
+
+Two CPU cores, about half a minute. The result, beside all others at about 8 units on, is in docs/dictionaries.md.
+"""
+
+from common import base
+
+
+def get_config():
+    c = base('topk')
+    c.method.active = 8
+    c.method.dead_after = 5000
+    return c

@@ -1,0 +1,268 @@
+"""Records runs of sparse autoencoders by their authors' code on a small problem, for `tests/test_trajectories.py`.
+
+Needs PyTorch and git checkouts of the reference repositories; the tests need none of them. Models, losses, gradients
+and, of dictionary_learning, the whole update run as they are. This file supplies rows, initial weights and, of einops,
+the one product that the update needs.
+
+    PYTHONPATH=tests python tools/golden/trajectories/record_dictionaries.py --root CHECKOUTS
+
+What the comparison is not about is made as ours is: Matryoshka's error is multiplied by the dims, over which ours is a
+sum, and its atoms are scaled to length 1 after a step, where theirs are at the start of the next update, behind the
+forward pass.
+"""
+
+import argparse
+import contextlib
+import datetime
+import importlib
+import io
+import json
+import sys
+import tempfile
+import types
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+from torch import nn
+from trajectories import dictionary_problem as problem
+from trajectories import problem as arrays
+
+
+def einsum(a: torch.Tensor, b: torch.Tensor, pattern: str) -> torch.Tensor:
+    """Product as of einops of two tensors whose axes have words for names."""
+    words = sorted({word for part in pattern.replace('->', ',').split(',') for word in part.split()})
+    letters = {word: chr(97 + number) for number, word in enumerate(words)}
+    given, wanted = pattern.split('->')
+    short = [''.join(letters[w] for w in part.split()) for part in (*given.split(','), wanted)]
+    return torch.einsum(f'{short[0]},{short[1]}->{short[2]}', a, b)
+
+
+def package(name: str, folder: Path) -> None:
+    """A package whose modules are found in a folder, without what its own `__init__` imports."""
+    made = types.ModuleType(name)
+    made.__path__ = [str(folder)]
+    sys.modules[name] = made
+
+
+def given(name: str) -> dict[str, torch.Tensor]:
+    dtype = torch.get_default_dtype()
+    return {k: torch.from_numpy(v.copy()).to(dtype) for k, v in problem.initial(name).items()}
+
+
+def batch(step: int) -> torch.Tensor:
+    return torch.from_numpy(problem.rows(step)).to(torch.get_default_dtype())
+
+
+def noting(losses: list[float]) -> None:
+    """Notes every loss on its way back."""
+    backward = torch.Tensor.backward
+
+    def noted(self, *args, **kwargs):
+        losses.append(self.item())
+        return backward(self, *args, **kwargs)
+
+    torch.Tensor.backward = noted
+
+
+def fill(pairs: dict[str, torch.Tensor], values: dict[str, torch.Tensor]) -> None:
+    with torch.no_grad():
+        for path, view in pairs.items():
+            view.copy_(values[path])
+
+
+def trainers(root: Path) -> None:
+    folder = root / 'saprmarks/dictionary_learning/dictionary_learning'
+    sys.modules['einops'] = types.SimpleNamespace(einsum=einsum)
+    package('dictionary_learning', folder)
+    package('dictionary_learning.trainers', folder / 'trainers')
+
+
+def topk(c: dict, root: Path) -> dict[str, torch.Tensor]:
+    trainers(root)
+    module = importlib.import_module('dictionary_learning.trainers.top_k')
+    trainer = module.TopKTrainer(
+        steps=problem.STEPS + 1, activation_dim=problem.DIM, dict_size=problem.UNITS, k=c['method.active'], layer=0,
+        lm_name='', lr=c['optimizer.learning_rate'], auxk_alpha=c['method.auxiliary_weight'], warmup_steps=0,
+        device='cpu',
+    )  # fmt: skip
+    trainer.dead_feature_threshold = c['method.dead_after']
+    own = {
+        'encoder/linear0/kernel': trainer.ae.encoder.weight.data.T,
+        'encoder/linear0/bias': trainer.ae.encoder.bias.data,
+        'dictionary/atoms': trainer.ae.decoder.weight.data.T,
+    }
+    fill(own, given('topk'))
+    for step in range(problem.STEPS):
+        trainer.update(step, batch(step))
+    return {
+        'encoder/linear0/kernel': trainer.ae.encoder.weight.T,
+        'encoder/linear0/bias': trainer.ae.encoder.bias,
+        'dictionary/atoms': trainer.ae.decoder.weight.T,
+        'dictionary/centre': trainer.ae.b_dec,
+    }
+
+
+def jump_relu(c: dict, root: Path) -> dict[str, torch.Tensor]:
+    trainers(root)
+    module = importlib.import_module('dictionary_learning.trainers.jumprelu')
+    trainer = module.JumpReluTrainer(
+        steps=problem.STEPS + 1, activation_dim=problem.DIM, dict_size=problem.UNITS, layer=0, lm_name='',
+        lr=c['optimizer.learning_rate'], bandwidth=c['method.bandwidth'], sparsity_penalty=c['method.weight'],
+        warmup_steps=0, sparsity_warmup_steps=c['method.weight_warmup'], target_l0=c['method.target'], device='cpu',
+    )  # fmt: skip
+    ae = trainer.ae
+
+    def own() -> dict[str, torch.Tensor]:
+        return {
+            'encoder/linear0/kernel': ae.W_enc,
+            'encoder/linear0/bias': ae.b_enc,
+            'dictionary/atoms': ae.W_dec,
+            'dictionary/centre': ae.b_dec,
+            'units/threshold': ae.threshold,
+        }
+
+    fill(own(), given('jump_relu'))
+    for step in range(problem.STEPS):
+        trainer.update(step, batch(step))
+    return own()
+
+
+def matryoshka(c: dict, root: Path) -> dict[str, torch.Tensor]:
+    sys.path.insert(0, str(root / 'bartbussmann/matryoshka_sae'))
+    module = importlib.import_module('sae')
+    sizes = [round(share * problem.UNITS) for share in c['method.shares']]
+    sae = module.GlobalBatchTopKMatryoshkaSAE(
+        dict(seed=0, act_size=problem.DIM, dict_size=problem.UNITS, group_sizes=sizes, top_k=c['method.active'],
+             input_unit_norm=False, l1_coeff=0.0, aux_penalty=0.0, top_k_aux=1, n_batches_to_dead=10**6,
+             device='cpu', dtype=torch.get_default_dtype())
+    )  # fmt: skip
+
+    def own() -> dict[str, torch.Tensor]:
+        return {
+            'encoder/linear0/kernel': sae.W_enc,
+            'dictionary/atoms': sae.W_dec,
+            'dictionary/centre': sae.b_dec,
+        }
+
+    fill(own(), given('matryoshka'))
+    optimizer = torch.optim.Adam(sae.parameters(), lr=c['optimizer.learning_rate'])
+    for step in range(problem.STEPS):
+        (problem.DIM * sae(batch(step))['loss']).backward()
+        sae.make_decoder_weights_and_grad_unit_norm()
+        optimizer.step()
+        optimizer.zero_grad()
+        with torch.no_grad():
+            sae.W_dec.data /= sae.W_dec.norm(dim=-1, keepdim=True)
+    return {**own(), '/threshold': sae.threshold}
+
+
+def archetypal(c: dict, root: Path) -> dict[str, torch.Tensor]:
+    folder = root / 'KempnerInstitute/overcomplete/overcomplete'
+    sys.modules['einops'] = mock.MagicMock()
+    package('overcomplete', folder)
+    package('overcomplete.sae', folder / 'sae')
+    module = importlib.import_module('overcomplete.sae.rasae')
+
+    class Linear(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(problem.DIM, problem.UNITS)
+
+        def forward(self, x):
+            pre = self.linear(x)
+            return pre, torch.relu(pre)
+
+    points = torch.from_numpy(problem.points()).to(torch.get_default_dtype())
+    sae = module.RATopKSAE(
+        problem.DIM, problem.UNITS, points, top_k=c['method.active'], delta=c['method.delta'], encoder_module=Linear()
+    )
+
+    def own() -> dict[str, torch.Tensor]:
+        return {
+            'encoder/linear0/kernel': sae.encoder.linear.weight.T,
+            'encoder/linear0/bias': sae.encoder.linear.bias,
+            'dictionary/weights': sae.dictionary.W,
+            'dictionary/relaxation': sae.dictionary.Relax,
+            'dictionary/log_scale': sae.dictionary.multiplier,
+        }
+
+    fill(own(), given('archetypal'))
+    optimizer = torch.optim.Adam(sae.parameters(), lr=c['optimizer.learning_rate'])
+    sae.train()
+    for step in range(problem.STEPS):
+        optimizer.zero_grad()
+        x = batch(step)
+        (x - sae(x)[2]).square().sum(1).mean().backward()
+        torch.nn.utils.clip_grad_norm_(sae.parameters(), c['optimizer.clip_norm'])
+        optimizer.step()
+    sae.get_dictionary()  # brings the weights to their constraints, as the next step would
+    return own()
+
+
+RUNS = {
+    'topk': (topk, 'saprmarks/dictionary_learning', 'trainers/top_k.py: TopKTrainer.update'),
+    'jump_relu': (jump_relu, 'saprmarks/dictionary_learning', 'trainers/jumprelu.py: JumpReluTrainer.update'),
+    'matryoshka': (matryoshka, 'bartbussmann/matryoshka_sae', 'sae.py: GlobalBatchTopKMatryoshkaSAE.forward'),
+    'archetypal': (archetypal, 'KempnerInstitute/overcomplete', 'sae/rasae.py: RATopKSAE.forward'),
+}
+
+
+def record(case: str, root: Path, folder: Path, threads: int, dtype: torch.dtype) -> None:
+    """One reference run in a process of its own, since it patches modules."""
+    torch.set_num_threads(threads)
+    torch.set_default_dtype(dtype)
+    losses: list[float] = []
+    noting(losses)
+    with contextlib.redirect_stdout(io.StringIO()):
+        final = RUNS[case][0](problem.fields(case), root)
+    found = {(k[1:] if k[0] == '/' else f'params/{k}'): v.detach().numpy() for k, v in final.items()}
+    rates = np.full(problem.STEPS, problem.fields(case)['optimizer.learning_rate'])
+    np.savez(folder / 'found.npz', loss=np.array(losses), learning_rate=rates, **found)
+
+
+def main() -> None:
+    import record_masked  # the process, the commit and the packing are the same
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--root', type=Path, required=True, help='folder with the checkouts, by repository')
+    parser.add_argument('--case', choices=problem.CASES, action='append', help='default: all')
+    options = parser.parse_args()
+    file = arrays.HERE / 'references.json'
+    notes = json.loads(file.read_text())
+
+    def recorded(case: str, threads: int = 1, dtype: torch.dtype = torch.float32) -> dict[str, np.ndarray]:
+        with tempfile.TemporaryDirectory() as folder:
+            process = record_masked.FORK.Process(target=record, args=(case, options.root, Path(folder), threads, dtype))
+            process.start()
+            process.join()
+            if process.exitcode:
+                raise SystemExit(f'the reference of {case} failed')
+            with np.load(f'{folder}/found.npz') as stored:
+                return dict(stored)
+
+    for case in options.case or problem.CASES:
+        found = recorded(case)
+        again = {name: recorded(case, *how) for name, how in record_masked.VARIANTS.items()}
+        start, final = problem.initial(case), {k[7:]: v for k, v in found.items() if k.startswith('params/')}
+        size = lambda tree: float(np.sqrt(sum(np.sum(np.square(v, dtype=np.float64)) for v in tree)))  # noqa: E731
+        moved = size([final[k] - start[k] for k in final]) / size([start[k] for k in final])
+        _, repository, entry = RUNS[case]
+        notes[case] = {
+            'entry_point': entry,
+            'moved': moved,
+            'noise_floor': {name: problem.distance(run, found) for name, run in again.items()},
+            'recorded': str(datetime.date.today()),
+            'references': {repository: record_masked.commit(options.root, repository)},
+            'steps': problem.STEPS,
+            'torch': torch.__version__.split('+')[0],
+            'views': problem.fingerprint(),
+        }
+        np.savez_compressed(arrays.HERE / f'{case}.npz', **arrays.packed(found), loss_float64=again['float64']['loss'])
+        print(case, f'moved {moved:.2f}', notes[case]['noise_floor'], flush=True)
+        file.write_text(json.dumps(notes, indent=2, sort_keys=True) + '\n')
+
+
+if __name__ == '__main__':
+    main()
