@@ -17,6 +17,7 @@ declare -A PARTS=(
   [diagnostics]='test_diagnostics* test_dictionaries*'
   [methods]='test_methods test_method_contracts test_models* test_convolution test_batch_norm test_optim test_trajectories'
   [diagnostics]='test_diagnostics* test_dictionaries'
+  [diagnostics]='test_diagnostics* test_dictionaries*'
   [methods]='test_methods test_method_contracts test_dictionary_methods test_models* test_convolution test_batch_norm test_optim test_trajectories'
   [parallel]='test_methods_parallel test_parallel'
   [gradient]='test_gradient test_step test_sweep test_sweep_command'

@@ -1,6 +1,6 @@
 """Every sparse autoencoder of experiments/dictionaries over seeds: error, sparsity, stability, probes, controls.
 
-    python -m experiments.tables.dictionaries [--methods=topk,gated] [--seeds=0,1,2] [--out=FILE.json]
+    python -m experiments.tables.dictionaries [--methods=topk,gated] [--seeds=0,1,2] [--workdir=FOLDER]
 
 Digits as vectors of 64 numbers, 256 atoms; weights of penalties were chosen on seed 0 so that about 8 units of a test
 row are on. Two CPU cores: about half a minute a run. A method's stability is the mean cosine of matched atoms over
@@ -70,10 +70,10 @@ HEAD = f'| method | {" | ".join(COLUMNS.values())} | stability |\n| --- |{" ---:
 
 def main(arguments: list[str]) -> int:
     usage = (
-        'usage: python -m experiments.tables.dictionaries [--methods=a,b] [--seeds=0,1,2] [--out=FILE.json] '
+        'usage: python -m experiments.tables.dictionaries [--methods=a,b] [--seeds=0,1,2] [--workdir=FOLDER] '
         '[--config.field=value]'
     )
-    options = {'methods': ','.join(names()), 'seeds': '0,1,2', 'out': ' '}
+    options = {'methods': ','.join(names()), 'seeds': '0,1,2', 'workdir': ''}
     values, overrides = cli.parse(arguments, options, usage)
     seeds = [cli.integer('seeds', seed) for seed in values['seeds'].split(',')]
     cli.prepare()
@@ -96,8 +96,10 @@ def main(arguments: list[str]) -> int:
     for name in CONTROLS:
         print(f'{name}: R² {first[f"dictionary_explained_variance_{name}"]:.3f}')
     print(f'inputs: probe {first["dictionary_probe_inputs"]:.3f}')
-    if values['out'].strip():
-        Path(values['out']).write_text(json.dumps(recorded, indent=1) + '\n')
+    if values['workdir']:
+        workdir = Path(values['workdir'])
+        workdir.mkdir(parents=True, exist_ok=True)
+        (workdir / 'table.json').write_text(json.dumps(recorded, indent=1) + '\n')
     return 0
 
 
