@@ -186,19 +186,12 @@ def test_every_public_loss_is_tested_and_documented():
         'standardize_tokens',
     }
     memory = {'instance_normalizer', 'nearest', 'propagated'}
-    parts = {'sinkhorn', 'dino_centre', 'msn_targets', *masked, *memory}  # tested on their own
     kernels = {n for n in losses.__all__ if n.endswith('_kernel')} | {'icon', 'leak', 'perplexity_widths'}
     of_scores = {n for n in losses.__all__ if n.startswith('mi_')}
+    # Tested on their own.
     parts = {
-        'group_whiten',
-        'moved_centroids',
-        'sinkhorn',
-        'dino_centre',
-        'msn_targets',
-        *masked,
-        *kernels,
-        *of_scores,
-    }  # tested on their own
+        'group_whiten', 'moved_centroids', 'sinkhorn', 'dino_centre', 'msn_targets', *masked, *memory, *kernels, *of_scores,
+    }  # fmt: skip
     names = {n for n in losses.__all__ if not n.endswith('_terms')} - parts
     assert names == {n.split(',')[0] for n in LOSSES}  # 'name, variant' is another row of `name`
     for name in losses.__all__:
@@ -213,7 +206,6 @@ def test_every_public_loss_is_tested_and_documented():
                 'tokens', 'layers', 'anchors', 'target', 'prototypes', 'images', 'sums', 'counts', 'codes',
                 'memory', 'index', 'negatives', 'positives', 'neighbours', 'features', 'kernel', 'bias',
                 'pairs', 'shares', 'own', 'own_shares',
-                'assignments', 'log_kernel', 'log_target', 'log_learned', 'log_average',
                 'assignments', 'centroids', 'order', 'log_kernel', 'log_target', 'log_learned', 'log_average',
                 'inputs', 'reconstructions', 'residual', 'atoms',
             )  # fmt: skip

@@ -170,7 +170,10 @@ BAD = {
         lambda: losses.spectral_transform(jnp.ones((1, 4)), losses.power_scale(), axis=1),
         ['two rows', '[1, 4]'],
     ),
-    'neighbours': (lambda: losses.ldreg(jnp.ones((8, 3)), neighbours=8), ['neighbours=8', '9 rows', 'z', '[8, 3]']),
+    'neighbours of the dimension': (
+        lambda: losses.ldreg(jnp.ones((8, 3)), neighbours=8),
+        ['neighbours=8', '9 rows', 'z', '[8, 3]'],
+    ),
     'reference': (
         lambda: losses.ldreg(jnp.ones((8, 3)), jnp.ones((5, 3)), neighbours=6),
         ['neighbours=6', '6 rows', 'reference', '[5, 3]'],

@@ -41,15 +41,16 @@ def zero(tree):
 
 
 # One query meets one key, or one target's covariance.
-TWO_VIEWS = ('co2', 'mochi', 'moco_hard', 'moco_v1', 'moco_v2', 'pirl', 'ressl', 'tico')
-TWO_VIEWS = ('moco_v1', 'moco_v2', 'ressl', 'tico')
+TWO_VIEWS = (
+    'co2', 'esimcse', 'mochi', 'moco_hard', 'moco_v1', 'moco_v2', 'pirl', 'ressl', 'tico', 'whitened_contrastive',
+)  # fmt: skip
 # Whose first view is the target network's alone.
 FIRST_OF_THE_TARGET = ('intl_m',)
-TWO_VIEWS = ('esimcse', 'moco_v1', 'moco_v2', 'ressl', 'tico', 'whitened_contrastive')
 # Methods that take one view and have no use for more.
 ONE_VIEW = (
     'bootmae', 'capi', 'cmae', 'crossmae', 'data2vec', 'data2vec2', 'dinosr', 'ijepa', 'mae', 'maskfeat', 'simmim',
-    'abs_topk', 'archetypal', 'batch_topk', 'gated', 'jump_relu', 'matching_pursuit', 'matryoshka', 'p_anneal', 'relu_l1', 'topk',
+    'abs_topk', 'archetypal', 'batch_topk', 'gated', 'jump_relu', 'matching_pursuit', 'matryoshka', 'p_anneal', 'relu_l1',
+    'topk',
 )  # fmt: skip
 
 

@@ -10,8 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tolerances import TRAJECTORY_FLOAT64, TRAJECTORY_LOSS, TRAJECTORY_LOSS_SWAV, TRAJECTORY_PARAMETERS
-from trajectories import instance_problem, instance_replay, masked_problem, masked_replay, problem, replay
-from trajectories import dictionary_problem, dictionary_replay, masked_problem, masked_replay, problem, replay
+from trajectories import (
+    dictionary_problem,
+    dictionary_replay,
+    instance_problem,
+    instance_replay,
+    masked_problem,
+    masked_replay,
+    problem,
+    replay,
+)
 
 HERE = Path(__file__).parent / 'trajectories'
 NOTES = json.loads((HERE / 'references.json').read_text())
@@ -105,6 +113,8 @@ def test_thirty_float32_steps_with_a_row_for_each_example(name):
     ours, theirs = instance_replay.run(name), problem.recorded(name)
     assert set(ours) == set(theirs) - {'loss_float64'}
     np.testing.assert_allclose(ours['learning_rate'], theirs['learning_rate'], rtol=1e-5)
+
+
 SMALL_CASES = [pytest.param(c, marks=() if c == 'topk' else pytest.mark.slow) for c in dictionary_problem.CASES]
 
 
@@ -143,6 +153,8 @@ INSTANCE_FAULTS = [
 def test_a_recipe_of_rows_without_an_ingredient_is_seen(name, changes):
     found = problem.distance(instance_replay.run(name, changes=changes), problem.recorded(name))
     assert max(found['parameters'], found['state']) > 2 * TRAJECTORY_PARAMETERS
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('name', dictionary_problem.CASES)
 def test_fifty_float64_steps_of_an_autoencoder(name, x64):

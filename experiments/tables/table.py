@@ -25,7 +25,6 @@ NAMES = {
     'deepcluster_v2': 'DeepCluster v2', 'dino': 'DINO', 'dinosr': 'DinoSR', 'dinov2': 'DINOv2', 'gmml': 'GMML',
     'ibot': 'iBOT', 'ijepa': 'I-JEPA', 'intl': 'INTL', 'intl_m': 'INTL (EMA)', 'lejepa': 'LeJEPA',
     'mae': 'MAE', 'maskfeat': 'MaskFeat', 'mmcr': 'MMCR',
-    'ibot': 'iBOT', 'ijepa': 'I-JEPA', 'lejepa': 'LeJEPA', 'mae': 'MAE', 'maskfeat': 'MaskFeat', 'mmcr': 'MMCR',
     'icon': 'I-Con', 'esimcse': 'ESimCSE', 'unsee': 'UNSEE', 'whitened_contrastive': 'WhitenedCSE',
     'moco_v1': 'MoCo v1', 'moco_v2': 'MoCo v2', 'moco_v3': 'MoCo v3', 'msn': 'MSN', 'nnclr': 'NNCLR', 'ressl': 'ReSSL',
     'simclr': 'SimCLR', 'simmim': 'SimMIM', 'simsiam': 'SimSiam', 'supcon': 'SupCon (labels)', 'swav': 'SwAV',

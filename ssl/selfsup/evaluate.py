@@ -21,9 +21,7 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
                     features:<npz>; by default the run's own (transfer: another)
   --features A B    npz files with `features` [n, dim] and `labels` [n]; or one file of selfsup.embed
   --only=a,b        knn, logistic, sgd, low_label, few_shot, clustering, retrieval, label_noise, ranks, widths, feet;
-                    and, of a --workdir, online, fine_tune, dense (segmentation of rendered images), and of a vision
-  --only=a,b        knn, logistic, sgd, low_label, few_shot, clustering, retrieval, label_noise, ranks, feet; and, of
-                    a --workdir, online, fine_tune, dense (segmentation of rendered images), of a vision
+                    and, of a --workdir, online, fine_tune, dense (segmentation of rendered images), of a vision
                     transformer tokens (mean patch, class token, last blocks) and attentive (a probe of the patch
                     tokens), of a dictionary dictionary (error, sparsity, controls); or all that it has. For
                     features: knn,logistic,clustering,ranks

@@ -5,21 +5,18 @@ They hold no parameters and no state, call no collectives, and compute in at lea
 
 from .barlow_twins import barlow_twins, barlow_twins_terms
 from .capi import capi, capi_targets
+from .cluster_negatives import cluster_negatives, moved_centroids
 from .co2 import co2
 from .contrastive import info_nce, ntxent
 from .dictionary import dead_reconstruction, nested_reconstruction, reconstruction, sparsity
 from .dinosr import dinosr, moved_codes, nearest_codes
 from .dinov2 import dinov2_class, koleo
-from .emp_ssl import emp_ssl, emp_ssl_terms
-from .frossl import frossl, frossl_terms
-from .hard_negatives import info_nce_hardest, mochi
 from .e2mc import e2mc, e2mc_terms
-from .cluster_negatives import cluster_negatives, moved_centroids
-from .contrastive import info_nce, ntxent
-from .dinosr import dinosr, moved_codes, nearest_codes
-from .dinov2 import dinov2_class, koleo
+from .emp_ssl import emp_ssl, emp_ssl_terms
 from .esimcse import esimcse
+from .frossl import frossl, frossl_terms
 from .group_whitening import group_whiten, whitened_contrastive
+from .hard_negatives import info_nce_hardest, mochi
 from .hog import hog
 from .hypersphere import hypersphere, hypersphere_terms
 from .ibot import dinov2_patches, ibot_patches
@@ -33,6 +30,7 @@ from .instance import (
     invariance_propagation,
     invariance_propagation_terms,
     propagated,
+)
 from .kernels import (
     cluster_kernel,
     cosine_kernel,
@@ -44,8 +42,8 @@ from .kernels import (
     student_kernel,
 )
 from .latent import averaged_layers, masked_smooth_l1, standardize_tokens
-from .macl import macl
 from .local_dimension import ldreg, local_dimension
+from .macl import macl
 from .masked import masked_l1, masked_mse
 from .mmcr import mmcr
 from .msn import msn, msn_targets, msn_terms
@@ -56,7 +54,7 @@ from .predictive import byol, simsiam
 from .prototypes import deepcluster, dino, dino_centre, sinkhorn, swav
 from .ressl import ressl
 from .sigreg import lejepa, lejepa_terms, sigreg
-from .sparsity import flops, sparsemax, sparsemax_loss
+from .sparse import flops, sparsemax, sparsemax_loss
 from .spectral import (
     intl,
     intl_terms,
@@ -84,9 +82,9 @@ __all__ = [
     'byol',
     'capi',
     'capi_targets',
-    'co2',
     'cluster_kernel',
     'cluster_negatives',
+    'co2',
     'cosine_kernel',
     'dead_reconstruction',
     'debiased',
@@ -98,14 +96,14 @@ __all__ = [
     'dinosr',
     'dinov2_class',
     'dinov2_patches',
-    'emp_ssl',
-    'emp_ssl_terms',
-    'frossl',
-    'frossl_terms',
     'e2mc',
     'e2mc_terms',
-    'flops',
+    'emp_ssl',
+    'emp_ssl_terms',
     'esimcse',
+    'flops',
+    'frossl',
+    'frossl_terms',
     'gaussian_kernel',
     'group_whiten',
     'hog',
@@ -120,21 +118,21 @@ __all__ = [
     'instance_nce',
     'instance_normalizer',
     'instance_softmax',
-    'invariance_propagation',
-    'invariance_propagation_terms',
     'intl',
     'intl_terms',
     'intl_weight',
+    'invariance_propagation',
+    'invariance_propagation_terms',
     'iterative_normalization',
     'iterative_scale',
     'koleo',
-    'ldreg',
     'label_kernel',
+    'ldreg',
     'leak',
     'lejepa',
     'lejepa_terms',
-    'macl',
     'local_dimension',
+    'macl',
     'masked_l1',
     'masked_mse',
     'masked_smooth_l1',
@@ -155,14 +153,12 @@ __all__ = [
     'nearest',
     'nearest_codes',
     'neighbour_kernel',
-    'nnclr',
-    'ntxent',
-    'propagated',
-    'power_scale',
-    'perplexity_widths',
     'nested_reconstruction',
     'nnclr',
     'ntxent',
+    'perplexity_widths',
+    'power_scale',
+    'propagated',
     'reconstruction',
     'ressl',
     'sigreg',
@@ -170,17 +166,17 @@ __all__ = [
     'sinkhorn',
     'sparsemax',
     'sparsemax_loss',
-    'spectral_transform',
-    'spectral_contrastive',
     'sparsity',
+    'spectral_contrastive',
+    'spectral_transform',
     'standardize_tokens',
     'student_kernel',
     'supcon',
     'swav',
     'tico',
+    'trace_loss',
     'unisiam',
     'unisiam_terms',
-    'trace_loss',
     'vibcreg',
     'vibcreg_terms',
     'vicreg',

@@ -7,11 +7,11 @@ from .contrastive.co2 import co2
 from .contrastive.debiased import debiased
 from .contrastive.decoupled import decoupled
 from .contrastive.directclr import directclr
+from .contrastive.esimcse import esimcse
 from .contrastive.hypersphere import hypersphere
+from .contrastive.icon import icon
 from .contrastive.macl import macl
 from .contrastive.mochi import mochi
-from .contrastive.esimcse import esimcse
-from .contrastive.icon import icon
 from .contrastive.moco import moco_v1, moco_v2
 from .contrastive.moco_hard import moco_hard
 from .contrastive.moco_v3 import moco_v3
@@ -93,8 +93,8 @@ METHODS = {
     'dinov2': dinov2,
     'directclr': directclr,
     'emp_ssl': emp_ssl,
-    'frossl': frossl,
     'esimcse': esimcse,
+    'frossl': frossl,
     'gated': gated,
     'gmml': gmml,
     'hypersphere': hypersphere,
@@ -102,9 +102,9 @@ METHODS = {
     'icon': icon,
     'ijepa': ijepa,
     'instdisc': instdisc,
-    'invprop': invprop,
     'intl': intl,
     'intl_m': intl_m,
+    'invprop': invprop,
     'jump_relu': jump_relu,
     'lejepa': lejepa,
     'macl': macl,
@@ -122,8 +122,8 @@ METHODS = {
     'nnbyol': nnbyol,
     'nnclr': nnclr,
     'nnsiam': nnsiam,
-    'pirl': pirl,
     'p_anneal': p_anneal,
+    'pirl': pirl,
     'relu_l1': relu_l1,
     'ressl': ressl,
     'simclr': simclr,
@@ -132,9 +132,9 @@ METHODS = {
     'supcon': supcon,
     'swav': swav,
     'tico': tico,
+    'topk': topk,
     'unisiam': unisiam,
     'unsee': unsee,
-    'topk': topk,
     'vibcreg': vibcreg,
     'vicreg': vicreg,
     'vicregl': vicregl,
@@ -170,8 +170,8 @@ __all__ = [
     'dinov2',
     'directclr',
     'emp_ssl',
-    'frossl',
     'esimcse',
+    'frossl',
     'gated',
     'gmml',
     'hypersphere',
@@ -179,9 +179,9 @@ __all__ = [
     'icon',
     'ijepa',
     'instdisc',
-    'invprop',
     'intl',
     'intl_m',
+    'invprop',
     'jump_relu',
     'lejepa',
     'macl',
@@ -199,8 +199,8 @@ __all__ = [
     'nnbyol',
     'nnclr',
     'nnsiam',
-    'pirl',
     'p_anneal',
+    'pirl',
     'relu_l1',
     'ressl',
     'simclr',
@@ -209,9 +209,9 @@ __all__ = [
     'supcon',
     'swav',
     'tico',
+    'topk',
     'unisiam',
     'unsee',
-    'topk',
     'vibcreg',
     'vicreg',
     'vicregl',
