@@ -1,4 +1,4 @@
-"""Dual-view momentum contrast with selected hard negatives (enhanced MoCo, https://arxiv.org/abs/2501.16360)."""
+"""Enhanced MoCo (arXiv 2025, https://arxiv.org/abs/2501.16360): both directions, the hardest negatives alone."""
 
 from functools import partial
 

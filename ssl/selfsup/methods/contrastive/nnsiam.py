@@ -1,4 +1,4 @@
-"""NNSiam: SimSiam towards neighbours of the other view, as solo-learn ships it."""
+"""NNSiam (solo-learn 2021, https://github.com/vturrisi/solo-learn): SimSiam towards neighbours of the other view."""
 
 import flax.linen as nn
 from jaxtyping import Array

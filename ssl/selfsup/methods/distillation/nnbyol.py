@@ -1,4 +1,4 @@
-"""NNBYOL: BYOL towards neighbours of the target's projection, as solo-learn ships it."""
+"""NNBYOL (solo-learn 2021, https://github.com/vturrisi/solo-learn): BYOL towards neighbours of the target's output."""
 
 from typing import Any
 
