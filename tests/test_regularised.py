@@ -144,6 +144,14 @@ def test_matryoshka_refuses_what_has_the_width_of_an_embedding(name):
         jax.eval_shape(method.init, jax.random.key(0), rows)
 
 
+def test_a_method_that_embeds_fewer_views_gives_fewer_rows():
+    """The target network of INTL has the first of two views."""
+    method, rows = with_all('intl_m', {'ldreg': {'neighbours': 16}}), small.batch()
+    state = jax.eval_shape(lambda: method.init(jax.random.key(0), rows))
+    with pytest.raises(UserError, match='method.regularisers.ldreg needs at least 17 rows, and gets 16'):
+        jax.eval_shape(lambda p, e: small.loss_and_gradient.__wrapped__(method, p, e, rows, jax.random.key(1)), *state)
+
+
 @pytest.mark.parametrize('widths', [(8, 4), (8, 16), (4, 4)])
 def test_matryoshka_refuses_widths_that_are_no_prefixes(widths):
     method = with_all(chosen={'matryoshka': {'widths': widths}})

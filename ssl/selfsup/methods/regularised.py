@@ -56,7 +56,16 @@ def _joined(views: tuple[Array, ...]) -> Array:
     return jnp.stack(views, axis=1).reshape(-1, views[0].shape[1])
 
 
-def _added(name: str, of: str, weight: Any, term: Callable[[tuple, Array], tuple], **fields: Any) -> Regulariser:
+def _added(
+    name: str,
+    of: str,
+    weight: Any,
+    term: Callable[[tuple, Array], tuple],
+    *,
+    rows: int = 1,
+    parts: int = 1,
+    joined: bool = False,
+) -> Regulariser:
     """A regulariser that adds `weight · term(views, key)[0]`; the term's second value is a dict of more metrics.
 
     `weight` is a number or a function of the step. The key is a stream of its own, so that the method's draws stay.
@@ -65,13 +74,19 @@ def _added(name: str, of: str, weight: Any, term: Callable[[tuple, Array], tuple
     def around(criterion: Callable) -> Callable:
         def regularised(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
             value, (extra, metrics) = criterion(params, outputs, extra, batch, key)
-            own, more = term(seen(outputs, of), jax.random.fold_in(key, zlib.crc32(name.encode())))
+            views = seen(outputs, of)
+            given = len(views[0]) * (len(views) if joined else 1)
+            if (
+                given < rows
+            ):  # config validation counts the views of the augmentation, of which a method may embed fewer
+                raise UserError(f'method.regularisers.{name} needs at least {rows} rows, and gets {given}')
+            own, more = term(views, jax.random.fold_in(key, zlib.crc32(name.encode())))
             factor = weight(batch['step']) if callable(weight) else weight
             return value + factor * own, (extra, {**metrics, name: own, **more})
 
         return regularised
 
-    return Regulariser(around, **fields)
+    return Regulariser(around, rows, parts, joined)
 
 
 def _directions(key: Array, count: int, z: Array) -> Array:
