@@ -1,6 +1,6 @@
 """docs/mutual_information.md: estimates of mutual information beside the truth, which correlated Gaussians have.
 
-    python -m experiments.tables.mutual_information --folder=docs [--steps=1000]
+    python -m experiments.tables.mutual_information --workdir=docs [--steps=1000]
 
 Writes mutual_information.json, .png and .md there; what the first holds already is kept, so that the command can be
 stopped and repeated. Two CPU cores: some ten minutes.
@@ -208,7 +208,7 @@ def page(recorded: Recorded, steps: int, minutes: float) -> str:
         f'{BATCH} pairs; the tables have its mean ± its deviation from batch to batch, over {BATCHES} batches. The '
         'estimates are losses too (`losses.mi_info_nce`, `mi_nwj`, `mi_dv`, `mi_mine`, `mi_jsd`, `mi_smile`: minus the '
         'estimate, of a matrix of scores).',
-        '`python -m experiments.tables.mutual_information --folder=docs` repeats this page '
+        '`python -m experiments.tables.mutual_information --workdir=docs` repeats this page '
         f'(jax {jax.__version__}, CPU{spent}).',
         '![estimates over the truth](mutual_information.png)',
         '## With the true density ratio',
@@ -239,11 +239,10 @@ def page(recorded: Recorded, steps: int, minutes: float) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    values, _ = cli.parse(arguments, {'folder': None, 'steps': '1000'}, USAGE)
+    values, _ = cli.parse(arguments, {'workdir': None, 'steps': '1000'}, USAGE)
     cli.prepare()
-    folder, steps = Path(values['folder']), cli.integer('steps', values['steps'])
-    if not folder.is_dir():
-        raise errors.UserError(f'--folder={folder} is no folder')
+    folder, steps = Path(values['workdir']), cli.integer('steps', values['steps'])
+    folder.mkdir(parents=True, exist_ok=True)
     file = folder / 'mutual_information.json'
     started = time.perf_counter()
     recorded = measured(json.loads(file.read_text()) if file.exists() else {}, file, steps)

@@ -3,7 +3,8 @@
     selfsup train digits/simclr --workdir=runs/simclr && selfsup embed --workdir=runs/simclr --out=simclr.npz
     python -m experiments.tables.reduction --recorded=docs/reduction.json --features=simclr.npz
 
-Fits that the file holds already are kept, so that the command can be stopped and repeated. Half a minute each.
+Fits that the file (by default reduction.json of `--workdir`) holds already are kept, so that the command can be stopped
+and repeated. Half a minute each.
 """
 
 import json
@@ -84,9 +85,10 @@ def markdown(recorded: Recorded) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    values, _ = cli.parse(arguments, {'recorded': None, 'features': ''}, USAGE)
+    values, _ = cli.parse(arguments, {'recorded': '', 'workdir': 'runs/tables/reduction', 'features': ''}, USAGE)
     cli.prepare()
-    file = Path(values['recorded'])
+    file = Path(values['recorded'] or Path(values['workdir']) / 'reduction.json')
+    file.parent.mkdir(parents=True, exist_ok=True)
     recorded: Recorded = json.loads(file.read_text()) if file.exists() else {}
     ordered: Recorded = {}
     for name, (train, test) in sets(values['features']).items():
@@ -98,7 +100,7 @@ def main(arguments: list[str]) -> int:
             lines = [f'{json.dumps(k)}: {json.dumps(found)}' for k, found in (recorded | ordered).items()]
             file.write_text('{\n' + ',\n'.join(lines) + '\n}\n')
             print(key, ordered[key], flush=True)
-    if PAGE.exists():
+    if PAGE.exists() and file.resolve() == PAGE.with_suffix('.json'):
         before, rest = PAGE.read_text().split(MARKS[0])
         PAGE.write_text(f'{before}{MARKS[0]}{markdown(ordered)}{MARKS[1]}{rest.split(MARKS[1])[1]}')
     print(markdown(ordered))

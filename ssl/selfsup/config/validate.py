@@ -56,10 +56,12 @@ def validate(config: ConfigDict) -> None:
 def _check_start(config: ConfigDict) -> None:
     """Refuses networks to start with that the method does not have, or that nothing gives."""
     known, names = networks(METHODS[config.method.name]), config.init_networks
+    if not config.init_from:
+        _require(names == ('encoder',), f'init_networks={names!r} needs init_from')
+        return
     for name in names:
         _require(name in known, f'init_networks: {name!r} is no network of {config.method.name}{nearest(name, known)}')
     _require('encoder' in names, f"init_networks={names!r} must hold 'encoder'")
-    _require(names == ('encoder',) or config.init_from, f'init_networks={names!r} needs init_from')
 
 
 def _check_absent_networks(config: ConfigDict) -> None:

@@ -1,5 +1,7 @@
 """Alignment and uniformity on the hypersphere as a loss."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
@@ -11,7 +13,7 @@ def _uniformity(z: Array, t: ArrayLike) -> Array:
     """The log of the mean exp(−t·‖z_i − z_j‖²) over pairs of unit rows."""
     squared = 2.0 - 2.0 * jnp.matmul(z, z.T, precision=HIGHEST)
     itself = jnp.eye(len(z), dtype=bool)
-    return jax.nn.logsumexp(jnp.where(itself, -jnp.inf, -t * squared)) - jnp.log(len(z) * (len(z) - 1))
+    return jax.nn.logsumexp(jnp.where(itself, -jnp.inf, -t * squared)) - math.log(len(z) * (len(z) - 1))
 
 
 def hypersphere_terms(

@@ -109,6 +109,12 @@ def power_scale(exponent: float = 0.5) -> Callable[[Array], Array]:
 
     The paper reports collapse for exponents far below ½.
 
+    Args:
+      exponent: p, at least 0.
+
+    Returns:
+      The function g of eigenvalues `[n]`.
+
     References:
       Weng et al. 2024, https://arxiv.org/abs/2305.16789, section 3.
     """
@@ -119,6 +125,12 @@ def iterative_scale(iterations: int = 4) -> Callable[[Array], Array]:
     """g(λ) = P_T(λ), of P₀ = 1 and P_{k+1} = (3 P_k − P_k³ λ) / 2: iterative normalisation, with `by_trace`.
 
     The eigenvalues of the result are λ·P_T(λ)², which rise to 1 with T.
+
+    Args:
+      iterations: T. Authors: 4.
+
+    Returns:
+      The function g of eigenvalues `[n]`, which `by_trace` has divided by their sum.
 
     References:
       Huang et al. 2019, https://arxiv.org/abs/1904.03441, eq. 6; Weng et al. 2024,
@@ -197,7 +209,10 @@ def intl_terms(
     axis: int = 0,
     target: bool = False,
 ) -> dict[str, Float[Array, '']]:
-    """The two parts of :func:`intl`, unweighted, with the same arguments.
+    """The two parts of :func:`intl`, unweighted.
+
+    Args:
+      z1, z2, more, iterations, axis, target: as of :func:`intl`.
 
     Returns:
       `invariance`, mean over i of 2 − 2·mean cos(ẑᵢ, ẑ₁), in [0, 4]; `trace`, mean over i of TLᵢ + TL₁ ≥ 0.
@@ -216,7 +231,18 @@ def intl_terms(
 
 
 def intl_weight(batch: int, dim: int, *, axis: int = 0) -> float:
-    """The authors' β of :func:`intl`: 0.01·(log₂ n − 3), n the length of the whitened axis."""
+    """The authors' β of :func:`intl`: 0.01·(log₂ n − 3), n the length of the whitened axis.
+
+    Args:
+      batch, dim: of the embeddings.
+      axis: 0 or 1, which of them is whitened.
+
+    Returns:
+      β, negative for fewer than 8.
+
+    References:
+      https://github.com/winci-ai/INTL; Weng et al. 2024, https://arxiv.org/abs/2305.16789.
+    """
     return 0.01 * (math.log2((batch, dim)[axis]) - 3.0)
 
 

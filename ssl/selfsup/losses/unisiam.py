@@ -1,5 +1,7 @@
 """UniSiam: SimSiam's term, and a uniformity term that keeps different images apart."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
@@ -35,7 +37,7 @@ def unisiam_terms(
     logits = jnp.where(same_image, -jnp.inf, jnp.matmul(z, z.T, precision=HIGHEST) / temperature)
     return {
         'alignment': (simsiam(p1, z2) + simsiam(p2, z1)) / 2.0,
-        'uniformity': jax.nn.logsumexp(logits) - jnp.log(2 * batch * (2 * batch - 2)),
+        'uniformity': jax.nn.logsumexp(logits) - math.log(2 * batch * (2 * batch - 2)),
     }
 
 
