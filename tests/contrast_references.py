@@ -194,3 +194,30 @@ def mochi_reference(z1, z2, temperature=0.2, at=None):
         logits = np.array([q @ k, *(queue @ q), *[q @ m / np.linalg.norm(m) for m in made]]) / temperature
         total += log_sum_exp(logits) - logits[0]
     return total / len(z1)
+
+
+def detcon(z1, z2, **kwargs):
+    """Every image has one region."""
+    z1, z2 = (jnp.asarray(z)[:, None] for z in (z1, z2))
+    return losses.detcon(z1, z2, z1, z2, *2 * (jnp.zeros(z1.shape[:2], int),), **kwargs)
+
+
+def detcon_reference(z1, z2, temperature=0.1):
+    n = len(z1)
+    z = unit(np.concatenate([z1, z2]))
+    total = 0.0
+    for i in range(2 * n):
+        logits = np.array([z[i] @ z[j] for j in range(2 * n) if j != i]) / temperature
+        total += log_sum_exp(logits) - z[i] @ z[(i + n) % (2 * n)] / temperature
+    return total / n
+
+
+def patch_kernel_alignment(z1, z2, **kwargs):
+    """The rows are the tokens of one image."""
+    return losses.patch_kernel_alignment(jnp.asarray(z1)[None], jnp.asarray(z2)[None], **kwargs)
+
+
+def patch_kernel_alignment_reference(z1, z2):
+    centring = np.eye(len(z1)) - 1 / len(z1)
+    first, second = (centring @ (z @ z.T) @ centring for z in (z1, z2))
+    return 1 - np.sum(first * second) / (np.linalg.norm(first) * np.linalg.norm(second))

@@ -64,6 +64,13 @@ ROWS = {
     ),
     # lightly's CO2Regularizer with the queue of the tests
     'co2': (r.co2, r.co2_reference, ({}, 0.0242691281), lambda n, d: 0, lambda z: 0, True, False, True),
+    'detcon': (
+        r.detcon, r.detcon_reference, None, lambda n, d: 2 * np.log(2 * n - 1), None, True, True, True,
+    ),
+    'patch_kernel_alignment': (
+        r.patch_kernel_alignment, r.patch_kernel_alignment_reference, None, lambda n, d: 1, lambda z: 0,
+        False, True, False, True,
+    ),
     'info_nce_hardest': (
         r.info_nce_hardest, r.info_nce_hardest_reference, None, lambda n, d: np.log(6), None, True, False, False, False,
         lambda z: losses.info_nce_hardest(z, z, z[:7], hardest=5),

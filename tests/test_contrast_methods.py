@@ -107,3 +107,30 @@ def test_frossls_golden_value_of_three_views(golden, x64):
     """The authors' multi-view function, as lightly has it, on the golden inputs and their product."""
     x, y = golden
     assert abs(float(losses.frossl(x, y, x * y)) + 2.4842365892) < 2e-9
+
+
+REGIONS = (
+    np.array([[0, 1, 2, 2], [0, 0, 1, 3], [2, 1, 0, 3], [0, 1, 2, 3]]),
+    np.array([[1, 0, 2, 3], [0, 2, 1, 1], [4, 5, 6, 7], [3, 2, 1, 0]]),
+)
+
+
+def test_golden_values_of_regions_and_patches(golden, x64):
+    """lightly's DetConSLoss, DetConBLoss and PatchKernelAlignmentLoss on the golden inputs as four images of four rows."""
+    first, second = (z.reshape(4, 4, 6) for z in golden)
+    single = losses.detcon(first, second, first, second, *REGIONS)
+    both = losses.detcon(first, second, second[:, :, ::-1], first[:, :, ::-1], *REGIONS)
+    counted = np.ones((4, 4), bool)
+    counted[1, 2] = counted[3, :3] = False  # one token is left of the last image, which so counts for nothing
+    aligned = [losses.patch_kernel_alignment(first, second, counted=c) for c in (np.ones((4, 4), bool), counted)]
+    expected = [10.0310185086, 8.3771283360, 0.0078759309, 0.0079505662]
+    np.testing.assert_allclose([single, both, *aligned], expected, atol=2e-9)
+
+
+def test_regions_without_a_partner_and_images_without_tokens_give_no_gradient():
+    z = np.random.default_rng(5).normal(size=(2, 3, 4)).astype(np.float32)
+    apart = np.arange(6).reshape(2, 3)
+    found = jax.grad(lambda p: losses.detcon(p, z, z, z, apart, apart + 6))(z)
+    assert zero(found)
+    none = np.zeros((2, 3), bool)
+    assert zero(jax.grad(lambda p: losses.patch_kernel_alignment(p, z, counted=none))(z))

@@ -16,6 +16,22 @@ BAD = {
         lambda: losses.info_nce(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((8, 2))),
         ['queue', '[8, 2]', '[4, 3]'],
     ),
+    'shapes of regions': (
+        lambda: losses.detcon(*3 * (jnp.ones((4, 2, 3)),), jnp.ones((4, 3, 3)), *2 * (jnp.zeros((4, 2), int),)),
+        ['t2', '[4, 2, 3]', '[4, 3, 3]'],
+    ),
+    'numbers of regions': (
+        lambda: losses.detcon(*4 * (jnp.ones((4, 2, 3)),), jnp.zeros((4, 2), int), jnp.zeros((4, 3), int)),
+        ['regions2', '[4, 2]', '[4, 3]'],
+    ),
+    'tokens of a teacher': (
+        lambda: losses.patch_kernel_alignment(jnp.ones((4, 2, 3)), jnp.ones((4, 3, 3))),
+        ['teacher', '[4, 2, 3]', '[4, 3, 3]'],
+    ),
+    'counted tokens': (
+        lambda: losses.patch_kernel_alignment(*2 * (jnp.ones((4, 2, 3)),), counted=jnp.ones((4, 3), bool)),
+        ['counted', '[4, 2]', '[4, 3]'],
+    ),
     'hardest': (
         lambda: losses.info_nce_hardest(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((8, 3)), hardest=9),
         ['hardest=9', '[1, 8]'],

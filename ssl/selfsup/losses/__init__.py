@@ -9,6 +9,7 @@ from .cluster_negatives import cluster_negatives, moved_centroids
 from .co2 import co2
 from .contrastive import info_nce, ntxent
 from .dictionary import dead_reconstruction, nested_reconstruction, reconstruction, sparsity
+from .detcon import detcon
 from .dinosr import dinosr, moved_codes, nearest_codes
 from .dinov2 import dinov2_class, koleo
 from .e2mc import e2mc, e2mc_terms
@@ -50,6 +51,7 @@ from .msn import msn, msn_targets, msn_terms
 from .mutual_information import mi_dv, mi_info_nce, mi_jsd, mi_mine, mi_nwj, mi_smile
 from .negatives import debiased, decoupled
 from .neighbours import nearest
+from .patch_kernel import patch_kernel_alignment
 from .predictive import byol, simsiam
 from .prototypes import deepcluster, dino, dino_centre, sinkhorn, swav
 from .ressl import ressl
@@ -90,6 +92,7 @@ __all__ = [
     'debiased',
     'decoupled',
     'deepcluster',
+    'detcon',
     'diet',
     'dino',
     'dino_centre',
@@ -158,6 +161,7 @@ __all__ = [
     'ntxent',
     'perplexity_widths',
     'power_scale',
+    'patch_kernel_alignment',
     'propagated',
     'reconstruction',
     'ressl',
