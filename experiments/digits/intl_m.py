@@ -2,7 +2,7 @@
 
     python -m selfsup.train --config=experiments/digits/intl_m.py --workdir=runs/digits/intl_m
 
-Two CPU cores, one to two minutes.
+Two CPU cores. Not run yet.
 """
 
 from common import digits
