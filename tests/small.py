@@ -78,7 +78,7 @@ KEYWORDS = {
     'simsiam': {},
     'supcon': {'temperature': 0.2},
     'unsee': {'momentum': 0.9},
-    'whitened_contrastive': {'temperature': 0.2, 'groups': 4},
+    'whitened_contrastive': {'temperature': 0.2, 'column_groups': 4},
     'w_mse': {'block': 8, 'eps': 0.1},
     'vibcreg': {},
     'tico': {'momentum': 0.9},

@@ -209,6 +209,8 @@ BAD = {
     'zero': (['optimizer.learning_rate=0'], 'optimizer.learning_rate must be a number above 0, not 0.0'),
     'share': (['data.holdout=1.5'], 'data.holdout must be a number above 0 and below 1, not 1.5'),
     'temperature': (['method.temperature=0'], 'method.temperature must be a number above 0, not 0.0'),
+    'column groups': (['method.name=whitened_contrastive', 'method.column_groups=100'], 'method.column_groups=100 must divide the 128 dims of projector.widths'),
+    'rows of a group': (['method.name=whitened_contrastive', 'method.column_groups=2', 'method.eps=0.0', 'data.batch_size=32'], 'data.batch_size=32 rows cannot whiten 64 columns of a group'),
     'queue': (['method.name=moco_v2', 'method.queue=1000'], 'method.queue=1000 must be a multiple of data.batch_size=256; 768 is'),
     'groups': (['method.name=moco_v2', 'method.groups=7'], 'method.groups=7 must cut data.batch_size=256 into equal groups'),
     'warmup': (['train.epochs=5', 'optimizer.warmup_epochs=6'], 'optimizer.warmup_epochs=6.0 must be at most train.epochs=5'),

@@ -64,6 +64,7 @@ BY_METHOD = {
     'swav': ['method.prototypes=16'],
     'vicregl': ['method.local_widths=(8, 8)'],
     'w_mse': ['method.block=16'],
+    'whitened_contrastive': ['method.column_groups=4'],
 }
 
 

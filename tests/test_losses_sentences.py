@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 from loss_references import ORDERS
 from loss_rows import views
 from programs import compiled
-from selfsup import losses
+from selfsup import losses, methods, models
+from selfsup.errors import UserError
 from tolerances import FLOAT64, GOLDEN_FLOAT64
 
 
@@ -88,3 +90,9 @@ def test_the_gradient_of_whitening_is_that_of_differences(case, x64):
     step[np.unravel_index(np.abs(z - z.mean(0)).argmax(), z.shape)] = 0  # of the scale that is taken out, which cancels
     difference = (float(value(z + 1e-6 * step)) - float(value(z - 1e-6 * step))) / 2e-6
     np.testing.assert_allclose(np.sum(slope * step), difference, rtol=1e-5, atol=1e-7)
+
+
+def test_unsee_wants_a_projector_as_wide_as_the_features():
+    method = methods.METHODS['unsee'](small.ENCODER, models.MLP(widths=(8,)))
+    with pytest.raises(UserError, match='projector.widths must end in 16, the width of the features, not 8'):
+        jax.eval_shape(lambda: method.init(jax.random.key(0), small.batch()))

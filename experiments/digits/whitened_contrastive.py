@@ -12,6 +12,6 @@ from common import digits
 def get_config():
     c = digits('whitened_contrastive')
     c.method.temperature = 0.2
-    c.method.groups = 32
+    c.method.column_groups = 32
     c.projector.widths = (256, 128)
     return c

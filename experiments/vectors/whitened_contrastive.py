@@ -12,7 +12,7 @@ def get_config():
     c = defaults()
     c.method.name = 'whitened_contrastive'
     c.method.temperature = 0.2
-    c.method.groups = 64
+    c.method.column_groups = 64
     c.projector.widths = (256, 256)
     c.projector.hidden_norm = False
     c.model.name = 'mlp'

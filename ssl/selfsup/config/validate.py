@@ -186,6 +186,13 @@ def _check_method(config: ConfigDict) -> None:
             block > width or method.eps > 0,
             f'method.block={block} rows cannot whiten the {width} dims of projector.widths; take more rows or eps > 0',
         )
+    if 'column_groups' in method:
+        count, width = method.column_groups, config.projector.get('widths', (0,))[-1]
+        _require(width % count == 0, f'method.column_groups={count} must divide the {width} dims of projector.widths')
+        _require(
+            batch > width // count or method.eps > 0,
+            f'data.batch_size={batch} rows cannot whiten {width // count} columns of a group; take eps > 0',
+        )
     views = _count_views(config)
     for field in ('assign', 'teacher_views', 'centres'):
         count = method.get(field, 0)

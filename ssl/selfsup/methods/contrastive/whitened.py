@@ -17,7 +17,7 @@ def whitened_contrastive(
     projector: nn.Module,
     *,
     temperature: Positive = 0.05,
-    groups: Count = 128,
+    column_groups: Count = 128,
     copies: Count = 2,
     eps: NonNegative = 1e-4,
     fuse_views: bool = True,
@@ -29,8 +29,8 @@ def whitened_contrastive(
     Args:
       encoder, projector: flax modules.
       temperature: τ. Authors: 0.05.
-      groups: of columns, which divide the embedding's width; a group needs fewer columns than the batch has rows.
-        Authors: 128 of 6.
+      column_groups: how many groups, which divide the embedding's width; a group needs fewer columns than the batch has
+        rows. Authors: 128 of 6.
       copies: whitenings of the second view. Authors: two further views.
       eps: ε of the whitening. Authors: none.
       fuse_views: whether the two views share batch-norm statistics.
@@ -47,7 +47,7 @@ def whitened_contrastive(
         keys = jax.random.split(key, copies + 1)
         orders = jnp.stack([jax.random.permutation(one, first.shape[1]) for one in keys])
         value = losses.whitened_contrastive(
-            first, second, orders=orders, groups=groups, temperature=temperature, eps=eps
+            first, second, orders=orders, groups=column_groups, temperature=temperature, eps=eps
         )
         return value, (extra, {'positive_cosine': mean_cosine(first, second)})
 

@@ -3,8 +3,11 @@
 from typing import Annotated, Any
 
 import flax.linen as nn
+import jax
+from jaxtyping import Array
 
 from ... import losses
+from ...errors import UserError
 from ...signature import Domain, ScheduledShare
 from ..base import Method, towards
 from ..target import predicted_target
@@ -41,7 +44,7 @@ def unsee(
     def loss(predictions: tuple, targets: tuple) -> Any:
         return towards(OBJECTIVES[objective], predictions, targets)
 
-    return predicted_target(
+    base = predicted_target(
         encoder,
         projector,
         None,
@@ -52,3 +55,13 @@ def unsee(
         fuse_views=fuse_views,
         headless=True,
     )
+
+    def init(key: Array, batch: dict) -> tuple[dict, dict]:
+        params, extra = base.init(key, batch)
+        seen = jax.eval_shape(base.encode, base.network(params, extra), batch['views'][0][:1])
+        features, embeddings = (seen[name].shape[1] for name in ('features', 'embeddings'))
+        if features != embeddings:
+            raise UserError(f'projector.widths must end in {features}, the width of the features, not {embeddings}')
+        return params, extra
+
+    return base._replace(init=init)
