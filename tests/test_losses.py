@@ -211,6 +211,6 @@ def test_every_public_loss_is_tested_and_documented():
                 'pairs', 'shares', 'own', 'own_shares',
                 'assignments', 'centroids', 'order', 'log_kernel', 'log_target', 'log_learned', 'log_average',
                 'inputs', 'reconstructions', 'residual', 'atoms',
-                'pairs', 'shares', 'own', 'own_shares', 't1', 't2', 'regions1', 'regions2',
+                't1', 't2', 'regions1', 'regions2', 'reference', 'scale',
             )  # fmt: skip
             assert parameter.name in arrays or parameter.kind == parameter.KEYWORD_ONLY, (name, parameter)

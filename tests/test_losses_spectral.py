@@ -23,7 +23,7 @@ def transformed(scale, axis, **keywords):
 @both_axes
 def test_whitening_is_the_transform_by_the_root(axis, x64):
     z = views()[0]
-    white = np.asarray(transformed(losses.power_scale(0.5), axis)(z))
+    white = np.asarray(transformed(losses.power_scale(exponent=0.5), axis)(z))
     found = np.linalg.eigvalsh(np.cov(white, rowvar=axis == 0))
     rank = 6 if axis else 5  # of 16 rows, each centred over its 6 dimensions
     np.testing.assert_allclose(found[-rank:], 1.0, rtol=1e-9)
@@ -43,9 +43,9 @@ def test_powers_rescale_the_spectrum(axis, x64):
     """Exponent 0 leaves the embeddings as they are, centred; others take eigenvalues λ to λ^(1 − 2p)."""
     z = 3.0 * views()[0]
     centred = z - z.mean(1 - axis, keepdims=True)
-    np.testing.assert_allclose(transformed(losses.power_scale(0.0), axis)(z), centred, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(transformed(losses.power_scale(exponent=0.0), axis)(z), centred, rtol=1e-9, atol=1e-12)
     before = np.linalg.eigvalsh(np.cov(centred, rowvar=axis == 0))[-5:]
-    after = np.linalg.eigvalsh(np.cov(transformed(losses.power_scale(0.3), axis)(z), rowvar=axis == 0))[-5:]
+    after = np.linalg.eigvalsh(np.cov(transformed(losses.power_scale(exponent=0.3), axis)(z), rowvar=axis == 0))[-5:]
     np.testing.assert_allclose(after, before**0.4, rtol=1e-9)
 
 
@@ -53,7 +53,7 @@ def test_powers_rescale_the_spectrum(axis, x64):
 def test_iterative_normalization_is_a_spectral_transform(axis, x64):
     """Value and gradient, by products and by eigenvalues."""
     z = views()[0]
-    scale = losses.iterative_scale(4)
+    scale = losses.iterative_scale(iterations=4)
 
     def value(normalized):
         return jnp.sum(jnp.sin(3.0 * normalized))
@@ -78,7 +78,7 @@ def test_iterations_whiten_in_the_limit(x64):
 @both_axes
 def test_gradient_of_a_spectral_transform(axis, x64):
     z = views(6, 4)[0]
-    check_grads(transformed(losses.power_scale(0.3), axis), (z,), 1, modes=['rev'], rtol=1e-5)
+    check_grads(transformed(losses.power_scale(exponent=0.3), axis), (z,), 1, modes=['rev'], rtol=1e-5)
 
 
 def test_gradient_where_eigenvalues_repeat(x64):
@@ -86,7 +86,7 @@ def test_gradient_where_eigenvalues_repeat(x64):
     z = np.linalg.qr(np.random.default_rng(1).normal(size=(8, 8)))[0][:, :5]
     z = z - z.mean(0)
     z = np.linalg.qr(z)[0]  # centred still, and white: one eigenvalue, five times
-    value = jax.jit(lambda z: jnp.sum(jnp.sin(3.0 * losses.spectral_transform(z, losses.power_scale(0.3)))))
+    value = jax.jit(lambda z: jnp.sum(jnp.sin(3.0 * losses.spectral_transform(z, losses.power_scale(exponent=0.3)))))
     gradient, step = jax.jit(jax.grad(value))(z), np.random.default_rng(2).normal(size=z.shape)
     slope = (value(z + 1e-5 * step) - value(z - 1e-5 * step)) / 2e-5
     np.testing.assert_allclose(np.sum(gradient * step), slope, rtol=1e-6)

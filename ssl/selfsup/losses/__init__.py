@@ -8,8 +8,8 @@ from .capi import capi, capi_targets
 from .cluster_negatives import cluster_negatives, moved_centroids
 from .co2 import co2
 from .contrastive import info_nce, ntxent
-from .dictionary import dead_reconstruction, nested_reconstruction, reconstruction, sparsity
 from .detcon import detcon
+from .dictionary import dead_reconstruction, nested_reconstruction, reconstruction, sparsity
 from .dinosr import dinosr, moved_codes, nearest_codes
 from .dinov2 import dinov2_class, koleo
 from .e2mc import e2mc, e2mc_terms

@@ -104,7 +104,7 @@ def spectral_transform(
     return out if axis == 0 else out.T
 
 
-def power_scale(exponent: float = 0.5) -> Callable[[Array], Array]:
+def power_scale(*, exponent: float = 0.5) -> Callable[[Array], Array]:
     """g(λ) = λ^{−p} for :func:`spectral_transform`: ½ whitens, 0 leaves Z as it is, between them it does so in part.
 
     The paper reports collapse for exponents far below ½.
@@ -121,7 +121,7 @@ def power_scale(exponent: float = 0.5) -> Callable[[Array], Array]:
     return lambda eigenvalue: eigenvalue**-exponent
 
 
-def iterative_scale(iterations: int = 4) -> Callable[[Array], Array]:
+def iterative_scale(*, iterations: int = 4) -> Callable[[Array], Array]:
     """g(λ) = P_T(λ), of P₀ = 1 and P_{k+1} = (3 P_k − P_k³ λ) / 2: iterative normalisation, with `by_trace`.
 
     The eigenvalues of the result are λ·P_T(λ)², which rise to 1 with T.
@@ -230,7 +230,7 @@ def intl_terms(
     }
 
 
-def intl_weight(batch: int, dim: int, *, axis: int = 0) -> float:
+def intl_weight(*, batch: int, dim: int, axis: int = 0) -> float:
     """The authors' β of :func:`intl`: 0.01·(log₂ n − 3), n the length of the whitened axis.
 
     Args:
@@ -279,5 +279,6 @@ def intl(
       Weng et al. 2024, https://arxiv.org/abs/2305.16789, algorithm 1.
     """
     terms = intl_terms(z1, z2, *more, iterations=iterations, axis=axis, target=target)
-    weight = intl_weight(*jnp.shape(z1), axis=axis) if trace_weight is None else trace_weight
+    batch, dim = jnp.shape(z1)
+    weight = intl_weight(batch=batch, dim=dim, axis=axis) if trace_weight is None else trace_weight
     return terms['invariance'] + weight * terms['trace']

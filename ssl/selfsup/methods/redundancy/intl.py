@@ -16,7 +16,9 @@ Iterations = Annotated[int, Domain(int, least=0, most=100)]
 
 
 def _weighted(terms: dict[str, Array], view: Array, axis: int, trace_weight: Any) -> Array:
-    weight = losses.intl_weight(*view.shape, axis=axis) if trace_weight is None else trace_weight
+    weight = (
+        losses.intl_weight(batch=view.shape[0], dim=view.shape[1], axis=axis) if trace_weight is None else trace_weight
+    )
     return terms['invariance'] + weight * terms['trace']
 
 
