@@ -135,6 +135,14 @@ def test_a_run_without_some_scores_has_a_dash_in_a_table(tmp_path):
     assert table.rows({'byol': {'none': {'seed1': {}}}}) == {}
 
 
+@pytest.mark.parametrize(
+    'name, control', [('byol', 'shuffled_pairs'), ('diet', 'shuffled_pairs'), ('mae', 'shuffled_targets')]
+)
+def test_a_table_knows_the_control_of_a_config(name, control):
+    """Also of a method that keeps a row for each example, of which there are none yet."""
+    assert table.control_of(f'digits/{name}') == control
+
+
 def test_every_config_of_a_table_has_a_name():
     assert set(table.NAMES) == set(table.configs('digits'))
 

@@ -238,7 +238,7 @@ ALL = {
 
 
 @pytest.mark.parametrize(
-    'how', ['jit', *(pytest.param(h, marks=pytest.mark.slow) for h in ('pmap', 'shard_map', 'shard_map, unchecked'))]
+    'how', [pytest.param(h, marks=pytest.mark.slow) for h in ('jit', 'pmap', 'shard_map', 'shard_map, unchecked')]
 )
 def test_devices_agree(how, x64):
     def made(name, axis_name=None):

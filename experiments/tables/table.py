@@ -47,15 +47,23 @@ def named(method: str) -> str:
     return NAMES.get(method, method)
 
 
+def control_of(file: str) -> str:
+    """The control that the method of a config names."""
+    from selfsup import config
+    from selfsup.engine import build
+
+    return build.build_method(config.load(file), steps=1, data_size=1).control
+
+
 def run_all(folder: str, workdir: Path, methods: list[str], seeds: list[int], overrides: list[str]) -> None:
     """Trains what is not there yet; a finished run has results.json."""
     from selfsup import config
-    from selfsup.engine import build, loop
+    from selfsup.engine import loop
 
     for seed in seeds:
         for method in methods:
             file = str(EXPERIMENTS / folder / f'{method}.py')
-            for control in ('none', build.build_method(config.load(file), steps=1).control):
+            for control in ('none', control_of(file)):
                 place = workdir / method / control / f'seed{seed}'
                 if (place / 'results.json').exists():
                     continue
