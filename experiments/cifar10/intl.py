@@ -3,7 +3,7 @@
     python -m selfsup.train --config=experiments/cifar10/intl.py --workdir=runs/cifar10/intl
 
 Hardware, time, result: not run yet. The authors publish 92.60 (linear) and 90.03 (5-NN).
-Theirs has the learning rate of the next step after the warm-up, and a stem with padding 1.
+After the warm-up theirs has the learning rate of the next step.
 """
 
 from common import SGD, cifar10
