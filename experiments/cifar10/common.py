@@ -47,6 +47,32 @@ def solo_learn(method: str) -> ConfigDict:
     return c
 
 
+def as_simclr(method: str) -> ConfigDict:
+    """solo-learn's recipe of SimCLR; the temperature is the method's own."""
+    c = solo_learn(method)
+    c.method.fuse_views = False  # solo-learn runs the views one after the other
+    c.projector.widths = (2048, 256)
+    c.projector.hidden_norm = False
+    c.augment.recipe = 'solo_symmetric'
+    c.optimizer.update(LARS, learning_rate=0.4, weight_decay=1e-4)  # x batch / 256
+    return c
+
+
+def as_moco_v2(method: str) -> ConfigDict:
+    """solo-learn's recipe of MoCo v2+: no shuffled batch-norm (groups = 1), as there."""
+    c = solo_learn(method)
+    c.method.temperature = 0.2
+    c.method.queue = 32768
+    c.method.momentum = 0.99
+    c.method.momentum_final = 0.999
+    c.method.groups = 1
+    c.projector.widths = (2048, 256)
+    c.projector.hidden_norm = False
+    c.augment.recipe = 'solo_symmetric_weak'
+    c.optimizer.update(SGD, learning_rate=0.3, weight_decay=1e-4)  # x batch / 256
+    return c
+
+
 def one_view(method: str) -> ConfigDict:
     """A ViT-Ti on patches of 4x4 of one view, for methods that hide patches: 800 epochs of batches of 1,024."""
     c = cifar10(method)

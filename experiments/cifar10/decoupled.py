@@ -7,15 +7,10 @@ Hardware, time, result: not run yet. Published elsewhere: 85.4 linear after 200 
 DCLW: --config.method.sigma=0.5.
 """
 
-from common import LARS, solo_learn
+from common import as_simclr
 
 
 def get_config():
-    c = solo_learn('decoupled')
+    c = as_simclr('decoupled')
     c.method.temperature = 0.1  # lower than SimCLR's 0.2 there: the ports' default
-    c.method.fuse_views = False  # solo-learn runs the views one after the other
-    c.projector.widths = (2048, 256)
-    c.projector.hidden_norm = False
-    c.augment.recipe = 'solo_symmetric'
-    c.optimizer.update(LARS, learning_rate=0.4, weight_decay=1e-4)  # x batch / 256
     return c

@@ -5,15 +5,10 @@
 Hardware, time, result: not run yet. Published elsewhere: none with this recipe.
 """
 
-from common import LARS, solo_learn
+from common import as_simclr
 
 
 def get_config():
-    c = solo_learn('macl')
+    c = as_simclr('macl')
     c.method.temperature = 0.2
-    c.method.fuse_views = False  # solo-learn runs the views one after the other
-    c.projector.widths = (2048, 256)
-    c.projector.hidden_norm = False
-    c.augment.recipe = 'solo_symmetric'
-    c.optimizer.update(LARS, learning_rate=0.4, weight_decay=1e-4)  # x batch / 256
     return c

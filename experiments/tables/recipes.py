@@ -19,10 +19,10 @@ Recipes = dict[str, Any]  # overrides, shared, configs
 
 def of_config(config: ConfigDict) -> Flat:
     """The fields of a resolved config that change what a run computes, as JSON has them."""
-    from selfsup.config import fields, resolve
+    from selfsup.config import resolve
 
     apart = {*APART, *resolve.RESUMABLE} - {'train.epochs'}
-    return {k: v for k, v in fields.flatten(json.loads(resolve.to_json(config))).items() if k not in apart}
+    return {k: v for k, v in resolve.as_flat(config).items() if k not in apart}
 
 
 def packed(overrides: list[str], configs: dict[str, Flat]) -> Recipes:

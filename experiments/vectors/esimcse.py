@@ -6,22 +6,13 @@ Two CPU cores, about a minute. Result with ten labels per class after 20 epochs:
 shuffled pairs 80.0, the rows themselves 89.5), with one label 66.1 % (48.2, 45.1, 54.9); seed 0, three draws of labels.
 """
 
-from selfsup.config import defaults
+from common import digits
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'esimcse'
+    c = digits('esimcse', 'simcse')
     c.method.temperature = 0.2
     c.method.queue = 512
     c.method.momentum = 0.99
-    c.projector.widths = (256, 256)
     c.projector.hidden_norm = False
-    c.model.name = 'mlp'
-    c.data.source = 'vectors:digits'
-    c.data.batch_size = 128
-    c.augment.recipe = 'simcse'
-    c.augment.mean = (0.0,)
-    c.augment.std = (1.0,)
-    c.train.epochs = 100
     return c

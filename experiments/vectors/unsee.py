@@ -5,19 +5,10 @@
 Two CPU cores, about a minute. Result: not measured yet.
 """
 
-from selfsup.config import defaults
+from common import digits
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'unsee'
+    c = digits('unsee', 'simcse')
     c.method.momentum = 0.99
-    c.projector.widths = (256, 256)
-    c.model.name = 'mlp'
-    c.data.source = 'vectors:digits'
-    c.data.batch_size = 128
-    c.augment.recipe = 'simcse'
-    c.augment.mean = (0.0,)
-    c.augment.std = (1.0,)
-    c.train.epochs = 100
     return c

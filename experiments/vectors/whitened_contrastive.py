@@ -5,21 +5,12 @@
 Two CPU cores, about a minute. Result: not measured yet.
 """
 
-from selfsup.config import defaults
+from common import digits
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'whitened_contrastive'
+    c = digits('whitened_contrastive', 'simcse')
     c.method.temperature = 0.2
     c.method.column_groups = 64
-    c.projector.widths = (256, 256)
     c.projector.hidden_norm = False
-    c.model.name = 'mlp'
-    c.data.source = 'vectors:digits'
-    c.data.batch_size = 128
-    c.augment.recipe = 'simcse'
-    c.augment.mean = (0.0,)
-    c.augment.std = (1.0,)
-    c.train.epochs = 100
     return c

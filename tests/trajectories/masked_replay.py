@@ -12,7 +12,7 @@ from selfsup.engine import build
 from selfsup.engine.step import init_state, make_step
 from trajectories import masked_problem as problem
 from trajectories import problem as arrays
-from trajectories.replay import filled, flat
+from trajectories.replay import filled, flat, table
 
 
 def configured(name: str) -> config.ConfigDict:
@@ -80,24 +80,5 @@ def run(name: str, dtype=np.float32, changes: dict | None = None) -> dict[str, n
     return {**found, **problem.without_key_bias({k: np.asarray(v) for k, v in final.items()})}
 
 
-def table(names: list[str]) -> None:
-    """Prints the rows of docs/parity.md: ours against the recordings, beside the reference's own noise."""
-    import json
-
-    notes = json.loads((arrays.HERE / 'references.json').read_text())
-    for name in names:
-        theirs = arrays.recorded(name)
-        found = arrays.distance(run(name), theirs)
-        with jax.enable_x64(True):
-            exact = run(name, np.float64)['loss']
-        double = np.max(np.abs(exact - theirs['loss_float64']) / np.abs(theirs['loss_float64']))
-        floor = notes[name]['noise_floor']
-        noise = [' / '.join(f'{floor[v][k]:.0e}' for k in ('loss', 'parameters')) for v in ('threads', 'float64')]
-        where = ', '.join(f'{r} {c[:7]}' for r, c in notes[name]['references'].items())
-        cells = [name, where, notes[name]['steps'], f'{notes[name]["moved"]:.2f}']
-        cells += [f'{found[k]:.0e}' for k in ('loss', 'parameters', 'state')] + [f'{double:.0e}', '; '.join(noise)]
-        print('| ' + ' | '.join(map(str, cells)) + ' |', flush=True)
-
-
 if __name__ == '__main__':
-    table(sys.argv[1:] or list(problem.CASES))
+    table(sys.argv[1:] or list(problem.CASES), run)

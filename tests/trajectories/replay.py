@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -117,7 +118,7 @@ def newest_first(queue, pointer):
     return blocks[::-1].reshape(queue.shape)
 
 
-def table(names: list[str]) -> None:
+def table(names: list[str], run: Callable = run) -> None:
     """Prints the rows of docs/parity.md: ours against the recordings, beside the reference's own noise."""
     notes = json.loads((HERE / 'references.json').read_text())
     for name in names:

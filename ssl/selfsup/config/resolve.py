@@ -144,15 +144,20 @@ def to_json(config: ConfigDict) -> str:
     return json.dumps(config.to_dict(), indent=2, sort_keys=True)
 
 
+def as_flat(config: ConfigDict) -> dict[str, Any]:
+    """Field -> value as JSON has it, of every field."""
+    return fields.flatten(json.loads(to_json(config)))
+
+
 def identity(config: ConfigDict) -> str:
     """Hash of every field that changes what a run computes."""
-    flat = {k: v for k, v in fields.flatten(json.loads(to_json(config))).items() if k not in RESUMABLE}
+    flat = {k: v for k, v in as_flat(config).items() if k not in RESUMABLE}
     return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def differences(old: ConfigDict, config: ConfigDict) -> list[str]:
     """One 'field: old -> new' line for each field that differs and may not."""
-    before, now = (fields.flatten(json.loads(to_json(c))) for c in (old, config))
+    before, now = map(as_flat, (old, config))
     return [
         f'{field}: {before.get(field, "absent")!r} -> {now.get(field, "absent")!r}'
         for field in sorted(before.keys() | now.keys())

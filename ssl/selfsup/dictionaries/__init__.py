@@ -4,7 +4,7 @@ Signals and atoms are rows: `signals ≈ codes·dictionary` with `[batch, dim]`,
 folder imports jax, jaxtyping, numpy and scipy only and can be copied into another project.
 """
 
-from .activations import above, abs_top_k, batch_top_k, gated, heaviside, jump_relu, sparsemax, top_k
+from .activations import above, abs_top_k, batch_top_k, gated, heaviside, jump_relu, top_k
 from .atoms import (
     geometric_median,
     hull_constraints,
@@ -85,7 +85,6 @@ __all__ = [
     'recovered',
     'rows_as_atoms',
     'soft_threshold',
-    'sparsemax',
     'stability',
     'tangent',
     'top_k',

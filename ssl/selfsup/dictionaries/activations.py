@@ -158,22 +158,3 @@ def gated(
             f'gate and magnitude must have the same shape, and are {list(gate.shape)} and {list(magnitude.shape)}'
         )
     return jnp.where(gate > 0, jnp.maximum(magnitude, 0.0), 0.0)
-
-
-def sparsemax(z: Float[ArrayLike, '*batch units']) -> Float[Array, '*batch units']:
-    """The point of the simplex that is closest to each row: max(z − τ, 0) with τ such that it sums to 1.
-
-    The gradient subtracts its mean over the entries that are not 0.
-
-    References:
-      Martins and Astudillo 2016, https://arxiv.org/abs/1602.02068, algorithm 1.
-    """
-    z = as_float('z', z)
-    falling = -jnp.sort(-jax.lax.stop_gradient(z), axis=-1)
-    ranks = jnp.arange(1, z.shape[-1] + 1, dtype=z.dtype).reshape((1,) * (z.ndim - 1) + (-1,))
-    inside = ranks * falling > jnp.cumsum(falling, axis=-1) - 1.0
-    support = jnp.sum(inside, axis=-1, keepdims=True).astype(z.dtype)
-    least = jnp.min(jnp.where(inside, falling, jnp.inf), axis=-1, keepdims=True)
-    held = z >= least
-    threshold = (jnp.sum(jnp.where(held, z, 0.0), axis=-1, keepdims=True) - 1.0) / support
-    return jnp.where(held, jnp.maximum(z - threshold, 0.0), 0.0)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from ..config import to_json
 from ..config.fields import flatten
+from ..config.resolve import as_flat
 from . import build, sweep, workdir
 from .checkpoint import Checkpoints
 from .loop import about_run
@@ -45,7 +45,7 @@ def grouped(configs: dict[Any, ConfigDict]) -> list[Group]:
     """Resolved configs by name, as groups whose configs differ in fields that can be values alone."""
     found: dict[str, Group] = {}
     for name, config in configs.items():
-        flat = flatten(json.loads(to_json(config)))
+        flat = as_flat(config)
         swept = [field for field in sweep.fields_of(config) if field in flat]
         key = json.dumps({k: v for k, v in flat.items() if k not in swept}, sort_keys=True)
         group = found.setdefault(key, Group([], [], refusal(config)))

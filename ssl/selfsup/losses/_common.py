@@ -53,6 +53,12 @@ def several(*views: jax.typing.ArrayLike, rows: int = 1) -> tuple:
     return tuple(z.astype(dtype) for z in found)
 
 
+def same_width(name: str, x: Array, other: str, z: Array) -> None:
+    """Refuses `x` where it is not as wide as `z`; the error names both and their shapes."""
+    if x.shape[-1] != z.shape[-1]:
+        raise ValueError(f'{name} must be as wide as {other}, and their shapes are {list(x.shape)} and {list(z.shape)}')
+
+
 def positive(name: str, value) -> None:
     """Refuses a concrete value that is not positive; traced values pass (a sweep traces them)."""
     if not isinstance(value, jax.core.Tracer) and not (np.asarray(value) > 0).all():

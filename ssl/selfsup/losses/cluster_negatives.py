@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import HIGHEST, chosen, matrix, normalize, pair, positive
+from ._common import HIGHEST, chosen, matrix, normalize, pair, positive, same_width
 
 
 def cluster_negatives(
@@ -46,10 +46,7 @@ def cluster_negatives(
     positive('temperature', temperature)
     z1, z2 = pair(z1, z2)
     centroids = matrix('centroids', centroids, rows=2)
-    if centroids.shape[1] != z1.shape[1]:
-        raise ValueError(
-            f'centroids must be as wide as z1, and their shapes are {list(centroids.shape)} and {list(z1.shape)}'
-        )
+    same_width('centroids', centroids, 'z1', z1)
     z1, z2 = normalize(z1), normalize(z2)
     centroids = normalize(jax.lax.stop_gradient(centroids.astype(z1.dtype)))
     _, nearest = jax.lax.top_k(jnp.matmul(jax.lax.stop_gradient(z1), centroids.T, precision=HIGHEST), 2)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import HIGHEST, matrix, normalize, pair, positive
+from ._common import HIGHEST, matrix, normalize, pair, positive, same_width
 
 
 def co2(
@@ -37,10 +37,7 @@ def co2(
     positive('temperature', temperature)
     query, key = pair(query, key, names=('query', 'key'))
     queue = matrix('queue', queue)
-    if queue.shape[1] != query.shape[1]:
-        raise ValueError(
-            f'queue must be as wide as query, and their shapes are {list(queue.shape)} and {list(query.shape)}'
-        )
+    same_width('queue', queue, 'query', query)
     query, key, queue = normalize(query), normalize(key), normalize(queue.astype(query.dtype))
     own = jnp.sum(query * key, axis=-1, keepdims=True)
 

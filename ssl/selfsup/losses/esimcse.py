@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from ._common import HIGHEST, chosen, matrix, normalize, pair, positive
+from ._common import HIGHEST, chosen, matrix, normalize, pair, positive, same_width
 
 
 def esimcse(
@@ -39,8 +39,7 @@ def esimcse(
     positive('temperature', temperature)
     z1, z2 = pair(z1, z2)
     queue = matrix('queue', queue)
-    if queue.shape[1] != z1.shape[1]:
-        raise ValueError(f'queue must be as wide as z1, and their shapes are {list(queue.shape)} and {list(z1.shape)}')
+    same_width('queue', queue, 'z1', z1)
     z1, z2, queue = normalize(z1), normalize(z2), normalize(queue.astype(z1.dtype))
     in_batch = jnp.matmul(z1, z2.T, precision=HIGHEST) / temperature
     earlier = jnp.matmul(z1, queue.T, precision=HIGHEST) / temperature

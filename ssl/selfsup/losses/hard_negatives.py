@@ -4,17 +4,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from ._common import HIGHEST, matrix, normalize, pair, positive
+from ._common import HIGHEST, matrix, normalize, pair, positive, same_width
 
 
 def _hardest(query: ArrayLike, key: ArrayLike, queue: ArrayLike, hardest: int) -> tuple:
     """Unit queries, their cosines with their keys `[batch, 1]`, the hardest rows' cosines and numbers, unit rows."""
     query, key = pair(query, key, names=('query', 'key'))
     queue = matrix('queue', queue)
-    if queue.shape[1] != query.shape[1]:
-        raise ValueError(
-            f'queue must be as wide as query, and their shapes are {list(queue.shape)} and {list(query.shape)}'
-        )
+    same_width('queue', queue, 'query', query)
     if not 1 <= hardest <= queue.shape[0]:
         raise ValueError(f'hardest={hardest} must lie in [1, {queue.shape[0]}], the rows of the queue')
     query, key, queue = normalize(query), normalize(key), normalize(queue.astype(query.dtype))

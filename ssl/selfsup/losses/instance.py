@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from ._common import HIGHEST, chosen, matrix, normalize, positive
+from ._common import HIGHEST, chosen, matrix, normalize, positive, same_width
 
 # Of the authors' denominators and logarithms; it bounds the gradient of a positive that is all but lost.
 EPS = 1e-7
@@ -17,8 +17,7 @@ EPS = 1e-7
 def _addressed(z: ArrayLike, memory: ArrayLike, index: ArrayLike, count: int | None) -> tuple[Array, Array, Array, int]:
     """Embeddings, memory without gradient, index and number of examples, or an error that names what does not fit."""
     z, memory, index = matrix('z', z), matrix('memory', memory), jnp.asarray(index)
-    if memory.shape[1] != z.shape[1]:
-        raise ValueError(f'memory must be as wide as z, and their shapes are {list(memory.shape)} and {list(z.shape)}')
+    same_width('memory', memory, 'z', z)
     if index.shape != z.shape[:1]:
         raise ValueError(
             f'index must have one entry a row of z, and their shapes are {list(index.shape)}, {list(z.shape)}'
@@ -52,6 +51,11 @@ def _nce_logits(z: Array, memory: Array, index: Array, negatives: Array, tempera
     return products / temperature
 
 
+def _log_normalizer(logits: Array, count: int) -> Array:
+    """log(N · mean exp), without gradient."""
+    return jax.nn.logsumexp(jax.lax.stop_gradient(logits)) - jnp.log(logits.size) + jnp.log(count)
+
+
 def instance_normalizer(
     z: Float[ArrayLike, 'batch dim'],
     memory: Float[ArrayLike, 'rows dim'],
@@ -76,8 +80,8 @@ def instance_normalizer(
     """
     positive('temperature', temperature)
     z, memory, index, count = _addressed(z, memory, index, count)
-    logits = jax.lax.stop_gradient(_nce_logits(z, memory, index, jnp.asarray(negatives), temperature))
-    return _inside(jax.nn.logsumexp(logits) - jnp.log(logits.size) + jnp.log(count), index, count)
+    logits = _nce_logits(z, memory, index, jnp.asarray(negatives), temperature)
+    return _inside(_log_normalizer(logits, count), index, count)
 
 
 def instance_nce(
@@ -124,7 +128,7 @@ def instance_nce(
     z, memory, index, count = _addressed(z, memory, index, count)
     logits = _nce_logits(z, memory, index, jnp.asarray(negatives), temperature)
     if log_normalizer is None:
-        log_normalizer = jax.lax.stop_gradient(jax.nn.logsumexp(logits)) - jnp.log(logits.size) + jnp.log(count)
+        log_normalizer = _log_normalizer(logits, count)
     chances = logits - log_normalizer
     noise = (logits.shape[1] - 1) / count
     total = jnp.logaddexp(chances, jnp.log(noise + eps))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import HIGHEST, matrix, normalize
+from ._common import HIGHEST, matrix, normalize, same_width
 
 
 def nearest(z: Float[ArrayLike, 'batch dim'], queue: Float[ArrayLike, 'length dim']) -> Float[Array, 'batch dim']:
@@ -21,8 +21,7 @@ def nearest(z: Float[ArrayLike, 'batch dim'], queue: Float[ArrayLike, 'length di
       Dwibedi et al. 2021, https://arxiv.org/abs/2104.14548, eq. 2.
     """
     z, queue = matrix('z', z), matrix('queue', queue)
-    if queue.shape[1] != z.shape[1]:
-        raise ValueError(f'queue must be as wide as z, and their shapes are {list(queue.shape)} and {list(z.shape)}')
+    same_width('queue', queue, 'z', z)
     queue = jax.lax.stop_gradient(normalize(queue.astype(z.dtype)))
     similarity = jnp.matmul(normalize(jax.lax.stop_gradient(z)), queue.T, precision=HIGHEST)
     return queue[jnp.argmax(similarity, axis=1)]

@@ -6,16 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from ._common import HIGHEST, matrix, normalize, positive, several
+from ._common import HIGHEST, matrix, normalize, positive, same_width, several
 
 
 def _scores(z: Float[Array, 'rows dim'], prototypes: Float[Array, 'count dim']) -> Float[Array, 'rows count']:
     return jnp.matmul(z, prototypes.T, precision=HIGHEST)
-
-
-def _same_width(name: str, x: Array, z: Array) -> None:
-    if x.shape[-1] != z.shape[-1]:
-        raise ValueError(f'{name} must be as wide as z1, and their shapes are {list(x.shape)} and {list(z.shape)}')
 
 
 def _swapped(targets: Sequence[Array], logits: Sequence[Array]) -> Float[Array, '']:
@@ -126,7 +121,7 @@ def swav(
     positive('temperature', temperature)
     views = [normalize(z) for z in several(z1, z2, *more)]
     prototypes = matrix('prototypes', prototypes).astype(views[0].dtype)
-    _same_width('prototypes', prototypes, views[0])
+    same_width('prototypes', prototypes, 'z1', views[0])
     if not 1 <= assign <= len(views):
         raise ValueError(f'assign must lie between 1 and the {len(views)} views, not {assign}')
     scores = [_scores(z, prototypes) for z in views]
@@ -135,7 +130,7 @@ def swav(
         queue = jnp.asarray(queue).astype(views[0].dtype)
         if queue.ndim != 3 or queue.shape[0] != assign:
             raise ValueError(f'queue must have shape [{assign}, length, dim], not {list(queue.shape)}')
-        _same_width('queue', queue, views[0])
+        same_width('queue', queue, 'z1', views[0])
     for number, own in enumerate(scores[:assign]):
         rows, valid = own, None
         if queue is not None:
@@ -256,7 +251,7 @@ def deepcluster(
             f'prototypes [heads, count, dim] and assignments [batch, heads] do not fit z1 of '
             f'{list(views[0].shape)}: their shapes are {list(prototypes.shape)} and {list(assignments.shape)}'
         )
-    _same_width('prototypes', prototypes, views[0])
+    same_width('prototypes', prototypes, 'z1', views[0])
     valid = assignments >= 0
     total = 0.0
     for view in views:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import HIGHEST, matrix, normalize, pair, positive
+from ._common import HIGHEST, matrix, normalize, pair, positive, same_width
 
 
 def ressl(
@@ -42,10 +42,7 @@ def ressl(
     positive('teacher_temperature', teacher_temperature)
     query, key = pair(query, key, names=('query', 'key'))
     queue = matrix('queue', queue)
-    if queue.shape[1] != query.shape[1]:
-        raise ValueError(
-            f'queue must be as wide as query, and their shapes are {list(queue.shape)} and {list(query.shape)}'
-        )
+    same_width('queue', queue, 'query', query)
     queue = normalize(queue.astype(query.dtype))
     student = jnp.matmul(normalize(query), queue.T, precision=HIGHEST) / temperature
     teacher = jnp.matmul(normalize(key), queue.T, precision=HIGHEST) / teacher_temperature

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import HIGHEST, matrix, normalize, several
+from ._common import HIGHEST, matrix, normalize, same_width, several
 
 
 def sigreg(
@@ -41,10 +41,7 @@ def sigreg(
     """
     z = matrix('z', z)
     directions = matrix('directions', directions)
-    if directions.shape[1] != z.shape[1]:
-        raise ValueError(
-            f'directions must be as wide as z, and their shapes are {list(directions.shape)} and {list(z.shape)}'
-        )
+    same_width('directions', directions, 'z', z)
     if knots < 2:
         raise ValueError(f'knots must be at least 2, not {knots}')
     x = jnp.matmul(z, normalize(directions.astype(z.dtype)).T, precision=HIGHEST)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import HIGHEST, matrix, normalize
+from ._common import HIGHEST, matrix, normalize, same_width
 
 
 def visreg_terms(
@@ -36,10 +36,7 @@ def visreg_terms(
       Wu et al. 2026, https://arxiv.org/abs/2606.02572, eq. 1, 5 and 6.
     """
     z, directions = matrix('z', z), matrix('directions', directions)
-    if directions.shape[1] != z.shape[1]:
-        raise ValueError(
-            f'directions must be as wide as z, and their shapes are {list(directions.shape)} and {list(z.shape)}'
-        )
+    same_width('directions', directions, 'z', z)
     mean = jnp.mean(z, axis=0, keepdims=True)
     centred = z - mean
     variance = jnp.mean(centred**2, axis=0, keepdims=True)

@@ -1,14 +1,14 @@
 """The control on shuffled pairs or targets, which is a run of its own: looked for beside the run of a page."""
 
 import itertools
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from ...config import RESUMABLE, to_json
+from ...config import RESUMABLE
 from ...config.fields import flatten
+from ...config.resolve import as_flat
 from ...errors import UserError
 from ...files import read_json, read_results
 from ..encoder import Encoder
@@ -28,7 +28,7 @@ def _same_run(saved: dict[str, Any], config: ConfigDict, fingerprint: str) -> bo
     """Whether what a `config.json` holds is the control of a run on the same data."""
     if saved.get('fingerprint') != fingerprint or not isinstance(saved.get('config'), dict):
         return False
-    theirs, ours = flatten(saved['config']), flatten(json.loads(to_json(config)))
+    theirs, ours = flatten(saved['config']), as_flat(config)
     differing = {name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name)}
     return 'control' in differing and differing <= FREE
 
