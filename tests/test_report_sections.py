@@ -148,7 +148,7 @@ def test_the_shuffled_control_beside_a_run_is_in_the_table(tmp_path):
     def beside(name, fingerprint='f', scores=None):
         folder = tmp_path / name
         folder.mkdir()
-        saved = json.loads(controls.to_json(config))
+        saved = json.loads(config_module.to_json(config))
         saved |= {k: v for k, v in changes[name].items() if k != 'lr'}
         if 'lr' in changes[name]:
             saved['optimizer']['learning_rate'] = 9.0
