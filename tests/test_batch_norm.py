@@ -95,7 +95,7 @@ def one_by_one(modules, params, stats, views):
     return outputs, stats
 
 
-@small.each(NETWORKS, quick=('resnet', 'iterative'))
+@small.each(NETWORKS, quick=('resnet',))
 def test_views_in_one_batch_equal_views_one_by_one(name, x64):
     """Values, gradients and running averages; the third view has its own shape where the network takes several."""
     networks, shape = NETWORKS[name]

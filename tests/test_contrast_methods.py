@@ -41,6 +41,7 @@ def test_nnbyol_points_at_neighbours_of_targets_which_enter_its_queue():
     assert small.tree_distance(extra['target']['params'], start) == 0
 
 
+@pytest.mark.slow
 def test_the_hardest_of_all_rows_are_symmetric_moco():
     everything, rows, params, extra = begun('moco_hard', hardest=64)
     plain = small.make('moco_v2', symmetric=True)
@@ -77,6 +78,7 @@ def test_unisiam_is_simsiam_without_its_second_term():
     )
 
 
+@pytest.mark.slow
 def test_directclr_sees_the_first_features_and_no_more():
     method, rows, params, extra = begun('directclr')
     value, outputs, *_ = one_step(method, rows, params, extra)

@@ -48,6 +48,7 @@ def test_an_imported_encoder_is_called_like_ours(encoder):
     assert found.shape == (3, 32)
 
 
+@pytest.mark.slow
 def test_an_imported_encoder_is_embedded_and_evaluated(encoder, few, tmp_path, monkeypatch):
     monkeypatch.setattr(report, 'PICTURES', {})
     out = tmp_path / 'features.npz'

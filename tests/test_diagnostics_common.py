@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 from selfsup import diagnostics
 
 
@@ -95,11 +96,8 @@ def call(name, dtype, *, jit):
     return (jax.jit(function) if jit else function)(*map(cast, ARGUMENTS.get(name, DEFAULT)))
 
 
-# Operation by operation it compiles as much as a third of the others; it calls cluster_learnability, which is quick.
-LONG = ('clid',)
-
-
-@pytest.mark.parametrize('name', [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in CASES])
+# Operation by operation they compile long: a spectrum, a similarity, neighbours and classes stand for the others.
+@small.each(CASES, quick=('cka', 'hubness', 'lidar', 'neural_collapse', 'rankme'))
 def test_jit_equals_eager_and_types_are_kept(name, x64):
     eager, jitted = call(name, jnp.float64, jit=False), call(name, jnp.float64, jit=True)
     for a, b in zip(jax.tree.leaves(eager), jax.tree.leaves(jitted), strict=True):

@@ -39,6 +39,7 @@ def test_batches_of_online_learning_are_scikit_learns(x64):
     assert state.seen == 96
 
 
+@pytest.mark.slow
 def test_an_atom_that_nothing_uses_becomes_the_signal_that_fits_worst(x64):
     x = np.concatenate([np.eye(4)[:2].repeat(8, axis=0), 5 * np.eye(4)[2:3]])
     first = np.concatenate([np.eye(4)[:2], -np.eye(4)[3:]])
@@ -67,6 +68,7 @@ def test_ksvd_fits_atoms_in_turn_and_lowers_the_error(x64):
     assert error(p.signals, approximate, found) < error(p.signals, first, codes)
 
 
+@pytest.mark.slow
 def test_twins_are_parted():
     p = d.planted(KEY, rows=60, dim=6, units=8, active=2)
     atoms = jnp.concatenate([p.dictionary[:7], p.dictionary[:1]])

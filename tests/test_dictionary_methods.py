@@ -161,6 +161,7 @@ def test_atoms_stay_of_length_one_and_get_no_gradient_along_themselves():
     np.testing.assert_allclose(jnp.linalg.norm(moved['dictionary']['atoms'], axis=1), 1, rtol=FLOAT32)
 
 
+@pytest.mark.slow
 def test_resampling_puts_dead_units_at_rows_that_fit_badly_and_resets_their_moments():
     method, rows, params, extra = begun('relu_l1', resample=3, dead_after=100)
     x = rows['views'][0].at[7].set(30.0)  # fits worst by far

@@ -95,6 +95,7 @@ def test_a_run_of_images_has_codes_reconstructions_and_pictures_of_its_atoms(ima
     assert pictures.plot_atoms(encoder, images, tmp_path / 'atoms.png') and (tmp_path / 'atoms.png').is_file()
 
 
+@pytest.mark.slow
 def test_vectors_have_no_pictures_and_features_that_are_no_codes_are_refused():
     fields = ['model.widths=(16,)', 'train.epochs=1']
     run = Run(config.load('experiments/dictionaries/topk.py', fields), devices=1)

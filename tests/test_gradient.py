@@ -169,7 +169,11 @@ def test_microbatches_that_would_change_the_numbers_are_refused(method, override
     'model, fields',
     [
         (models.ResNet, {'stages': (1, 1), 'width': 4, 'stem': 'cifar'}),
-        (models.ViT, {'dim': 8, 'depth': 2, 'heads': 2, 'patch': 4, 'grid': 2, 'drop_path': 0.5}),
+        pytest.param(
+            models.ViT,
+            {'dim': 8, 'depth': 2, 'heads': 2, 'patch': 4, 'grid': 2, 'drop_path': 0.5},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_rematerialised_networks_change_nothing(model, fields, x64):

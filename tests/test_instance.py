@@ -57,6 +57,7 @@ def test_the_normaliser_is_that_of_the_first_batch(name):
     np.testing.assert_array_equal(first['normalizer']['log'], second['normalizer']['log'])
 
 
+@pytest.mark.slow
 def test_negatives_are_drawn_anew_at_each_step_and_may_be_fetched_row_by_row(x64):
     rng = np.random.default_rng(0)
     z, memory, index = rng.normal(size=(4, 3)), rng.normal(size=(50, 3)), np.arange(4)
@@ -92,6 +93,7 @@ def test_pirl_compares_both_views_with_one_memory_which_follows_the_image():
     assert params['patch_projector']['mix']['linear0']['kernel'].shape == (4 * 16, 16)
 
 
+@pytest.mark.slow
 def test_pirl_may_turn_the_second_view():
     method, rows, params, extra = begun('pirl', transform='rotation')
     assert 'mix' not in params['patch_projector']
@@ -149,7 +151,7 @@ def test_diets_head_is_a_parameter_whose_padding_gets_no_gradient():
     assert len(moments) >= 4 and all(x.shape[0] == 256 for x in moments if x.ndim)
 
 
-@small.each(METHODS, quick=('diet', 'instdisc'))
+@small.each(METHODS, quick=('instdisc',))
 def test_rows_are_spread_over_the_devices_and_change_nothing(name, x64):
     """The state as a run lays it out, and a batch spread likewise, against one device."""
     method, rows, params, extra = begun(name)

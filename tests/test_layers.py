@@ -1,6 +1,7 @@
 """Imports point one way, and never round in a circle: read from the source, so that no import is run."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -39,6 +40,7 @@ ALONE = ('losses', 'diagnostics', 'augment', 'dictionaries')  # import jax and n
 LEVEL = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 
 
+@functools.cache
 def modules():
     return {'.'.join(p.relative_to(SOURCE).with_suffix('').parts): p for p in sorted(SOURCE.rglob('*.py'))}
 

@@ -188,6 +188,7 @@ def test_mae_says_what_it_needs_and_gives():
     np.testing.assert_array_equal(outputs['targets'], patchify(rows['views'][0], 2))
 
 
+@pytest.mark.slow
 def test_maes_encoder_may_see_mask_tokens_in_the_place_of_hidden_patches():
     """It then gives a token of every patch, which its decoder puts in their places; hidden pixels reach neither."""
     method, rows = mae(ENCODER, DECODER, ratio=0.75, mask_tokens=True), one_view()

@@ -73,6 +73,7 @@ def test_cmae_compares_pixels_of_one_part_and_the_projection_of_the_other():
     assert small.tree_distance(moved, stats['batch_stats']) > 1e-3
 
 
+@pytest.mark.slow
 def test_every_parameter_gets_a_gradient_and_the_target_none():
     method, rows, params, extra = begun()
     _, gradients = small.loss_and_gradient(method, params, extra, rows, KEY)

@@ -79,6 +79,7 @@ def test_capi_equals_the_authors(x64):
     np.testing.assert_allclose(losses.capi(student, targets), 11.2747225620, rtol=AUTHORS)
 
 
+@pytest.mark.slow
 def test_capi_at_its_edges(own_checks):
     flat, targets = jnp.zeros((2, 3, 5)), losses.capi_targets(jnp.zeros((2, 3, 5)))
     np.testing.assert_allclose(targets, 0.2, rtol=FLOAT32)
@@ -97,6 +98,7 @@ def test_capi_at_its_edges(own_checks):
             call()
 
 
+@pytest.mark.slow
 def test_capi_predicts_the_targets_clusters_and_moves_them_without_the_networks():
     """The loss is the sum of both parts; each part has parameters of its own."""
     method, rows, params, extra = begun('capi')

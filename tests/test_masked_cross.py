@@ -25,6 +25,7 @@ def begun(name, **changes):
     return (method, rows, *small.initial(method, rows))
 
 
+@pytest.mark.slow
 # The authors' numbers of predicted patches: N - int(N (1 - ratio)) - int(N (ratio - predict)), N = 16.
 @pytest.mark.parametrize('ratio, predict, count', [(0.5, 0.25, 4), (0.5, 0.5, 8), (0.7, 0.3, 6)])
 def test_crossmae_predicts_a_part_of_the_hidden_patches(ratio, predict, count):
@@ -36,7 +37,7 @@ def test_crossmae_predicts_a_part_of_the_hidden_patches(ratio, predict, count):
         assert len(set(places)) == count and row[places].all()
 
 
-@pytest.mark.parametrize('inter_block', [False, True])
+@pytest.mark.parametrize('inter_block', [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_crossmae_compares_the_normalised_patches_that_its_decoder_is_asked_for(inter_block):
     method, rows, params, extra = begun('crossmae', inter_block=inter_block)
     params = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape), params)
@@ -66,7 +67,7 @@ def test_neighbours_of_hidden_patches_weigh():
     np.testing.assert_allclose(with_neighbours(jnp.asarray(hidden), (3, 4)), expected, rtol=FLOAT32)
 
 
-@pytest.mark.parametrize('neighbours', [False, True])
+@pytest.mark.parametrize('neighbours', [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_bootmae_adds_the_errors_of_pixels_and_of_the_targets_tokens(neighbours):
     """By the authors' lines: weighted sums over the number of hidden patches; the first decoder sees block 1's output."""
     method, rows, params, extra = begun('bootmae', neighbours=neighbours, feature_weight=0.5)
@@ -100,6 +101,7 @@ def test_bootmae_adds_the_errors_of_pixels_and_of_the_targets_tokens(neighbours)
     np.testing.assert_allclose(value, parts[0] + 0.5 * parts[1], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_bootmaes_tokens_count_more_and_more():
     method, rows, params, extra = begun('bootmae', warmup_steps=4)
     outputs, _ = small.embed(method, params, extra, rows, KEY)
@@ -116,6 +118,7 @@ def test_channels_are_standardized_apart(x64):
     np.testing.assert_allclose(found, (x - x.mean(2, keepdims=True)) / np.sqrt(x.var(2, keepdims=True) + 1e-5))
 
 
+@pytest.mark.slow
 def test_weights_of_patches_do_not_change_what_is_divided_by(x64, own_checks):
     predictions, targets = np.random.RandomState(0).randn(2, 2, 3, 4)
     hidden, weights = np.array([[1, 1, 0], [0, 1, 0]], bool), np.arange(6.0).reshape(2, 3)

@@ -14,7 +14,7 @@ from tolerances import FLOAT32
 
 KEY = jax.random.key(3)
 ENCODER, PROJECTOR = small.TOKENS['encoder'], small.TOKENS['projector']
-both = pytest.mark.parametrize('name', ['dinov2', 'ibot'])
+both = small.each(['dinov2', 'ibot'], quick=('ibot',))
 
 
 def zero(tree):
@@ -84,14 +84,11 @@ def test_the_student_does_not_see_hidden_pixels_and_the_teacher_does(name):
     assert (seen[mask.any(1)] > 1e-4).all()
 
 
-# The heads that each has by default are those of the other tests here.
 HEADS = [(name, head) for name in ('dinov2', 'ibot') for head in ('shared', 'layer', 'own')]
-DEFAULTS = (('dinov2', 'own'), ('ibot', 'shared'))
 
 
-@pytest.mark.parametrize(
-    'name, head', [pytest.param(*h, marks=[pytest.mark.slow] * (h not in DEFAULTS)) for h in HEADS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('name, head', HEADS)
 def test_heads_are_shared_or_apart(name, head):
     changes = {} if (name, head) in DEFAULTS else {'patch_head': head}
     method, rows, params, extra = begun(name, mask_share=1.0, **changes)
@@ -103,6 +100,7 @@ def test_heads_are_shared_or_apart(name, head):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
 
 
+@pytest.mark.slow
 def test_patches_may_have_prototypes_of_their_own_number():
     method, rows, params, extra = begun('ibot', patch_head='layer', patch_prototypes=7)
     assert params['prototypes']['patches']['direction'].shape == (7, 16) and extra['patch_centre'].shape == (7,)
@@ -191,6 +189,7 @@ def test_the_teacher_gets_no_gradient_follows_and_is_what_is_evaluated(name):
     np.testing.assert_allclose(found[0], expected, atol=FLOAT32)
 
 
+@pytest.mark.slow
 @both
 def test_local_crops_are_not_masked_and_reach_the_loss(name):
     method, _, params, extra = begun(name, mask_share=1.0)
@@ -201,7 +200,8 @@ def test_local_crops_are_not_masked_and_reach_the_loss(name):
     np.testing.assert_allclose(outputs['features'][2], local, atol=FLOAT32)
 
 
-@pytest.mark.parametrize('name', [pytest.param('dinov2', marks=pytest.mark.slow), 'ibot'])
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['dinov2', 'ibot'])
 def test_stochastic_depth_is_the_students_alone(name):
     networks = {**small.TOKENS, 'encoder': ENCODER.clone(drop_path=0.5, depth=2)}
     method = {'ibot': ibot, 'dinov2': dinov2}[name](*networks.values(), **small.KEYWORDS[name])
@@ -212,6 +212,7 @@ def test_stochastic_depth_is_the_students_alone(name):
     assert np.abs(np.subtract(*(r['embeddings'][0] for r in jax.device_get(runs)))).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_registers_stand_before_the_patches():
     """Hidden patches are taken behind the class token and the registers."""
     method = dinov2(ENCODER.clone(registers=3, layer_scale=1e-5), PROJECTOR, prototypes=12, mask_share=1.0)

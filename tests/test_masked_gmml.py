@@ -73,6 +73,7 @@ def small_images(patches):
     return unpatchify(patches, 2, (4, 4))
 
 
+@pytest.mark.slow
 def test_the_layers_are_averaged_before_the_norm():
     encoder = ENCODER.clone(depth=3)
     method = gmml(encoder, DECODER, layers=(1, 3), largest=0.6, image_probability=1.0)
@@ -91,6 +92,7 @@ def test_the_layers_are_averaged_before_the_norm():
     np.testing.assert_allclose(outputs['predictions'][0], expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_every_parameter_gets_a_gradient_and_the_metrics_say_what_is_explained():
     method, rows, params, extra = begun()
     (value, (_, metrics)), gradients = small.loss_and_gradient(method, params, extra, rows, KEY)

@@ -27,8 +27,7 @@ MEASURED = {
     'ijepa': {'target_deviation'},
 }
 KEY = jax.random.key(3)
-each = pytest.mark.parametrize('name', NAMES)
-QUICK = ('crossmae', 'data2vec2', 'dinosr', 'ijepa')  # cross decoder; several masks; codebooks; blocks
+QUICK = ('crossmae', 'ijepa')  # a cross decoder and no target; blocks and a target
 
 
 def one_view(n=small.BATCH):
@@ -121,7 +120,7 @@ def masked_places(name, outputs):
     return jnp.zeros((small.BATCH, 16), bool).at[rows, outputs['places']].max(real)
 
 
-@each
+@small.each(NAMES, quick=QUICK)
 def test_hidden_pixels_reach_the_targets_alone(name):
     method, rows = small.make(name), one_view()
     params, extra = small.initial(method, rows)
@@ -154,7 +153,7 @@ def test_every_parameter_gets_a_finite_gradient(name):
         assert np.isfinite(leaf).all() and (np.abs(leaf).max() > 0) == trained, where
 
 
-@pytest.mark.parametrize('name', TARGETED)
+@small.each(TARGETED, quick=QUICK)
 def test_the_target_gets_no_gradient_and_moves_after_the_step(name):
     """`after` of step 4 takes m(4); the target starts equal to the encoder."""
     method, rows = small.make(name, momentum=lambda step: jnp.where(step == 4, 0.75, 0.5)), one_view()
@@ -291,7 +290,7 @@ def explained_after(name, steps=200):
 
 
 # Trained in the quick suite: one method of pixels and one with a target network.
-TRAINED = ('data2vec', 'simmim')
+TRAINED = ('simmim',)
 
 
 @pytest.mark.parametrize('name', [pytest.param(n, marks=[pytest.mark.slow] * (n not in TRAINED)) for n in NAMES])

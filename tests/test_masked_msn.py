@@ -52,6 +52,7 @@ def test_dropped_patches_do_not_reach_the_anchor():
     assert np.abs(np.subtract(changed['predictions'][0], outputs['predictions'][0])).max(1).min() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('masked', [1, 2])
 def test_the_first_view_is_the_targets_and_small_views_are_whole(masked):
     method, rows, params, extra = begun(multicrop(small.batch()), masked_views=masked)

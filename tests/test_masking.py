@@ -296,6 +296,7 @@ def test_a_mask_depends_on_its_own_key_alone_and_one_program_makes_them_all(samp
     assert any(np.any(np.asarray(a) != b) for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(other), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('sampler', SAMPLERS.values(), ids=SAMPLERS.keys())
 def test_masks_are_the_same_in_double_precision(sampler):
     _, single = draw_of(sampler)

@@ -303,6 +303,7 @@ def test_places_follow_crop_and_flip():
     np.testing.assert_allclose(at[1], [[3, 5.5], [3, 4.5], [5, 5.5], [5, 4.5]])
 
 
+@pytest.mark.slow
 def test_vicregl_weighs_its_global_and_local_parts():
     method, rows, params, extra = begun('vicregl', alpha=1.0)
     value, outputs, *_ = one_step(method, rows, params, extra)
@@ -324,6 +325,7 @@ def test_vicregl_weighs_its_global_and_local_parts():
     np.testing.assert_allclose(one_step(small.make('vicregl', alpha=0.0), rows, params, extra)[0], local, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('by_place', [False, True])
 def test_vicregl_counts_matches_by_size_or_by_place_in_the_pair(by_place):
     method, rows, params, extra = begun('vicregl', alpha=0.0, matches=(3, 1), matches_by_place=by_place)

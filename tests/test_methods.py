@@ -154,7 +154,7 @@ def train(method, steps=30, learning_rate=3e-3):
     return first, carry, values
 
 
-@small.each()
+@small.each(quick=('barlow_twins', 'deepcluster_v2', 'ijepa'))
 def test_thirty_steps_lower_the_loss_and_move_the_state(name):
     method = small.make(name, **LEARNABLE.get(name, {}))
     (params, extra, _), (new_params, new_extra, _), values = train(method)
@@ -241,7 +241,7 @@ def value_of(method, params, extra, rows):
     return small.loss_and_gradient(method, params, extra, rows, jax.random.key(1))[0]
 
 
-@pytest.mark.parametrize('name', TIMING)
+@small.each(TIMING, quick=('moco_v2',))
 def test_targets_get_no_gradient_and_keep_their_own_statistics(name):
     method = small.make(name)
     rows = small.batch()
@@ -389,6 +389,7 @@ def test_moco_v1_is_v2_with_its_own_temperature():
     np.testing.assert_array_equal(value_of(first, params, extra, rows)[0], value_of(second, params, extra, rows)[0])
 
 
+@pytest.mark.slow
 def test_a_missing_predictor_leaves_the_embeddings_in_its_place():
     """The papers' ablations that collapse."""
     rows = small.batch()

@@ -154,6 +154,7 @@ QUERIES = jnp.array([[1, 2, 15], [0, 3, 8]])
 ASKED = jnp.array([[True, True, False], [False, True, True]])
 
 
+@pytest.mark.slow
 def test_a_decoder_does_not_see_entries_that_do_not_count():
     variables = started(DECODER, TOKENS, KEEP, (4, 4), QUERIES)
     found = DECODER.apply(variables, TOKENS, KEEP, (4, 4), QUERIES, valid=VALID, asked=ASKED)
@@ -254,6 +255,7 @@ def crossed(maps=(), queries=QUERIES, **fields):
     return module, variables, module.apply(variables, TOKENS, KEEP, (4, 4), queries, maps=maps)
 
 
+@pytest.mark.slow
 def test_a_cross_decoder_predicts_each_patch_apart_from_the_others():
     module, variables, found = crossed()
     for place in range(QUERIES.shape[1]):

@@ -111,7 +111,8 @@ def test_ldreg_begins_at_its_step_and_flops_rises():
         np.testing.assert_allclose(whole - plain, added, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('name', ['mae', pytest.param('dino', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['mae', 'dino'])
 def test_methods_of_other_families_have_them_too(name):
     """One view, of masked patches; targets and prototypes."""
     chosen = {n: k for n, k in CHOSEN.items() if n != 'matryoshka'}
@@ -251,6 +252,7 @@ def test_devices_agree(how, x64):
     assert_agree(*one_and_many('simclr', how, 4, double=True, made=made), FLOAT64, FLOAT64)
 
 
+@pytest.mark.slow
 def test_microbatches_are_exact(x64):
     method = regularised(methods.simclr(NORMLESS, HEAD, temperature=0.2), ALL)
     found, wanted = both_ways(method, method)

@@ -54,6 +54,7 @@ VARIANTS = {
     'many classes': lambda root: (grey(90, 30), grey(60, 30, seed=1)),
     'too few for a map': lambda root: (grey(30, 2), grey(3, 2, seed=1)),
 }
+SHOWN = ('images', 'many classes')  # in the quick suite
 LINES = [{'step': s, 'loss': 3 / s, f'term {NASTY}': float('nan') if s == 2 else s} for s in range(1, 6)]
 
 
@@ -120,7 +121,7 @@ def test_a_page_is_well_formed_and_loads_nothing(variant, reports, request):
     assert 'is left out: ' not in found.shown
 
 
-@pytest.mark.parametrize('variant', VARIANTS)
+@pytest.mark.parametrize('variant', [pytest.param(v, marks=[pytest.mark.slow] * (v not in SHOWN)) for v in VARIANTS])
 def test_what_comes_from_outside_is_escaped(variant, reports):
     text = read(reports(variant)[0])
     found = Parsed(text)
@@ -161,6 +162,7 @@ def test_a_page_is_the_same_bytes_twice(reports):
     assert read(workdir) == text
 
 
+@pytest.mark.slow
 def test_evaluate_writes_the_page_of_a_run_again(finished):
     text = read(finished)
     shown = Parsed(text).shown

@@ -176,6 +176,7 @@ def test_why_runs_are_not_trained_together(name, field, what):
     assert members.refusal(config.load(f'digits/{name}', [field])) == what
 
 
+@pytest.mark.slow
 def test_runs_together_leave_workdirs_that_are_reported_and_loaded(tmp_path, monkeypatch, capsys):
     """Both are written with their training ended, so that what comes after evaluates them; a wild one is told of."""
     ended = []
