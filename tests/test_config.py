@@ -22,6 +22,11 @@ from selfsup.signature import Count, ProperShare
 FILE = 'experiments/digits/simclr.py'
 
 
+def test_numbers_whose_default_is_none_take_any_number_twice():
+    once = config.load('experiments/digits/vicreg.py', ['optimizer.warmup_epochs=1', 'optimizer.warmup_epochs=2.5'])
+    assert once.optimizer.warmup_epochs == 2.5
+
+
 def test_overrides_take_the_type_of_the_field():
     c = config.load(FILE, ['optimizer.learning_rate=1', 'data.batch_size=64', 'projector.widths=[8, 4]', 'seed=3'])
     assert c.optimizer.learning_rate == 1.0 and isinstance(c.optimizer.learning_rate, float)
@@ -157,6 +162,7 @@ def test_every_number_of_the_defaults_has_a_domain_that_holds_it():
     flat, domains = fields.flatten(config.with_overrides(config.defaults(), [])), field_domains()
     others = ('method.', 'model.', 'projector.', 'predictor.', 'decoder.', 'augment.views.')
     words = {
+        'branch_from',
         'init_from',
         'init_networks',
         'data.source',
@@ -199,6 +205,7 @@ BAD = {
     'no value': (['seed'], "'seed' has no value"),
     'type': (['data.batch_size=many'], "data.batch_size must be an int, as 256 is, not 'many'"),
     'float for int': (['train.epochs=1.5'], 'train.epochs must be an int'),
+    'a cool-down of a cosine': (['optimizer.cooldown_epochs=1'], "cooldown_epochs=1.0 needs optimizer.schedule='constant'"),
     'tuple of words': (['projector.widths=(8, "x")'], 'projector.widths'),
     'method': (['method.name=simclear'], "method.name='simclear' is unknown; did you mean simclr"),
     'model': (['model.name=resnet51'], "model.name='resnet51' is unknown; did you mean resnet50"),

@@ -29,6 +29,7 @@ def run(path, method='simclr', *overrides, devices=1):
 
 
 PREPARED = Prepared()
+final_state, assert_same_run = PREPARED.final_state, PREPARED.assert_same_run
 
 
 @pytest.fixture(autouse=True)
@@ -41,23 +42,6 @@ def prepared(monkeypatch):
 def forgotten():
     yield
     PREPARED.forget()
-
-
-def final_state(path):
-    """Every number of the newest checkpoint."""
-    shapes = PREPARED(encoder.read_config(path), devices=1).shapes
-    checkpoints = Checkpoints(path)
-    found = checkpoints.restore(shapes)
-    checkpoints.close()
-    return found
-
-
-def assert_same_run(a, b):
-    (step_a, state_a), (step_b, state_b) = final_state(a), final_state(b)
-    assert step_a == step_b
-    for (name, x), y in zip(jax.tree_util.tree_leaves_with_path(state_a), jax.tree.leaves(state_b), strict=True):
-        np.testing.assert_array_equal(np.asarray(x), np.asarray(y), err_msg=jax.tree_util.keystr(name))
-    assert (a / 'metrics.jsonl').read_text() == (b / 'metrics.jsonl').read_text()
 
 
 @pytest.fixture(scope='module')

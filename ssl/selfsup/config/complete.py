@@ -10,9 +10,10 @@ from ..errors import UserError, nearest
 from ..methods import METHODS, REGULARISERS
 from ..models import ENCODERS, NETWORKS
 from ..optim import OPTIMIZERS, Group
-from ..signature import Domain, keywords, networks, required, schedulable
+from ..signature import Domain, domains, keywords, networks, required, schedulable
 from . import fields
 from .defaults import KIND, defaults
+from .domains import field_domains
 from .known import check_known
 
 LONGEST_WARMUP = 10.0  # epochs, where a config names none
@@ -78,6 +79,15 @@ def open_fields(config: ConfigDict) -> set[str]:
         known = {**keywords(constructor), **required(constructor)}
         found |= {f'method.regularisers.{regulariser}.{name}' for name in known}
     return found | {f'schedules.{name}' for name in schedulable(METHODS[config.method.name])}
+
+
+def real_fields(config: ConfigDict) -> set[str]:
+    """Fields of real numbers: that a file gives one a whole number, where the default is None, makes it no integer."""
+    found = {name for name, domain in field_domains().items() if domain.kind is float and not domain.several}
+    for section, (constructor, _) in constructors(config).items():
+        of = domains(constructor).items()
+        found |= {f'{section}.{name}' for name, domain in of if domain.kind is float and not domain.several}
+    return found
 
 
 def _row(config: ConfigDict, section: str, label: str, table: Mapping[str, Any]) -> Any:

@@ -29,6 +29,7 @@ def defaults() -> ConfigDict:
     c.seed = 0  # everything random follows from it: initialisation, order, views
     c.control = 'none'  # or the method's control, 'shuffled_pairs' or 'shuffled_targets': nothing should be learned
     c.init_from = ''  # run, encoder folder or file of weights (selfsup.convert) whose encoder the run starts with
+    c.branch_from = ''  # run of which this one is a branch: goes on from its last checkpoint before the cool-down
     c.init_networks = ('encoder',)  # which networks of init_from; of a run also others, such as 'projector'
 
     c.method = ConfigDict()
@@ -95,8 +96,9 @@ def defaults() -> ConfigDict:
     c.optimizer.warmup_epochs = None  # linear warm-up; None is 10, or all epochs of a shorter run
     c.optimizer.warmup_start = 0.0  # learning rate at its start
     c.optimizer.warmup_inclusive = False  # its last step has the peak (SwAV, DINO, solo-learn), or the next one
-    c.optimizer.final_share = 0.0  # the cosine ends at this share of the peak
+    c.optimizer.final_share = 0.0  # the cosine, or the cool-down, ends at this share of the peak
     c.optimizer.schedule = 'cosine'  # cosine or constant, after the warm-up
+    c.optimizer.cooldown_epochs = 0.0  # last epochs, over which a constant rate falls linearly; 0 for none
     c.optimizer.by_epoch = False  # the schedule moves once an epoch (MoCo v2, SimSiam), or every step
     c.optimizer.clip_norm = 0.0  # global gradient norm; 0 does not clip
     c.optimizer.clip_each = False  # clip_norm is of each array (DINO), or of all together

@@ -60,6 +60,7 @@ FIELDS: dict[str, Any] = {
     'optimizer.warmup_start': NonNegative,
     'optimizer.final_share': NonNegative,
     'optimizer.schedule': one_of('cosine', 'constant'),
+    'optimizer.cooldown_epochs': NonNegative,
     'train.epochs': at_most(Count, 1_000_000),
     'train.precision': one_of('float32', 'bfloat16'),
     'train.steps_per_call': at_most(Whole, 10_000),

@@ -18,13 +18,14 @@ def value_at(config: ConfigDict, field: str) -> Any:
     return node
 
 
-def override(config: ConfigDict, text: str, absent: Collection[str] = ()) -> None:
+def override(config: ConfigDict, text: str, absent: Collection[str] = (), real: Collection[str] = ()) -> None:
     """Applies one `field=value`, converting the value to the field's type.
 
     Args:
       config: changed in place.
       text: the override.
       absent: fields that may be set although the config does not have them yet, nor the group they are in.
+      real: fields that take any number, even where an integer stands.
 
     Raises:
       UserError: for an unknown field, a group of fields, or a value of another type.
@@ -46,6 +47,8 @@ def override(config: ConfigDict, text: str, absent: Collection[str] = ()) -> Non
     if not isinstance(node, ConfigDict) or (leaf not in node and field not in absent):
         raise UserError(f'unknown field {field}{nearest(field, [*flat, *absent])}')
     old = node.get(leaf, None)
+    if field in real and isinstance(old, int) and not isinstance(old, bool):
+        old = float(old)
     with node.unlocked(), node.ignore_type():
         node[leaf] = _parse(field, value, old)
 

@@ -18,7 +18,7 @@ from ..files import is_number
 from ..methods import METHODS
 from ..signature import networks
 from . import fields
-from .complete import fill, network_sections, open_fields, reference, settle
+from .complete import fill, network_sections, open_fields, real_fields, reference, settle
 from .defaults import KIND, defaults
 from .neighbours import importable
 from .shipped import find
@@ -87,7 +87,7 @@ def with_overrides(config: ConfigDict, overrides: list[str] | tuple[str, ...]) -
     fill(config)
     for override in overrides:
         if override not in names:
-            fields.override(config, override, open_fields(config))
+            fields.override(config, override, open_fields(config), real_fields(config))
     fill(config)
     _shorten_warmup(config, before, overrides)
     settle(config)

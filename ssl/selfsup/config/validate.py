@@ -49,13 +49,29 @@ def validate(config: ConfigDict) -> None:
     _check_batch(config)
     _check_method(config)
     _check_regularisers(config)
-    warmup, epochs = config.optimizer.warmup_epochs, config.train.epochs
+    _check_rate(config)
+
+
+def _check_rate(config: ConfigDict) -> None:
+    """Refuses a warm-up and a cool-down that are longer than the run, or a cool-down of a rate that falls anyway."""
+    warmup, epochs, cooldown = config.optimizer.warmup_epochs, config.train.epochs, config.optimizer.cooldown_epochs
     _require(warmup <= epochs, f'optimizer.warmup_epochs={warmup} must be at most train.epochs={epochs}')
+    _require(
+        cooldown == 0 or config.optimizer.schedule == 'constant',
+        f"optimizer.cooldown_epochs={cooldown} needs optimizer.schedule='constant'",
+    )
+    _require(
+        warmup + cooldown <= epochs,
+        f'optimizer.cooldown_epochs={cooldown} must be at most {epochs - warmup}, train.epochs without the warm-up',
+    )
 
 
 def _check_start(config: ConfigDict) -> None:
     """Refuses networks to start with that the method does not have, or that nothing gives."""
     known, names = networks(METHODS[config.method.name]), config.init_networks
+    _require(
+        not (config.init_from and config.branch_from), 'init_from and branch_from are both set; a run has one start'
+    )
     if not config.init_from:
         _require(names == ('encoder',), f'init_networks={names!r} needs init_from')
         return

@@ -180,7 +180,14 @@ def build_optimizer(config: ConfigDict, *, epoch_steps: int, **values: Any) -> t
             inclusive=c['warmup_inclusive'],
         )
     else:
-        rate = optim.warmup_constant(c['learning_rate'], warmup_steps=warmup, start=c['warmup_start'])
+        rate = optim.warmup_constant(
+            c['learning_rate'],
+            steps=config.train.epochs * epoch_steps,
+            warmup_steps=warmup,
+            cooldown_steps=round(c['cooldown_epochs'] * epoch_steps),
+            start=c['warmup_start'],
+            final_share=c['final_share'],
+        )
     if c['by_epoch']:
         rate = optim.by_epoch(rate, epoch_steps)
     groups = {name: optim.Group(**group) for name, group in config.optimizer.groups.items()}

@@ -1,6 +1,7 @@
 """A run from config to report, top to bottom.
 
-Order on start: the workdir's own newest readable checkpoint, else `init_from`, else from scratch.
+Order on start: the workdir's own newest readable checkpoint, else that of `branch_from`, else `init_from`, else from
+scratch.
 """
 
 import collections
@@ -16,7 +17,7 @@ from ml_collections import ConfigDict
 from ..config import to_json
 from ..data.sampler import batch_indices
 from ..errors import REQUEUE, UserError
-from . import multihost, preemption, report, speed, untrained, warm_start, workdir
+from . import branch, multihost, preemption, report, speed, untrained, warm_start, workdir
 from .alarm import collapsed, exhausted, measurements, raised, verdict
 from .checkpoint import Checkpoints
 from .encoder import Encoder
@@ -84,12 +85,14 @@ def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int |
     run = Run(config, devices=devices)
     multihost.check_same({'config': to_json(config), 'data': run.data.fingerprint})
     # Initial weights that do not fit are refused before the workdir belongs to this config.
-    begun = None if multihost.from_first((root / 'config.json').exists) else warm_start.begin(run)
+    begun = None if multihost.from_first((root / 'config.json').exists) else _begin(run)
     multihost.from_first(lambda: workdir.claim(root, config, about_run(run)))
     checkpoints = Checkpoints(root, keep=config.checkpoint.keep, best=config.checkpoint.best)
     restored = checkpoints.restore(run.shapes)
-    step, state = restored or (0, begun or warm_start.begin(run))
+    step, state = restored or begun or _begin(run)
     checkpoints.delete_after(step)
+    if step and not restored and multihost.is_first():
+        branch.copy_metrics(run, root, step)
     written = Writer(root, step=step, loggers=Loggers(root, config)) if multihost.is_first() else None
     lines = multihost.from_first(lambda: written.lines if written else [])
     writer = written or Memory(lines)
@@ -97,8 +100,8 @@ def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int |
     note = report.label_note(run.data)
     if note:
         print(note, flush=True)
-    if restored:
-        print(f'going on from step {step}', flush=True)
+    if step:
+        print(f'going on from step {step}{"" if restored else f" of {config.branch_from}"}', flush=True)
     if step < run.total:
         print('compiling the step; its first results take a while', flush=True)
     try:
@@ -117,6 +120,11 @@ def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int |
             flush=True,
         )
     return _report(run, root, state, step, writer, stop)
+
+
+def _begin(run: Run) -> tuple[int, TrainState]:
+    """Where a run without a checkpoint begins: its step and state."""
+    return branch.begin(run) or (0, warm_start.begin(run))
 
 
 def _report(run: Run, root: Path, state: TrainState, step: int, writer: Writer | Memory, stop: preemption.Stop) -> int:

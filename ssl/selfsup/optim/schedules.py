@@ -1,9 +1,11 @@
 """Schedules: functions of the step, traceable in it and in their values."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 Schedule = Callable[[Any], Any]
 
@@ -27,12 +29,30 @@ def warmup_cosine(
     return value
 
 
-def warmup_constant(peak: Any, *, warmup_steps: int = 0, start: Any = 0.0) -> Schedule:
-    """Linear from `start` to `peak` over `warmup_steps`, then constant."""
+def warmup_constant(
+    peak: Any,
+    *,
+    steps: int = 0,
+    warmup_steps: int = 0,
+    cooldown_steps: int = 0,
+    start: Any = 0.0,
+    final_share: Any = 0.0,
+) -> Schedule:
+    """Linear from `start` to `peak` over `warmup_steps`, then constant.
+
+    Over the `cooldown_steps` before `steps` it falls linearly, to `final_share·peak` at `steps`; without `steps` never.
+    """
+    # Runs of different lengths are the same operations, so that they agree to the bit up to the cool-down; as constants
+    # of the program the two numbers would be folded, each differently. Without a cool-down 1 is left at the last step.
+    length = np.asarray([steps or math.inf, max(cooldown_steps, 1)])
 
     def value(step: Any) -> Any:
         share = jnp.clip(jnp.asarray(step, float) / max(warmup_steps, 1), 0.0, 1.0)
-        return jnp.where(warmup_steps > 0, start + (peak - start) * share, peak)
+        numbers = jnp.asarray(length, float)
+        rate = jnp.where(warmup_steps > 0, start + (peak - start) * share, peak)
+        first = jnp.minimum(jnp.asarray(step), 0)  # 0, which the compiler does not know
+        left = jnp.clip((numbers[first] - jnp.asarray(step, float)) / numbers[first + 1], 0.0, 1.0)
+        return jnp.where(left < 1.0, peak * (final_share + (1.0 - final_share) * left), rate)
 
     return value
 
