@@ -84,6 +84,7 @@ def test_the_student_does_not_see_hidden_pixels_and_the_teacher_does(name):
     assert (seen[mask.any(1)] > 1e-4).all()
 
 
+DEFAULTS = (('dinov2', 'own'), ('ibot', 'shared'))
 HEADS = [(name, head) for name in ('dinov2', 'ibot') for head in ('shared', 'layer', 'own')]
 
 
