@@ -61,6 +61,15 @@ def test_a_branch_that_was_stopped_goes_on_from_its_own_checkpoint(trunk, tmp_pa
     assert 'going on from step 20\n' in capsys.readouterr().out
 
 
+def test_a_session_may_end_at_an_epoch(trunk, tmp_path):
+    config = small.digits_config('simclr', *FIELDS, 'train.epochs=4', 'train.log_every=3')
+    assert loop.train(config, str(tmp_path / 'run'), devices=1, until=1.5) == 75
+    assert Checkpoints(tmp_path / 'run', read_only=True).steps() == [4, 6]
+    assert loop.train(config, str(tmp_path / 'run'), devices=1, until=1.5) == 75  # nothing is left of that
+    assert loop.train(config, str(tmp_path / 'run'), devices=1) == 0
+    PREPARED.assert_same_run(tmp_path / 'run', trunk)
+
+
 REFUSED = {
     'no run': (['branch_from=/nowhere'], "branch_from='/nowhere' is no workdir of a run"),
     'another config': (['seed=7'], 'is a run of another config: seed: 0 -> 7'),

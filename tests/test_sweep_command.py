@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import selfsup
@@ -9,6 +10,7 @@ from selfsup import config, sweep
 from selfsup.config import to_json
 from selfsup.engine import loop, members
 from selfsup.errors import REQUEUE, UserError
+from selfsup.sweep import grid
 
 
 @pytest.mark.parametrize(
@@ -22,24 +24,40 @@ from selfsup.errors import REQUEUE, UserError
     ],
 )
 def test_values(text, values):
-    assert sweep.values_of(text) == values
+    assert grid.values_of(text) == values
+
+
+def pruned(*options):
+    return sweep.main(['digits/vicreg', '--grid', 'seed=0..1', *options])
 
 
 @pytest.mark.parametrize(
     ('call', 'message'),
     [
-        (lambda: sweep.values_of('4..0'), '4..0 must count upwards'),
-        (lambda: sweep.values_of('1,,2'), 'has an empty value'),
-        (lambda: sweep.values_of(''), 'has an empty value'),
-        (lambda: sweep.values_of('1,2,1'), 'has a value twice'),
-        (lambda: sweep.members(['seed']), '--grid seed: must be FIELD=VALUES'),
-        (lambda: sweep.members(['seed=1', 'seed=2']), '--grid names seed twice'),
-        (lambda: sweep.members(['seed=0..999', 'a=0..99']), '--grid has 100,000 runs'),
-        (lambda: sweep.shard_of('3/3'), '--shard=3/3 must be I/N'),
-        (lambda: sweep.shard_of('a'), '--shard=a must be I/N'),
+        (lambda: grid.values_of('4..0'), '4..0 must count upwards'),
+        (lambda: grid.values_of('1,,2'), 'has an empty value'),
+        (lambda: grid.values_of(''), 'has an empty value'),
+        (lambda: grid.values_of('1,2,1'), 'has a value twice'),
+        (lambda: grid.members(['seed']), '--grid seed: must be FIELD=VALUES'),
+        (lambda: grid.members(['seed=1', 'seed=2']), '--grid names seed twice'),
+        (lambda: grid.members(['seed=0..999', 'a=0..99']), '--grid has 100,000 runs'),
+        (lambda: grid.shard_of('3/3'), '--shard=3/3 must be I/N'),
+        (lambda: grid.shard_of('a'), '--shard=a must be I/N'),
         (lambda: sweep.main(['digits/vicreg']), '--grid is missing; usage: selfsup sweep'),
         (lambda: sweep.main(['--grid', 'seed=0..1']), 'the config is missing'),
         (lambda: sweep.main(['digits/vicreg', '--grid', 'sead=0..1']), 'unknown field sead'),
+        (lambda: pruned('--rungs=10'), '--rungs=10 goes with --prune=MEASURE'),
+        (lambda: pruned('--prune=rankme'), '--rungs is missing'),
+        (
+            lambda: pruned('--prune=rankne', '--rungs=10'),
+            '--prune=rankne is not measured by these runs; did you mean rankme',
+        ),
+        (lambda: pruned('--prune=rankme', '--rungs=10,5'), '--rungs=10,5 must ascend'),
+        (lambda: pruned('--prune=rankme', '--rungs=1'), '--rungs=1 must lie from 5 (monitor.every_epochs'),
+        (lambda: pruned('--prune=rankme', '--rungs=10,100'), '--rungs=10,100 must lie from 5'),
+        (lambda: pruned('--prune=rankme', '--rungs=ten'), "--rungs: 'ten' is no number"),
+        (lambda: pruned('--prune=rankme', '--rungs=10', '--keep=1'), '--keep=1 must be a share above 0 and below 1'),
+        (lambda: pruned('--prune=rankme', '--rungs=10', '--shard=0/2'), 'leave --shard and --together out'),
     ],
 )
 def test_bad_input(call, message):
@@ -48,11 +66,11 @@ def test_bad_input(call, message):
 
 
 def test_every_combination_has_a_folder_of_its_own():
-    found = sweep.members(['seed=0..1', 'data.source=folder:/a/b,digits'])
+    found = grid.members(['seed=0..1', 'data.source=folder:/a/b,digits'])
     assert found[:2] == [('seed=0', 'data.source=folder:/a/b'), ('seed=0', 'data.source=digits')] and len(found) == 4
-    names = [sweep.folder_of(member) for member in found]
+    names = [grid.folder_of(member) for member in found]
     assert names[0] == 'seed=0,data.source=folder:_a_b' and len(set(names)) == 4
-    long = [sweep.folder_of((f'data.source=folder:{"/x" * 300}{end}',)) for end in 'ab']
+    long = [grid.folder_of((f'data.source=folder:{"/x" * 300}{end}',)) for end in 'ab']
     assert len(set(long)) == 2 and all(len(name) < 100 for name in long)
 
 
@@ -61,9 +79,7 @@ def trained(monkeypatch):
     """Stands for the training: writes what a finished run leaves, or fails at a learning rate of 2."""
     calls = []
 
-    def train(config, path):
-        from pathlib import Path
-
+    def train(config, path, until=0.0):
         calls.append(Path(path).name)
         if config.optimizer.learning_rate == 2:
             raise UserError('step 3: not finite: loss')
@@ -139,8 +155,68 @@ def test_a_run_that_was_not_evaluated_is_not_finished(trained, tmp_path):
     assert sweep.main(words) == 2 and trained == ['seed=1']
 
 
+HALVED = [
+    'digits/vicreg', 'train.epochs=20', 'monitor.every_epochs=5', '--prune=rankme', '--rungs=5,10',
+    '--grid', 'seed=1,2', 'optimizer.learning_rate=0.1,0.2,0.3,0.4,2',
+]  # fmt: skip
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Runs of two steps an epoch; at epoch 5 a larger rate has the larger RankMe, at epoch 10 a smaller one."""
+    calls = []
+
+    def train(config, path, until=0.0):
+        rate, folder = config.optimizer.learning_rate, Path(path)
+        calls.append((folder.name, until))
+        if rate == 2:
+            raise UserError('step 3: not finite: loss')
+        folder.mkdir(parents=True, exist_ok=True)
+        about = {'identity': 'x', 'total_steps': 40, 'steps_per_epoch': 2}
+        (folder / 'config.json').write_text(json.dumps({'config': json.loads(to_json(config)), **about}))
+        end = until or 20
+        ranks = {5: rate, 10: -rate - config.seed / 100, 15: 1.0, 20: 1.0}
+        lines = [{'step': 2 * epoch, 'rankme': rank} for epoch, rank in ranks.items() if epoch <= end]
+        (folder / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
+        (folder / 'checkpoints' / str(round(2 * end))).mkdir(parents=True, exist_ok=True)
+        if until:
+            return REQUEUE
+        scores = {'trained': {'linear': 1 - rate}}
+        (folder / 'results.json').write_text(json.dumps({'step': 40, 'scores': scores}))
+        return 0
+
+    monkeypatch.setattr(loop, 'train', train)
+    return calls
+
+
+def test_the_better_half_goes_on_and_the_same_command_decides_again(measured, tmp_path, capsys):
+    assert sweep.main([*HALVED, f'--workdir={tmp_path}']) == 2  # for the runs that failed
+    shown = capsys.readouterr().out
+    better = [f'optimizer.learning_rate={rate}' for rate in (0.2, 0.3, 0.4)]
+    assert f'after 5 epochs 3 of 5 go on by rankme: {"; ".join(better)}\n' in shown
+    assert f'after 10 epochs 2 of 3 go on by rankme: {"; ".join(better[:2])}\n' in shown
+    rungs = [5.0] * 10 + [10.0] * 6 + [0.0] * 4
+    assert [until for _, until in measured] == rungs
+    assert {name.split(',')[1] for name, until in measured if not until} == {*better[:2]}
+    # (5 x 5 + 3 x 5 + 2 x 10) epochs of 5 x 20.
+    assert 'pruned by rankme it trains 60% of the epochs' in shown and 'is known once all runs are finished' in shown
+    measured.clear()
+    assert sweep.main([*HALVED, f'--workdir={tmp_path}']) == 2
+    assert {name for name, _ in measured} == {f'seed={seed},optimizer.learning_rate=2' for seed in (1, 2)}
+
+
+def test_the_cost_of_pruning_is_told_of_a_whole_sweep(measured, tmp_path, capsys):
+    whole = [word for word in HALVED if not word.startswith(('--prune', '--rungs'))]
+    whole[-1] = 'optimizer.learning_rate=0.1,0.2,0.3,0.4'
+    assert sweep.main([*whole, f'--workdir={tmp_path}']) == 0
+    measured.clear()
+    assert sweep.main([*whole, f'--workdir={tmp_path}', '--table', '--prune=rankme', '--rungs=5,10']) == 0
+    told = 'linear: best 0.900 (optimizer.learning_rate=0.1), of the kept 0.700 (optimizer.learning_rate=0.3); regret 0.200'
+    assert told in capsys.readouterr().out and not measured
+
+
 def test_an_error_of_any_kind_ends_its_run_alone(tmp_path, monkeypatch, capsys):
-    def train(config, path):
+    def train(config, path, until=0.0):
         raise RuntimeError('RESOURCE_EXHAUSTED: out of memory' if config.seed else 'broken')
 
     monkeypatch.setattr(loop, 'train', train)
@@ -154,8 +230,8 @@ def test_an_error_of_any_kind_ends_its_run_alone(tmp_path, monkeypatch, capsys):
 
 
 def test_runs_that_differ_in_numbers_alone_are_one_group():
-    grid = ('optimizer.learning_rate=0.1,0.2', 'method.variance_weight=10,25', 'model.widths=(4,8),(8,16)')
-    combinations = sweep.members([*grid])
+    fields = ['optimizer.learning_rate=0.1,0.2', 'method.variance_weight=10,25', 'model.widths=(4,8),(8,16)']
+    combinations = grid.members(fields)
     groups = members.grouped({names: config.load('digits/vicreg', [*names]) for names in combinations})
     assert [len(group.names) for group in groups] == [4, 4] and not any(group.alone for group in groups)
     fields = {'optimizer.learning_rate', 'method.variance_weight'}

@@ -46,13 +46,14 @@ def check_finite(run: Run, root: Path, steps: np.ndarray, metrics: dict[str, np.
     )
 
 
-def train(config: ConfigDict, path: str, *, devices: int | None = None) -> int:
+def train(config: ConfigDict, path: str, *, devices: int | None = None, until: float = 0.0) -> int:
     """Trains (or goes on training) in a workdir, then evaluates and writes the report.
 
     Args:
       config: resolved and validated.
       path: the workdir.
       devices: use only the first so many.
+      until: epochs after which this session ends, as by `train.stop_after_steps`; 0 is the end of the run.
 
     Returns:
       The exit code: 0 when finished, 75 when stopped by a signal or a budget after saving.
@@ -61,7 +62,7 @@ def train(config: ConfigDict, path: str, *, devices: int | None = None) -> int:
     root, lock = workdir.hold(path)
     stop = preemption.Stop()
     try:
-        return _train(config, root, stop, devices)
+        return _train(config, root, stop, devices, until)
     finally:
         stop.restore()
         if lock is not None:
@@ -80,7 +81,7 @@ def about_run(run: Run) -> dict[str, Any]:
     }
 
 
-def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int | None) -> int:
+def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int | None, until: float) -> int:
     check_installed(config.log.to)
     run = Run(config, devices=devices)
     multihost.check_same({'config': to_json(config), 'data': run.data.fingerprint})
@@ -102,10 +103,11 @@ def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int |
         print(note, flush=True)
     if step:
         print(f'going on from step {step}{"" if restored else f" of {config.branch_from}"}', flush=True)
-    if step < run.total:
+    pause = round(until * run.epoch_steps) or run.total
+    if step < pause:
         print('compiling the step; its first results take a while', flush=True)
     try:
-        state, step, finished = _loop(run, root, state, step, writer, checkpoints, stop)
+        state, step, finished = _loop(run, root, state, step, writer, checkpoints, stop, pause)
         checkpoints.wait()
     finally:
         checkpoints.close()
@@ -218,6 +220,7 @@ def _loop(
     writer: Writer | Memory,
     checkpoints: Checkpoints,
     stop: preemption.Stop,
+    pause: int,
 ) -> tuple[TrainState, int, bool]:
     """Dispatches until the run, or this session of it, ends: the state, its step, and whether the run has ended."""
     config, begun, first = run.config, time.monotonic(), step
@@ -227,7 +230,7 @@ def _loop(
     try:
         if step == 0 and run.method.refresh and run.method.refresh.needs_features:
             state = run.refresh(state, run.training_features(state))
-        while step < run.total and not done(config, writer.lines):
+        while step < min(pause, run.total) and not done(config, writer.lines):
             count = run.next_chunk(step)
             state, metrics = run.dispatch(state, *run.feed(step, count))
             step += count
@@ -235,6 +238,7 @@ def _loop(
                 state = run.refresh(state, run.training_features(state))
             numbers = monitor(state) if run.is_border(step, config.monitor.every_epochs) else None
             budget = config.train.stop_after_steps and step - first >= config.train.stop_after_steps
+            budget = budget or pause <= step < run.total
             minutes = config.train.stop_after_minutes
             over = bool(minutes) and time.monotonic() - begun >= 60 * minutes
             border = run.is_border(step, config.checkpoint.every_epochs)
