@@ -166,16 +166,24 @@ def test_doctor_says_what_is_there_and_what_is_wrong(tmp_path, monkeypatch, caps
     assert shown.endswith('4 problems found\n')
 
 
-def test_completion_knows_commands_options_and_configs():
+def completed(*words):
+    """What bash offers for the last of the words."""
+    words = ' '.join(f"'{word}'" for word in ('selfsup', *words))
+    ask = f'{completion.script("bash")}COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _selfsup; echo "${{COMPREPLY[@]}}"'
+    done = subprocess.run(['bash', '-c', ask], capture_output=True, text=True)
+    assert not done.stderr
+    return done.stdout.split()
+
+
+def test_completion_knows_commands_options_configs_and_fields():
     for shell in completion.SHELLS:
         text = completion.script(shell)
         assert 'train sweep evaluate' in text and '--workdir=' in text and 'digits/vicreg' in text
-    ask = (
-        completion.script('bash')
-        + 'COMP_WORDS=(selfsup train digits/vib); COMP_CWORD=2; _selfsup; echo "${COMPREPLY[@]}"'
-    )
-    done = subprocess.run(['bash', '-c', ask], capture_output=True, text=True)
-    assert done.stdout.split() == ['digits/vibcreg'], done.stderr
+    assert completed('train', 'digits/vib') == ['digits/vibcreg']
+    assert completed('train', 'digits/simclr', 'optimizer.learn') == ['optimizer.learning_rate=']
+    own = completed('train', 'digits/simclr', 'seed=1', 'method.')
+    assert 'method.temperature=' in own and 'method.queue=' not in own
+    assert 'method.queue=' in completed('sweep', 'mine.py', 'method.') and completed('train', 'seed') == []
     assert completion.options('--a=X --b --b=Y --config=F') == ['--a=', '--b=']
 
 
