@@ -148,3 +148,9 @@ def test_a_platform_that_is_not_there_is_one_line(capsys, monkeypatch):
     assert errors.outcome(error) == errors.BAD_INPUT
     assert capsys.readouterr().err.startswith("error: JAX_PLATFORMS='nosuch' names devices that jax cannot use here: ")
     assert errors.outcome(RuntimeError('another')) is None
+    assert errors.outcome(AssertionError('of another place')) is None
+    # What jax raises where no plugin of the platform is installed.
+    with pytest.raises(AssertionError) as raised:
+        exec(compile('assert None is not None', '/python/jax/_src/xla_bridge.py', 'exec'))
+    assert errors.outcome(raised.value) == errors.BAD_INPUT
+    assert 'no plugin for: pip install' in capsys.readouterr().err

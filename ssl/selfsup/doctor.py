@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import cli
-from .errors import UserError, command
+from .errors import NO_PLUGIN, UserError, command
 
 USAGE = """usage: selfsup doctor [--data-dir=DIR]      (or python -m selfsup.doctor)
 
@@ -67,6 +67,8 @@ def devices() -> Iterator[Finding]:
         return
     if asked.returncode:
         line = (asked.stderr.strip().splitlines() or [f'exit code {asked.returncode}'])[-1]
+        if line == 'AssertionError':  # of jax 0.10 to 0.12, where no plugin for JAX_PLATFORMS is installed
+            line = f'it has no plugin for these devices: {NO_PLUGIN}'
         flags = [f'{n}={os.environ[n]}' for n in ('JAX_PLATFORMS', 'XLA_FLAGS') if os.environ.get(n)]
         yield Finding('devices', 'none', f'jax does not start: {line}{f"; see to {flags}" if flags else ""}')
         return

@@ -13,6 +13,7 @@ from typing import TextIO
 BAD_INPUT = 2
 UNREAD = 141  # nobody reads the output any more: as a shell counts SIGPIPE
 SHOWN = 25  # names that a message lists
+NO_PLUGIN = "pip install 'selfsup[gpu]' or 'selfsup[tpu]', or unset JAX_PLATFORMS"
 REQUEUE = 75  # EX_TEMPFAIL: stopped by a signal after saving; run the same command again
 
 
@@ -64,9 +65,23 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f'{error.filename} cannot be used: {error.strerror}'
     if isinstance(error, RuntimeError) and 'Unable to initialize backend' in str(error):
-        told = ' '.join(str(error).split())
-        return f'JAX_PLATFORMS={os.environ.get("JAX_PLATFORMS", "")!r} names devices that jax cannot use here: {told}'
+        return f'{_platforms()} names devices that jax cannot use here: {" ".join(str(error).split())}'
+    if isinstance(error, AssertionError) and _place(error).endswith('jax/_src/xla_bridge.py'):
+        return f'{_platforms()} names devices that the installed jax has no plugin for: {NO_PLUGIN}'
     return ''
+
+
+def _platforms() -> str:
+    return f'JAX_PLATFORMS={os.environ.get("JAX_PLATFORMS", "")!r}'
+
+
+def _place(error: BaseException) -> str:
+    """The file of the line that raised an error."""
+    found = ''
+    trace = error.__traceback__
+    while trace is not None:
+        found, trace = trace.tb_frame.f_code.co_filename, trace.tb_next
+    return found
 
 
 def outcome(error: BaseException) -> int | None:
