@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 from scipy.optimize import minimize
 from selfsup import diagnostics, losses
 from tolerances import FLOAT64
@@ -51,7 +52,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize('name', CASES)
+@small.each(CASES, quick=('whitening',))
 def test_the_optimum_is_what_descent_reaches(name, x64):
     loss, dim, factor, tolerance = CASES[name]
     x1, x2 = (jnp.asarray(x) for x in both_orders())

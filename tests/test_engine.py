@@ -157,7 +157,8 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_used(finished, tmp_
     assert_same_run(finished, tmp_path / 'r')
 
 
-@pytest.mark.parametrize('devices', [pytest.param(2, marks=pytest.mark.slow), 8])
+@pytest.mark.parametrize('devices', [2, 8])
+@pytest.mark.slow
 def test_devices_agree(finished, tmp_path, devices):
     assert run(tmp_path / 'many', 'simclr', 'train.stop_after_steps=4', devices=devices) == REQUEUE
     ours, theirs = (read_jsonl(p / 'metrics.jsonl')[0] for p in (tmp_path / 'many', finished))

@@ -122,7 +122,13 @@ FEATURES = {
 }
 
 
-@pytest.mark.parametrize('change, sentence, probed', FEATURES.values(), ids=FEATURES.keys())
+@pytest.mark.parametrize(
+    'change, sentence, probed',
+    [
+        pytest.param(*v, id=n, marks=[pytest.mark.slow] * (n not in ('all zero', 'not finite')))
+        for n, v in FEATURES.items()
+    ],
+)
 @pytest.mark.filterwarnings('ignore::RuntimeWarning')
 def test_features_that_cannot_be_drawn_or_probed(change, sentence, probed, config, tmp_path):
     data = data_of(made(40, [0, 1]), made(24, [0, 1], 1))

@@ -109,6 +109,7 @@ def hidden_class(count, seed):
     return Features(tokens.astype(np.float32), labels)
 
 
+@pytest.mark.slow
 def test_the_attentive_probe_finds_the_token_that_tells_whatever_its_units():
     train, test = hidden_class(120, 0), hidden_class(80, 1)
     settings = {'heads': 2, 'learning_rates': (3e-2, 1e-5), 'epochs': 30, 'batch_size': 36}

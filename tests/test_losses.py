@@ -31,8 +31,14 @@ def test_golden_value(row, golden, x64):
         return
     keywords, expected = row.golden
     assert abs(float(value(row.loss, *golden, **keywords)) - expected) < GOLDEN_FLOAT64
-    single = value(row.loss, *(z.astype(np.float32) for z in golden), **keywords)
-    np.testing.assert_allclose(single, expected, rtol=FLOAT32)
+
+
+@each_kind
+def test_golden_value_in_float32(row, golden):
+    if row.golden is not None:
+        keywords, expected = row.golden
+        single = value(row.loss, *(z.astype(np.float32) for z in golden), **keywords)
+        np.testing.assert_allclose(single, expected, rtol=FLOAT32)
 
 
 @each
@@ -51,8 +57,8 @@ def test_gradient(row, x64):
 
 
 @each
-def test_value_at_collapse(row):
-    same = np.ones((16, 6), np.float32)
+def test_value_at_collapse(row, x64):
+    same = np.ones((16, 6))
     if row.collapse is not None:
         at = row.at_collapse
         found = value(row.loss, same, same) if at is None else compiled(at)(same)
@@ -104,8 +110,12 @@ DEGENERATE = {
     'one-hot': np.eye(16, 6, dtype=np.float32),
     'huge': np.float32(1e18) * SINGLE[0],
     'tiny': np.float32(1e-18) * SINGLE[0],
-    'bfloat16': SINGLE[0].astype(jnp.bfloat16),
 }
+
+
+@each_kind
+def test_finite_in_half_precision(row):
+    check_finite(row, SINGLE[0].astype(jnp.bfloat16))
 
 
 @each
@@ -113,6 +123,10 @@ DEGENERATE = {
 def test_finite_at_degenerate_inputs(row, z, request):
     if 'huge' in request.node.name and not row.scale_free:
         z = z / np.float32(1e15)  # squares of squares: 1e3 is huge for a loss that keeps the scale
+    check_finite(row, z)
+
+
+def check_finite(row, z):
     found, gradients = with_gradients(row.loss)(z, z[::-1])
     assert found.dtype == jnp.float32
     assert np.isfinite(found)
@@ -140,8 +154,13 @@ def test_a_row_of_zeros_gets_no_larger_gradient_than_others_in_float16(row):
 
 @each
 def test_half_precision_is_promoted(row):
+    half = tuple(z.astype(jnp.bfloat16) for z in SINGLE)
+    assert jax.eval_shape(row.loss, *half).dtype == jnp.float32
+
+
+@each_kind
+def test_half_precision_is_that_of_the_inputs_alone(row):
     half, _ = with_gradients(row.loss)(*(z.astype(jnp.bfloat16) for z in SINGLE))
-    assert half.dtype == jnp.float32
     np.testing.assert_allclose(half, value(row.loss, *SINGLE), rtol=BFLOAT16)
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import small
 from jax.test_util import check_grads
 from loss_references import (
     COVARIANCE,
@@ -94,7 +95,7 @@ CROSS_ENTROPIES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize('name', CROSS_ENTROPIES)
+@small.each(CROSS_ENTROPIES, quick=('debiased', 'swav'))
 def test_aligned_pairs_at_a_low_temperature(name):
     """The positive stands in its row of logits and apart from it: unless it is one number, the rest is rounding."""
     function = CROSS_ENTROPIES[name]

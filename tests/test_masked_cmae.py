@@ -38,6 +38,7 @@ def test_every_shift_is_drawn_as_often():
     np.testing.assert_allclose(counts, 500, atol=84)
 
 
+@pytest.mark.slow
 def test_cmae_compares_pixels_of_one_part_and_the_projection_of_the_other():
     """Pixels of the upper left part, the mean feature of its decoder, and the target's mean patch of a shifted part."""
     method, rows, params, extra = begun(contrast_weight=0.5)

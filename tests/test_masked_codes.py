@@ -23,6 +23,7 @@ def begun(name, **changes):
     return (method, rows, *small.initial(method, rows))
 
 
+@pytest.mark.slow
 def test_dinosr_takes_the_codes_of_the_targets_mlps_before_its_codebooks_move():
     """Codes of hidden patches by the codebooks as they were; the loss is theirs; then the batch enters the books."""
     method, rows, params, extra = begun('dinosr', rate=0.5)

@@ -67,7 +67,8 @@ def test_neighbours_of_hidden_patches_weigh():
     np.testing.assert_allclose(with_neighbours(jnp.asarray(hidden), (3, 4)), expected, rtol=FLOAT32)
 
 
-@pytest.mark.parametrize('neighbours', [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('neighbours', [False, True])
 def test_bootmae_adds_the_errors_of_pixels_and_of_the_targets_tokens(neighbours):
     """By the authors' lines: weighted sums over the number of hidden patches; the first decoder sees block 1's output."""
     method, rows, params, extra = begun('bootmae', neighbours=neighbours, feature_weight=0.5)

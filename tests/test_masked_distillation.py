@@ -141,6 +141,7 @@ def test_ibot_is_the_sum_of_its_losses_with_the_old_centres_and_moves_them_by_al
     np.testing.assert_allclose(after['patch_centre'], expected, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_dinov2_is_the_sum_of_its_losses_and_spreads_the_students_features():
     method, rows, params, extra = begun('dinov2', koleo_groups=2, koleo_weight=0.3)
     outputs, before = small.embed(method, params, extra, rows, KEY)

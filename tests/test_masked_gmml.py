@@ -44,7 +44,9 @@ def test_the_loss_is_the_mean_error_of_corrupted_values_over_views_of_any_size()
     assert all(np.abs(g[~c]).max() == 0 < np.abs(g[c]).min() for g, c in zip(gradient, corrupted, strict=True))
 
 
-@pytest.mark.parametrize('probability, least, most', [(0.0, 0.5, 0.95), (1.0, 0.3, 0.6)])
+@pytest.mark.parametrize(
+    'probability, least, most', [(0.0, 0.5, 0.95), pytest.param(1.0, 0.3, 0.6, marks=pytest.mark.slow)]
+)
 def test_as_much_is_corrupted_as_the_paper_says(probability, least, most):
     outputs = embedded(*begun(image_probability=probability))
     share = np.asarray(outputs['corrupted'][0]).mean((1, 2))

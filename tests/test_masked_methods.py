@@ -186,6 +186,7 @@ def test_data2vec_predicts_the_averaged_last_blocks_of_whole_images():
     np.testing.assert_allclose(value, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_data2vec2_shares_the_target_among_masks_that_are_alone_otherwise():
     """Each mask is what the encoder and the decoder make of it alone; the loss is the formula's."""
     method, rows = small.make('data2vec2'), one_view()

@@ -54,7 +54,7 @@ ONE_VIEW = (
 )  # fmt: skip
 
 
-@small.each(set(methods.METHODS) - {*TWO_VIEWS, *ONE_VIEW}, quick=('barlow_twins', 'dino', 'swav'))
+@small.each(set(methods.METHODS) - {*TWO_VIEWS, *ONE_VIEW}, quick=('dino',))
 def test_multi_crop_runs_and_every_crop_gets_a_gradient(name):
     rows = multicrop(small.batch())
     method, _, params, extra = begun(name, rows)
@@ -128,6 +128,7 @@ def test_tico_uses_the_covariance_that_holds_this_batch_and_moves_its_target_aft
     assert small.tree_distance(later['target']['params'], expected) < 1e-6
 
 
+@pytest.mark.slow
 def test_the_new_part_of_ticos_covariance_is_stopped_where_asked():
     """The loss is the same, and its gradient that of the loss with the same keyword."""
     found = {}
@@ -266,7 +267,7 @@ def test_dino_teacher_gets_no_gradient_follows_and_is_what_is_evaluated():
 @pytest.mark.parametrize(
     ('changes', 'temperatures'),
     [
-        ({'warmup_steps': 4}, (0.04, 0.05, 0.06, 0.07, 0.08, 0.08)),
+        pytest.param({'warmup_steps': 4}, (0.04, 0.05, 0.06, 0.07, 0.08, 0.08), marks=pytest.mark.slow),
         ({'warmup_steps': 4, 'warmup_hold': 2}, (0.04, 0.04, 0.06, 0.06, 0.08, 0.08)),  # by epochs of two steps
     ],
 )
@@ -279,6 +280,7 @@ def test_dino_warms_its_teacher_temperature_up(changes, temperatures):
         np.testing.assert_allclose(value, expected, rtol=FLOAT32)
 
 
+@pytest.mark.slow
 def test_dino_last_layer_has_a_fixed_gain_unless_it_is_learned():
     z = jnp.asarray(np.random.default_rng(0).normal(size=(5, 4)), jnp.float32)
     weights = {'direction': jnp.asarray(np.random.default_rng(1).normal(size=(7, 4)), jnp.float32)}
