@@ -71,7 +71,7 @@ class Bomb:
 
 BAD_ARRAYS = {
     'absent': (None, 'there is no such file'),
-    'text': (b'text', 'is no readable npz file'),
+    'text': (b'text', 'is no readable npz file of plain arrays: ValueError: it does not begin as'),
     'empty': (b'', 'is no readable npz file'),
     'cut': (b'PK\x03\x04' + bytes(20), 'is no readable npz file'),
 }

@@ -282,6 +282,10 @@ def _load(file: Path) -> 'np.ndarray | dict[str, np.ndarray]':
     import numpy as np  # not above: every command's --help imports this module
 
     with file.open('rb') as stream:
+        # NumPy takes anything else for a pickle, and its error offers to load that.
+        if stream.read(6)[:2] not in (b'PK', b'\x93N'):
+            raise ValueError('it does not begin as an npz or npy file does')
+        stream.seek(0)
         content = np.load(stream, allow_pickle=False)
         if not isinstance(content, np.lib.npyio.NpzFile):
             return content
