@@ -426,6 +426,40 @@ def deepcluster(p, z, **kwargs):
     return losses.deepcluster(p, prototypes=prototypes, assignments=clusters, **kwargs)
 
 
+def confident(p, z, **kwargs):
+    """`p` learns the clusters of `z`, whose scores are stretched so that some are sure."""
+    return losses.confident_cross_entropy(3.0 * z, p, **{'threshold': 0.6, **kwargs})
+
+
+def confident_reference(p, z):
+    chances = np.exp(3 * z - log_sum_exp(3 * z)[:, None])
+    own = [(i, int(np.argmax(row))) for i, row in enumerate(chances) if row.max() > 0.6]
+    counts = np.bincount([k for _, k in own], minlength=z.shape[1])
+    entropy = [(log_sum_exp(p[i]) - p[i, k]) / counts[k] for i, k in own]
+    return np.sum(entropy) / np.count_nonzero(counts)
+
+
+def scan_reference(z1, z2):
+    p, q = (np.exp(z - log_sum_exp(z)[:, None]) for z in (z1, z2))
+    mean = np.maximum(p.mean(0), 1e-8)
+    return -np.mean(np.log(np.sum(p * q, axis=1))) + 5.0 * np.sum(mean * np.log(mean))
+
+
+def prototype_nce(p, z, **kwargs):
+    """`p` finds the prototype nearest to `z`; temperatures differ."""
+    prototypes = jnp.asarray(centroids(np.shape(p)[1])[0])
+    own = jnp.argmax(jnp.matmul(jnp.asarray(z, jnp.float32), prototypes.T), axis=1)
+    return losses.prototype_nce(p, prototypes, own, jnp.linspace(0.1, 0.3, 5), **kwargs)
+
+
+def prototype_nce_reference(p, z):
+    prototypes, heat, total = centroids(p.shape[1])[0].astype(float), np.linspace(0.1, 0.3, 5), 0.0
+    for a, b in zip(unit(p), z, strict=True):
+        logits = prototypes @ a / heat.astype(np.float32)
+        total += log_sum_exp(logits) - logits[np.argmax(prototypes @ b)]
+    return total / len(p)
+
+
 def deepcluster_reference(p, z):
     total = 0.0
     for prototypes in centroids(p.shape[1]).astype(float):

@@ -103,10 +103,15 @@ KEYWORDS = {
     'gmml': {'layers': (1,), 'largest': 0.6},
     'ibot': {'prototypes': 12, 'momentum': 0.9},
     'vicregl': {'local_widths': (16, 16), 'matches': (2, 2)},
+    'deepcluster': {'data_size': BATCH, 'clusters': 6, 'components': 4},
     'deepcluster_v2': {'data_size': BATCH, 'prototypes': 6, 'clusterings': 2},
     'diet': {'data_size': BATCH},
     'instdisc': {'data_size': BATCH, 'negatives': 6},
     'invprop': {'data_size': BATCH, 'near': 2, 'hops': 2, 'hardest': 3, 'background': 8},
+    'pcl': {'data_size': BATCH, 'prototypes': (4, 6), 'restarts': 1, 'queue': 64, 'momentum': 0.9, 'groups': 4},
+    'scan': {'data_size': BATCH, 'clusters': 4, 'neighbours': 3, 'heads': 2},
+    'scan_self_label': {'clusters': 4, 'threshold': 0.1},
+    'sela': {'data_size': BATCH, 'clusters': 4, 'heads': 2},
     'pirl': {'data_size': BATCH, 'negatives': 6, 'grid': 2},
     'co2': {'queue': 64, 'momentum': 0.9, 'groups': 4},
     'directclr': {'temperature': 0.2, 'dims': 8},
@@ -118,6 +123,7 @@ KEYWORDS = {
     'moco_hard': {'queue': 64, 'momentum': 0.9, 'groups': 4, 'hardest': 16},
     'nnbyol': {'queue': 64, 'momentum': 0.9},
     'nnsiam': {'queue': 64},
+    'unicom': {'data_size': BATCH, 'clusters': 4, 'scale': 8.0},
     'unisiam': {},
     'abs_topk': {'active': 4, 'dead_after': 16},
     'archetypal': {'active': 4, 'points': 16, 'iterations': 3},
@@ -198,8 +204,17 @@ def started(method, rows):
     if method.refresh:
         outputs, extra = embed(method, params, extra, rows, jax.random.key(1))
         _, (extra, _) = criterion(method, params, outputs, extra, rows, jax.random.key(1))
-        params, extra, _ = jax.jit(method.refresh.update)(params, extra, jax.random.key(2), None)
+        features = passed(method, params, extra, rows) if method.refresh.needs_features else None
+        update = jax.jit(lambda *arguments: method.refresh.update(*arguments)[:2])
+        params, extra = update(params, extra, jax.random.key(2), features)
     return params, extra
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def passed(method, params, extra, rows):
+    """What a refresh that needs features gets of the first views, in the order of their index."""
+    keep = method.refresh.encode or (lambda p, e, x: method.encode(method.network(p, e), x)['features'])
+    return keep(params, extra, rows['views'][0][jnp.argsort(rows['index'])])
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -38,6 +38,7 @@ ARGUMENTS = {
     'fit_stitch': (X, Y),
     'hsic_terms': (X, Y),
     'hubness_of': None,
+    'inertia': (X, X[:3], np.arange(len(X)) % 3),
     'joint_modes': None,  # the number of modes depends on the values
     'kernel_coordinates': None,  # likewise
     'kmeans': (KEY, X),

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import small
 from programs import losses
-from selfsup import methods, models, parallel
+from selfsup import methods, models
 from selfsup.errors import UserError
 from selfsup.methods.base import over_pairs, towards
-from selfsup.methods.clustering.kmeans import spherical_kmeans
 from selfsup.methods.distillation.dino import last_layer
-from selfsup.methods.memory import PIECE, padded
+from selfsup.methods.memory import PIECE
 from selfsup.methods.redundancy.vicregl import places
 from tolerances import FLOAT32, FLOAT64
 
@@ -42,7 +41,8 @@ def zero(tree):
 
 # One query meets one key, or one target's covariance.
 TWO_VIEWS = (
-    'co2', 'esimcse', 'mochi', 'moco_hard', 'moco_v1', 'moco_v2', 'pirl', 'ressl', 'tico', 'whitened_contrastive',
+    'co2', 'esimcse', 'mochi', 'moco_hard', 'moco_v1', 'moco_v2', 'pcl', 'pirl', 'ressl', 'scan', 'scan_self_label', 'tico',
+    'whitened_contrastive',
 )  # fmt: skip
 # Whose first view is the target network's alone.
 FIRST_OF_THE_TARGET = ('intl_m',)
@@ -375,28 +375,3 @@ def test_deepcluster_learns_nothing_before_its_first_clusters_and_remembers_ever
     assert float(value) > 0 and float(metrics['clustered']) == 1
     with pytest.raises(ValueError, match='prototypes=30 clusters cannot be made of 20 examples'):
         small.make('deepcluster_v2', data_size=20, prototypes=30)
-
-
-def test_kmeans_finds_directions_and_does_not_depend_on_the_devices():
-    rng = np.random.default_rng(0)
-    centres = np.linalg.qr(rng.normal(size=(8, 8)))[0][:4]
-    labels = rng.integers(0, 4, size=500)
-    rows = np.zeros((padded(500), 8), np.float32)
-    rows[:500] = (centres[labels] + 0.05 * rng.normal(size=(500, 8))) * rng.uniform(0.5, 2, size=(500, 1))
-    valid = jnp.arange(len(rows)) < 500
-
-    def cluster(memory, key):
-        return spherical_kmeans(key, memory, valid, count=4, iterations=10)
-
-    found = [cluster(jnp.asarray(rows), jax.random.key(s)) for s in range(6)]
-    best, chosen = max(found, key=lambda f: float(jnp.mean(jnp.max(rows[:500] @ f[0].T, axis=1))))
-    assert np.sort(np.max(np.abs(best @ centres.T), axis=1)).min() > 0.99
-    agreement = [np.bincount(labels[np.asarray(chosen[:500]) == c]).max() for c in range(4)]
-    assert sum(agreement) == 500
-    assert (np.asarray(chosen[500:]) == -1).all()
-
-    mesh = parallel.data_mesh(8)
-    spread = jax.device_put(jnp.asarray(rows), parallel.sharded(mesh))
-    many = jax.jit(cluster)(spread, jax.random.key(0))
-    np.testing.assert_array_equal(many[1], found[0][1])
-    np.testing.assert_allclose(many[0], found[0][0], rtol=1e-4, atol=1e-6)

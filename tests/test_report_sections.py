@@ -15,7 +15,18 @@ from selfsup.engine import build, report
 from selfsup.engine.build import Data
 from selfsup.engine.controls import pair_sources
 from selfsup.engine.gradient import VIEWS
-from selfsup.engine.page import confusion, controls, facts, features_map, gather, html, overview, svg, thumbnails
+from selfsup.engine.page import (
+    clusters,
+    confusion,
+    controls,
+    facts,
+    features_map,
+    gather,
+    html,
+    overview,
+    svg,
+    thumbnails,
+)
 from selfsup.engine.run import Run
 from selfsup.engine.step import count_views
 from selfsup.evals import Features
@@ -80,6 +91,44 @@ def test_neighbours_are_those_of_a_full_search(monkeypatch):
         index, found = gather.nearest(queries, bank, 6)
         np.testing.assert_array_equal(index, expected)
         np.testing.assert_allclose(found, np.take_along_axis(cosines, expected, axis=1), atol=1e-5)
+
+
+@pytest.mark.parametrize('classes', [3, 0])
+def test_clusters_are_shown_with_their_size_classes_and_surest_members(classes):
+    """Of three clusters by brightness, one of which is empty; with and without labels."""
+    source = grey(30, classes)
+    encoder = Plain(config_of())
+    twice = 2 * np.median(encoder(source.images())[:, 0])
+
+    def assign(params, extra, outputs):
+        bright = outputs['features'][:, :1]
+        return jnp.concatenate([bright, twice - bright, 0 * bright - 9], axis=1)
+
+    encoder.params = encoder.extra = {}
+    encoder.method = encoder.method._replace(assign=assign)
+    encoded = report.representations(Data(source, source, source, source), encoder, None)
+    page_facts = facts_of(Data(source, source, source, source), encoder, encoded)
+    found = clusters.clusters(page_facts)
+    bright = encoder(source.images())[:, 0]
+    own = np.where(bright >= twice - bright, 0, 1)
+    assert found.count == 3 and found.spread['used'] == 2
+    assert [one.number for one in found.found] == np.argsort(-np.bincount(own), kind='stable').tolist()
+    for one in found.found:
+        mine = np.flatnonzero(own == one.number)
+        assert one.size == len(mine) and one.share == pytest.approx(len(mine) / 30)
+        surest = mine[np.argsort(-(bright if one.number == 0 else -bright)[mine], kind='stable')][:10]
+        pictures = [np.asarray(picture).tolist() for picture, _ in one.members]
+        assert pictures == [source.images()[i][..., 0].tolist() for i in surest]
+        if classes:
+            values, counts = np.unique(source.labels[mine], return_counts=True)
+            most = values[np.argmax(counts)]
+            assert one.classes[0] == (source.class_names[most], pytest.approx(counts.max() / len(mine)))
+    text = Parsed(clusters.clusters_html(found))
+    assert '2 of 3 are used' in text.shown and ('NMI' in text.shown) == bool(classes)
+    assert len(text.values('src')) == sum(len(one.members) for one in found.found)
+    encoder.method = encoder.method._replace(assign=None)
+    with pytest.raises(facts.LeftOut, match='The method vicreg sorts nothing into clusters'):
+        clusters.clusters(page_facts)
 
 
 def test_without_labels_an_image_is_not_its_own_neighbour():

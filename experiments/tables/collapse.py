@@ -94,6 +94,7 @@ FAULTS = {
     'moco_v2': NO_QUEUE,
     'moco_v3': NO_NEGATIVES_NO_NORM,
     'nnclr': NO_NEGATIVES_NO_NORM,
+    'pcl': NO_QUEUE,
     'pirl': NO_NEGATIVES,
     'co2': NO_QUEUE,
     'emp_ssl': Fault('no coding rate: views are only asked to be alike', change=only_alike),
@@ -132,6 +133,7 @@ FAULTS = {
 
 def measure(resolved: Any, change: Callable[[Method], Method] | None = None) -> dict[str, float]:
     """The monitor's numbers after training by a resolved config."""
+    from selfsup.engine.monitor import scalars
     from selfsup.engine.run import Run
 
     run = Run(resolved, devices=1, change=change)
@@ -142,7 +144,7 @@ def measure(resolved: Any, change: Callable[[Method], Method] | None = None) -> 
         step += count
         if run.refresh_steps and step % run.refresh_steps == 0 and step < run.total:
             state = run.refresh(state)
-    return {name: float(value) for name, value in jax.device_get(run.monitor()(state)).items()}
+    return scalars(jax.device_get(run.monitor()(state)))
 
 
 def row(name: str, says: str, seen: dict[str, float]) -> str:

@@ -85,6 +85,7 @@ def run_group(name: str, overrides: list[str]) -> dict[str, Any]:
     import jax
     from selfsup import evals
     from selfsup.engine import sweep
+    from selfsup.engine.monitor import scalars
 
     group, began = GROUPS[name], time.process_time()
     fields = [f'method.name={group.method}', *SIZES, *group.overrides, *overrides]
@@ -94,7 +95,7 @@ def run_group(name: str, overrides: list[str]) -> dict[str, Any]:
     images = [part.images() for part in parts]
     runs = []
     for number, (given, state) in enumerate(zip(group.members, out.states, strict=True)):
-        measured = {k: float(v) for k, v in jax.device_get(monitor(state)).items()}
+        measured = scalars(jax.device_get(monitor(state)))
         features = [
             evals.Features(
                 evals.extract(lambda rows, s=state: out.encode(s, prepare(rows))['features'], x), part.labels

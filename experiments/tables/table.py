@@ -22,7 +22,8 @@ Recorded = dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]]
 NAMES = {
     'barlow_twins': 'Barlow Twins', 'bootmae': 'BootMAE', 'byol': 'BYOL', 'capi': 'CAPI', 'cmae': 'CMAE',
     'crossmae': 'CrossMAE', 'data2vec': 'data2vec', 'debiased': 'debiased contrastive', 'decoupled': 'DCL',
-    'deepcluster_v2': 'DeepCluster v2', 'dino': 'DINO', 'dinosr': 'DinoSR', 'dinov2': 'DINOv2', 'gmml': 'GMML',
+    'deepcluster': 'DeepCluster', 'deepcluster_v2': 'DeepCluster v2', 'dino': 'DINO', 'dinosr': 'DinoSR',
+    'dinov2': 'DINOv2', 'gmml': 'GMML',
     'ibot': 'iBOT', 'ijepa': 'I-JEPA', 'intl': 'INTL', 'intl_m': 'INTL (EMA)', 'lejepa': 'LeJEPA',
     'mae': 'MAE', 'maskfeat': 'MaskFeat', 'mmcr': 'MMCR',
     'icon': 'I-Con', 'esimcse': 'ESimCSE', 'unsee': 'UNSEE', 'whitened_contrastive': 'WhitenedCSE',
@@ -33,7 +34,7 @@ NAMES = {
     'diet': 'DIET', 'instdisc': 'InstDisc', 'invprop': 'Invariance Propagation', 'pirl': 'PIRL',
     'co2': 'CO2', 'directclr': 'DirectCLR', 'emp_ssl': 'EMP-SSL', 'frossl': 'FroSSL', 'macl': 'MACL', 'mochi': 'MoCHi',
     'hypersphere': 'alignment and uniformity', 'moco_hard': 'MoCo, hard negatives', 'nnbyol': 'NNBYOL',
-    'nnsiam': 'NNSiam', 'unisiam': 'UniSiam',
+    'nnsiam': 'NNSiam', 'pcl': 'PCL', 'sela': 'SeLa', 'unisiam': 'UniSiam',
 }  # fmt: skip
 
 
@@ -52,7 +53,7 @@ def control_of(file: str) -> str:
     from selfsup import config
     from selfsup.engine import build
 
-    return build.build_method(config.load(file), steps=1, data_size=1).control
+    return build.build_method(config.load(file), steps=1, data_size=build.ANY_SIZE).control
 
 
 def run_all(folder: str, workdir: Path, methods: list[str], seeds: list[int], overrides: list[str]) -> None:

@@ -24,7 +24,8 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
                     and, of a --workdir, online, fine_tune, dense (segmentation of rendered images), of a vision
                     transformer tokens (mean patch, class token, last blocks) and attentive (a probe of the patch
                     tokens), of a dictionary dictionary (error, sparsity, controls); or all that it has. For
-                    features: knn,logistic,clustering,ranks
+                    features: knn,logistic,clustering,ranks. clustering also scores the clusters of a method that
+                    assigns some (assigned_...)
   --out=FILE.json   also writes the numbers there
   --image-size=N    with --only: brings images to N x N pixels (shorter side to N, centre crop); by default the run's
                     data.image_size
@@ -127,6 +128,11 @@ def of_encoder(trained: Any, data: Any, names: Sequence[str]) -> dict[str, float
         found = [(part, *images.encoded(trained, part, batch_size=size)) for part in (data['train'], data['test'])]
         ours, theirs = (evals.Features(features, part.labels[kept]) for part, features, kept in found)
         results |= of_features(ours, theirs, names, results.get('fine_tuned'))
+    if 'clustering' in names:
+        from .engine.assignments import has_clusters, of_assignments
+
+        if has_clusters(trained):
+            results |= of_assignments(trained, data)
     if set(names) & {*OF_TOKENS, 'dense'}:
         from .engine.patch_evals import PATCH_EVALUATIONS
 

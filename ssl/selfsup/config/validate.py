@@ -21,6 +21,9 @@ from .defaults import LOGGERS
 from .domains import field_domains
 from .known import _require, check_known
 
+# What a run may go on with besides networks: parameters by which methods of clusters sort images.
+HEADS = ('head',)
+
 
 def validate(config: ConfigDict) -> None:
     """Refuses impossible values and combinations, before anything is built.
@@ -72,6 +75,7 @@ def _check_start(config: ConfigDict) -> None:
     _require(
         not (config.init_from and config.branch_from), 'init_from and branch_from are both set; a run has one start'
     )
+    known, names = (*networks(METHODS[config.method.name]), *HEADS), config.init_networks
     if not config.init_from:
         _require(names == ('encoder',), f'init_networks={names!r} needs init_from')
         return

@@ -6,7 +6,8 @@ jaxtyping and numpy only and can be copied into another project. Measures of sec
 """
 
 from .cca import canonical_correlations, pwcca, svcca
-from .clid import clid, clid_scores, cluster_learnability, kmeans
+from .clid import clid, clid_scores, cluster_learnability
+from .clusters import inertia, kmeans
 from .collapse import collapse_alarm, evidence, neural_collapse
 from .dimension import lid_mle, lid_moments, two_nn
 from .geometry import (
@@ -88,6 +89,7 @@ __all__ = [
     'hsic_terms',
     'hubness',
     'hubness_of',
+    'inertia',
     'joint_modes',
     'kernel_coordinates',
     'kmeans',

@@ -2,64 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int, Key
+from jaxtyping import Array, ArrayLike, Float, Key
 
 from ._common import matrix, pair
+from .clusters import kmeans
 from .dimension import two_nn
-from .neighbours import nearest, pairwise_distances
-
-
-def kmeans(
-    key: Key[Array, ''], z: Float[ArrayLike, 'samples dim'], *, clusters: int, iterations: int = 50
-) -> tuple[Float[Array, 'clusters dim'], Int[Array, 'samples']]:
-    """Lloyd's algorithm from k-means++ seeds, in a fixed number of iterations.
-
-    Args:
-      key: for the seeds.
-      z: points, at least `clusters` of them.
-      clusters: number of centres.
-      iterations: of Lloyd's algorithm; it only ever lowers the inertia.
-
-    Returns:
-      Centres, and the index of the nearest centre of each row. An empty cluster keeps its centre; with
-      fewer distinct points than clusters, centres coincide and the first of them takes the points.
-
-    Cost: O(iterations·samples·clusters·dim).
-
-    References:
-      Arthur and Vassilvitskii 2007, "k-means++: the advantages of careful seeding".
-    """
-    z = matrix('z', z)
-    if not 1 <= clusters <= z.shape[0]:
-        raise ValueError(f'clusters={clusters} must lie between 1 and the rows of z, which has shape {list(z.shape)}')
-    keys = jax.random.split(key, clusters)
-
-    def to(centre: Array) -> Array:
-        return jnp.sum((z - centre[None]) ** 2, axis=1)
-
-    first = z[jax.random.randint(keys[0], (), 0, z.shape[0])]
-
-    def seed(i: Array, state: tuple) -> tuple:
-        centres, closest = state
-        total = jnp.sum(closest)
-        chance = jnp.where(total > 0, closest, 1.0)
-        new = z[jax.random.categorical(keys[i], jnp.log(chance))]
-        return centres.at[i].set(new), jnp.minimum(closest, to(new))
-
-    centres = jnp.zeros((clusters, z.shape[1]), z.dtype).at[0].set(first)
-    centres, _ = jax.lax.fori_loop(1, clusters, seed, (centres, to(first)))
-
-    def assign(centres: Array) -> Array:
-        return jnp.argmin(pairwise_distances(z, centres, metric='squared'), axis=1)
-
-    def lloyd(_: Array, centres: Array) -> Array:
-        member = assign(centres)
-        sums = jax.ops.segment_sum(z, member, num_segments=clusters)
-        counts = jax.ops.segment_sum(jnp.ones_like(z[:, 0]), member, num_segments=clusters)[:, None]
-        return jnp.where(counts > 0, sums / jnp.maximum(counts, 1.0), centres)
-
-    centres = jax.lax.fori_loop(0, iterations, lloyd, centres)
-    return centres, assign(centres)
+from .neighbours import nearest
 
 
 def cluster_learnability(

@@ -24,6 +24,8 @@ from ..signature import domains, keywords, networks, takes
 
 # Training sets below this are no use: the held-out part and the batch statistics need examples.
 SMALLEST_SET = 8
+# Examples of a data set that is not read: no method's clusters or neighbours are too many for it.
+ANY_SIZE = 2**30
 # Rows of the training set from which an augmentation may draw.
 REFERENCE_ROWS = 4096
 # Rows of the first batch that are in memory together: canvases of a large batch would be gigabytes.

@@ -25,6 +25,18 @@ def pair_sources(control: str, batch: int, views: int) -> list[Array | None]:
     return [None if v == 0 else jnp.roll(jnp.arange(batch), v) for v in range(views)]
 
 
+def with_companions(rows: dict[str, Array], sources: list[Array | None]) -> tuple[Array, list[Array | None]]:
+    """The images that views are drawn from, and the row of them for each view; companions serve all but the first.
+
+    Images and companions stand side by side, so that no image changes its device.
+    """
+    if 'companion' not in rows:
+        return rows['input'], sources
+    both = jnp.stack([rows['input'], rows['companion']], axis=1).reshape(-1, *rows['input'].shape[1:])
+    own = jnp.arange(len(rows['input']))
+    return both, [2 * (own if s is None else s) + (view > 0) for view, s in enumerate(sources)]
+
+
 def other_rows(rows: dict[str, Array], views: int) -> dict[str, Array]:
     """Each row's index and label replaced by those of an image that none of its views is drawn from.
 

@@ -22,7 +22,7 @@ from ..parallel import DATA_AXIS, constrain_batch
 from ..signature import networks
 from .controls import controlled
 
-VIEWS, EMBED, CRITERION, REFRESH, EXAMPLES = range(5)  # streams of a step's key
+VIEWS, EMBED, CRITERION, REFRESH, EXAMPLES, COMPANIONS = range(6)  # streams of a step's key
 Gradient = Callable[..., tuple[tuple[Array, tuple[Any, dict, Array]], Any]]
 
 

@@ -22,6 +22,7 @@ from .alarm import collapsed, exhausted, measurements, raised, verdict
 from .checkpoint import Checkpoints
 from .encoder import Encoder
 from .loggers import Loggers, check_installed
+from .monitor import scalars
 from .run import Run, banner
 from .step import TrainState
 from .writer import Bar, Memory, Writer
@@ -198,7 +199,7 @@ class _Results:
 
     def _measure(self, step: int, numbers: dict[str, Any]) -> None:
         config = self._run.config
-        self.measured = {k: float(v) for k, v in numbers.items()}
+        self.measured = scalars(numbers)
         self._writer.write(step, self.measured)
         warm = round(config.optimizer.warmup_epochs * self._run.epoch_steps)
         stop = config.monitor.on_collapse == 'stop'

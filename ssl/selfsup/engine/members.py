@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -13,6 +14,7 @@ from ..config.resolve import as_flat
 from . import build, sweep, workdir
 from .checkpoint import Checkpoints
 from .loop import about_run
+from .monitor import scalars
 from .writer import Writer
 
 # Fields with which a run does something between or inside steps that a swept program does not do.
@@ -65,7 +67,7 @@ def refusal(config: ConfigDict) -> str:
     fields = [f'{name}={flat[name]!r}' for name, value in ALONE.items() if flat[name] != value]
     if fields:
         return f'{fields[0]} is for runs one by one'
-    if build.build_method(config, steps=1, data_size=config.data.batch_size).refresh:
+    if build.build_method(config, steps=1, data_size=build.ANY_SIZE).refresh:
         return f'{config.method.name} is refreshed between epochs'
     return ''
 
@@ -91,7 +93,7 @@ def train(
     wrong = [_not_finite(config, out.metrics, row) for row, config in enumerate(configs)]
     for row, (config, place) in enumerate(zip(configs, places, strict=True)):
         if not wrong[row]:
-            numbers = {k: float(v) for k, v in monitor(out.states[row]).items()}
+            numbers = scalars(jax.device_get(monitor(out.states[row])))
             write(config, place, out, row, numbers)
     return wrong
 

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from .. import diagnostics, parallel
 from ..data.loader import place
 from ..errors import UserError
-from ..evals import even_draw
+from ..evals import agreement, even_draw, sizes
 from ..evals.measures import ALARM_NUMBERS, MEASURES
 from ..methods import Method
 from .alarm import limits
@@ -48,6 +48,22 @@ def monitored_rows(labels: np.ndarray, count: int) -> np.ndarray:
 def pairs_of(config: ConfigDict, method: Method) -> bool:
     """Whether two views of an image are compared: not for a method of one view, such as a masked one."""
     return getattr(method, 'views', 2) > 1 and count_views(config.augment.views) > 1
+
+
+def scalars(numbers: dict[str, Any]) -> dict[str, float]:
+    """What a measurement writes of its numbers, on the host: counts of clusters become how they fit the classes.
+
+    Those are `assigned_used`, `assigned_largest` and `assigned_perplexity`, and, with labels,
+    `assigned_accuracy_matched`, `assigned_nmi` and `assigned_ari`; see :mod:`selfsup.evals.clustering`.
+    """
+    found = {name: float(value) for name, value in numbers.items() if name != 'clusters'}
+    table = np.asarray(numbers.get('clusters', np.nan))
+    if not np.isfinite(table).all():
+        return found
+    more = sizes(table.sum(axis=1))
+    if table[:, :-1].any():
+        more |= agreement(table[:, :-1])
+    return {**found, **{f'assigned_{name}': value for name, value in more.items()}}
 
 
 def make_monitor(
@@ -80,12 +96,15 @@ def make_monitor(
       labels of at least two classes, `probe_accuracy` of the online probe on the rows that have one.
       For a method of one view there is no `alignment` and no `alarm/unaligned`, and the alarm is computed on the
       embeddings of the images without augmentation. Where features or embeddings are not finite, the measures and
-      `probe_accuracy` are NaN and the alarm is raised.
+      `probe_accuracy` are NaN and the alarm is raised. Of a method that assigns clusters, `clusters` counts images by
+      cluster and class, `[clusters, classes + 1]`, in the last column those without a label: see :func:`scalars`.
     """
     c = config.monitor
     base = jax.random.fold_in(jax.random.key(config.seed), MONITOR_STREAM)
     known = labels >= 0
     probed, complete = len(np.unique(labels[known])) > 1, bool(known.all())
+    classes = int(labels.max(initial=-1)) + 1
+    assign = getattr(method, 'assign', None)
     paired, drawn = pairs_of(config, method), min(count_views(config.augment.views), 2)
     count = len(images)
     rows = chunks(count, config.evaluate.batch_size)
@@ -95,10 +114,11 @@ def make_monitor(
     @jax.jit
     def encode(params: Any, extra: Any, images: Array) -> dict[str, Any]:
         clean = method.encode(method.network(params, extra), prepare(images))
-        return {
+        found = {
             name: clean[name].astype(jnp.promote_types(clean[name].dtype, jnp.float32))
             for name in ('features', 'embeddings')
         }
+        return found if assign is None else {**found, 'scores': assign(params, extra, clean)}
 
     @jax.jit
     def encode_pair(params: Any, extra: Any, images: Array, positions: Array, draw: Array) -> list[Array]:
@@ -112,6 +132,10 @@ def make_monitor(
         if pairs:
             seen = {**seen, 'draws': jnp.stack([z for pair in pairs for z in pair], axis=1)}
         out = {name: MEASURES[name](seen) for name in c.measures}
+        if 'scores' in seen:
+            clusters = jax.nn.one_hot(jnp.argmax(seen['scores'], axis=1), seen['scores'].shape[1])
+            columns = jnp.where(labels >= 0, labels, classes)
+            out['clusters'] = jnp.matmul(clusters.T, jax.nn.one_hot(columns, classes + 1), precision='highest')
         if probed:
             hits = jnp.argmax(probe_logits(probe, seen['features']), axis=1) == labels
             out['probe_accuracy'] = jnp.mean(hits) if complete else jnp.sum(hits) / known.sum()

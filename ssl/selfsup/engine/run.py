@@ -111,14 +111,27 @@ class Run:
             microbatches=config.train.microbatches,
             mesh=self.mesh,
         )
+        keep = (refresh.encode if refresh else None) or self._evaluated_features
         self._features = jax.jit(
-            lambda params, extra, images: self.method.encode(self.method.network(params, extra), self.prepare(images))[
-                'features'
-            ],
+            lambda params, extra, images: keep(params, extra, self.prepare(images)),
             out_shardings=parallel.replicated(self.mesh),
         )
-        self.dispatch = make_dispatch(self.step, resident=self.feed.resident, shardings=shardings)
+        if self.method.companions and not self.feed.resident:
+            raise UserError(
+                f'{config.method.name} draws views from other images of the set, which must be on the device: '
+                f'data.feed=resident, with fewer images or more devices where they do not fit'
+            )
+        self.dispatch = make_dispatch(
+            self.step,
+            resident=self.feed.resident,
+            shardings=shardings,
+            companions=self.method.companions,
+            seed=config.seed,
+        )
         self.refresh = make_refresh(self.method, self.optimizer, seed=config.seed, shardings=shardings)
+
+    def _evaluated_features(self, params: Any, extra: Any, inputs: Any) -> Array:
+        return self.method.encode(self.method.network(params, extra), inputs)['features']
 
     def reference(self) -> np.ndarray | None:
         """The rows of the training set that the method's `init` sees, unprepared; None where it asks for none.
@@ -155,7 +168,7 @@ class Run:
         )
 
     def training_features(self, state: TrainState) -> Array | None:
-        """Features of the training set without augmentation, `[examples, dim]` in its order, on every device.
+        """What a refresh sees of the training set unaugmented, `[examples, dim]` in its order, on every device.
 
         None unless the method's refresh needs them. Images are read and encoded `evaluate.batch_size` at a time.
         """

@@ -18,8 +18,8 @@ from jaxtyping import Array
 from ..methods import Method
 from ..optim import global_norm
 from ..parallel import constrain_batch
-from .controls import other_rows, pair_sources
-from .gradient import REFRESH, make_gradient
+from .controls import other_rows, pair_sources, with_companions
+from .gradient import COMPANIONS, REFRESH, make_gradient
 
 PROBE_MEMORY = 0.99  # share of the old feature statistics that the probe keeps at each step
 
@@ -96,7 +96,7 @@ def make_step(
     """The function `(state, {'input', 'label', 'index'}) -> (state, metrics)` of one update.
 
     The state carries everything that changes; the key of step t is `fold_in(key(seed), t)`. See
-    :func:`make_gradient` for `microbatches`.
+    :func:`make_gradient` for `microbatches`. Where rows have a `companion`, all views but the first are of it.
     """
     gradient = make_gradient(method, views, microbatches=microbatches, mesh=mesh, control=control)
 
@@ -106,7 +106,8 @@ def make_step(
         size = rows['index'].shape[0]
         sources = pair_sources(control, size, view_count)
         own = other_rows(rows, view_count) if control == 'shuffled_pairs' else rows
-        seen = {'input': rows['input'], 'index': own['index'], 'step': state.step}
+        images, sources = with_companions(rows, sources)
+        seen = {'input': images, 'index': own['index'], 'step': state.step}
         if method.uses_labels:
             seen['label'] = own['label']
         (value, (extra, metrics, features)), gradients = gradient(state.params, state.extra, seen, key, sources)
@@ -135,28 +136,40 @@ def make_step(
     return step
 
 
-def make_dispatch(step: Callable, *, resident: bool, shardings: Any = None) -> Any:
+def make_dispatch(
+    step: Callable,
+    *,
+    resident: bool,
+    shardings: Any = None,
+    companions: Callable | None = None,
+    seed: int = 0,
+) -> Any:
     """The function `(state, data, indices) -> (state, metrics)` of one dispatch of several steps, jitted.
 
     `indices` is `[steps, batch]`; `data` is the whole set if resident, else the dispatch's own rows
     `[steps, batch, …]`. Metrics are `[steps]` each. One step is not wrapped in a scan: on CPU a
-    convolution inside a scan is 13 times slower. `shardings` are those of the state, before and after.
+    convolution inside a scan is 13 times slower. `shardings` are those of the state, before and after. `companions` are
+    a method's: rows of resident data then have a `companion` beside each `input`, drawn by a key of the step.
     """
 
-    def rows(data: dict[str, Array], indices: Array) -> dict[str, Array]:
+    def rows(state: TrainState, data: dict[str, Array], indices: Array) -> dict[str, Array]:
+        found = data
         if resident:
             with jax.named_scope('data'):
-                data = {name: array[indices] for name, array in data.items()}
-        return {**data, 'index': indices}
+                found = {name: array[indices] for name, array in data.items()}
+                if companions is not None:
+                    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), state.step), COMPANIONS)
+                    found['companion'] = data['input'][companions(state.extra, indices, key)]
+        return {**found, 'index': indices}
 
     def dispatch(state: TrainState, data: dict[str, Array], indices: Array) -> tuple[TrainState, Any]:
         if indices.shape[0] == 1:
             one = data if resident else jax.tree.map(lambda x: x[0], data)
-            state, metrics = step(state, rows(one, indices[0]))
+            state, metrics = step(state, rows(state, one, indices[0]))
             return state, jax.tree.map(lambda x: x[None], metrics)
         if resident:
-            return jax.lax.scan(lambda s, i: step(s, rows(data, i)), state, indices)
-        return jax.lax.scan(lambda s, x: step(s, rows(*x)), state, (data, indices))
+            return jax.lax.scan(lambda s, i: step(s, rows(s, data, i)), state, indices)
+        return jax.lax.scan(lambda s, x: step(s, rows(s, *x)), state, (data, indices))
 
     # Stated for the state alone: left to the compiler, its layout could be another after a step.
     return jax.jit(dispatch, donate_argnums=0, out_shardings=None if shardings is None else (shardings, None))

@@ -48,7 +48,7 @@ def networks_of(config: Any) -> dict[str, dict[str, Any]]:
     Returns: name -> its `params` and `batch_stats`.
 
     Raises:
-      UserError: if what is named is no run, or a run of a method without such a network.
+      UserError: if what is named is no run, or a run of a method without such a network or head.
     """
     names = [name for name in config.init_networks if name != 'encoder']
     if not names:
@@ -82,6 +82,9 @@ def start_from(
             out[name] = _placed(node, given[name][inner], name) if name in given else filled(node, inner)
         return out
 
+    for name in others:
+        if name not in state.params:
+            raise UserError(f'init_networks names {name!r}, which the method of this run does not have')
     return dataclasses.replace(state, params=filled(state.params, 'params'), extra=filled(state.extra, 'params'))
 
 

@@ -5,7 +5,7 @@ hyper-parameters, chosen on a held-out part of train.
 """
 
 from .attentive import attentive
-from .clustering import clustering
+from .clustering import agreement, assigned, clustering, sizes
 from .dense import Segmented, segmentation
 from .dictionary import Coded, dictionary
 from .features import Features, even_draw, extract, labelled, standardized
@@ -27,6 +27,8 @@ __all__ = [
     'Coded',
     'Features',
     'Segmented',
+    'agreement',
+    'assigned',
     'attentive',
     'clustering',
     'dictionary',
@@ -53,6 +55,7 @@ __all__ = [
     'regret',
     'retrieval',
     'segmentation',
+    'sizes',
     'standardized',
     'summaries',
     'tokens',

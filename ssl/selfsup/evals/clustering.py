@@ -1,4 +1,4 @@
-"""Clustering: k-means on the device, and how its clusters agree with the classes."""
+"""Clustering: k-means on the device, a method's own clusters, and how clusters agree with the classes."""
 
 import functools
 
@@ -15,12 +15,11 @@ from ..parallel import constrain_batch
 from .features import Features, check_both, extract, unit_rows
 
 
-@functools.partial(jax.jit, static_argnames=('clusters', 'iterations', 'mesh'))
-def _fit(key: Array, z: Array, *, clusters: int, iterations: int, mesh: Mesh | None) -> tuple[Array, Array]:
-    """Centres of one run of k-means, and its inertia."""
+@functools.partial(jax.jit, static_argnames=('clusters', 'iterations', 'restarts', 'mesh'))
+def _fit(key: Array, z: Array, *, clusters: int, iterations: int, restarts: int, mesh: Mesh | None) -> Array:
+    """Centres of the best of several runs of k-means."""
     z = constrain_batch(z, mesh)
-    centres, member = diagnostics.kmeans(key, z, clusters=clusters, iterations=iterations)
-    return centres, jnp.sum((z - centres[member]) ** 2)
+    return diagnostics.kmeans(key, z, clusters=clusters, iterations=iterations, restarts=restarts)[0]
 
 
 @jax.jit
@@ -38,7 +37,11 @@ def contingency(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def normalized_mutual_information(first: np.ndarray, second: np.ndarray) -> float:
     """NMI: mutual information over the mean of both entropies, in [0, 1]; 1 where both have one value only."""
-    p = contingency(first, second) / len(first)
+    return _mutual_information(contingency(first, second))
+
+
+def _mutual_information(table: np.ndarray) -> float:
+    p = table / table.sum()
 
     def entropy(q: np.ndarray) -> float:
         q = q[q > 0]
@@ -55,13 +58,15 @@ def adjusted_rand_index(first: np.ndarray, second: np.ndarray) -> float:
     References:
       Hubert and Arabie 1985, "Comparing partitions", eq. 5.
     """
-    table = contingency(first, second).astype(np.float64)
+    return _rand_index(contingency(first, second).astype(np.float64))
 
+
+def _rand_index(table: np.ndarray) -> float:
     def pairs(counts: np.ndarray) -> float:
         return float(np.sum(counts * (counts - 1)) / 2)
 
     together, rows, columns = pairs(table), pairs(table.sum(axis=1)), pairs(table.sum(axis=0))
-    total = len(first) * (len(first) - 1) / 2
+    total = pairs(table.sum())
     expected, most = rows * columns / total if total else 0.0, 0.5 * (rows + columns)
     return 1.0 if most == expected else (together - expected) / (most - expected)
 
@@ -70,10 +75,73 @@ def matched(clusters: np.ndarray, labels: np.ndarray, *, count: int, classes: in
     """The class of each of `count` clusters under the one-to-one matching with most hits (Hungarian); −1 for none."""
     table = np.zeros((count, classes), np.int64)
     np.add.at(table, (clusters, labels), 1)
-    names = np.full(count, -1)
+    return _named(table)
+
+
+def _named(table: np.ndarray) -> np.ndarray:
+    names = np.full(len(table), -1)
     rows, columns = linear_sum_assignment(-table)
     names[rows] = columns
     return names
+
+
+def sizes(counts: np.ndarray) -> dict[str, float]:
+    """How a clustering spreads its rows, by the number of rows of each cluster, not all 0.
+
+    Returns:
+      `used`, clusters with a row; `largest`, the share of the largest; `perplexity`, exp of the shares' entropy: the
+      number of clusters where all are of one size, and 1 where one has everything.
+    """
+    shares = counts / counts.sum()
+    entropy = -np.sum(shares * np.log(np.where(shares > 0, shares, 1.0)))
+    return {
+        'used': float(np.sum(counts > 0)),
+        'largest': float(np.max(shares)),
+        'perplexity': float(np.exp(entropy)),
+    }
+
+
+def agreement(table: np.ndarray) -> dict[str, float]:
+    """How clusters fit classes, by the number of rows `[clusters, classes]` of each pair, not all 0; some may be empty.
+
+    Returns:
+      `accuracy_matched` under the one-to-one matching with most hits, made on these rows; `nmi`; `ari`.
+    """
+    table = np.asarray(table, np.float64)
+    names = _named(table)
+    hits = sum(table[cluster, name] for cluster, name in enumerate(names) if name >= 0)
+    seen = table[np.ix_(table.sum(axis=1) > 0, table.sum(axis=0) > 0)]
+    return {
+        'accuracy_matched': float(hits / table.sum()),
+        'nmi': _mutual_information(seen),
+        'ari': _rand_index(seen),
+    }
+
+
+def assigned(
+    clusters: np.ndarray, labels: np.ndarray, test_clusters: np.ndarray, test_labels: np.ndarray, *, count: int
+) -> dict[str, float]:
+    """How the clusters that a method itself assigns fit the classes.
+
+    Args:
+      clusters, labels: of train, `[n]`; labels of −1 are left out, but for the sizes.
+      test_clusters, test_labels: of test.
+      count: number of clusters.
+
+    Returns:
+      `assigned_accuracy`, test accuracy where clusters are named by the one-to-one matching on train's labels, and, of
+      test, what :func:`agreement` and :func:`sizes` give, each with `assigned_` in front. Without labels, sizes alone.
+    """
+    found = sizes(np.bincount(test_clusters, minlength=count))
+    known, test_known = labels >= 0, test_labels >= 0
+    if known.any() and test_known.any():
+        classes = int(max(labels.max(), test_labels.max())) + 1
+        names = matched(clusters[known], labels[known], count=count, classes=classes)
+        theirs, classes_of = test_clusters[test_known], test_labels[test_known]
+        table = np.zeros((count, classes), np.int64)
+        np.add.at(table, (theirs, classes_of), 1)
+        found = {'accuracy': float(np.mean(names[theirs] == classes_of)), **agreement(table), **found}
+    return {f'assigned_{name}': value for name, value in found.items()}
 
 
 def clustering(
@@ -106,17 +174,12 @@ def clustering(
     if count > len(train.features):
         raise UserError(f'{count} clusters are more than the {len(train.features)} samples of train')
     z, z_test = unit_rows(train.features), unit_rows(test.features)
-    keys = jax.random.split(jax.random.key(seed), max(restarts, 1))
-    held = jnp.asarray(z)
-    fits = [_fit(key, held, clusters=count, iterations=iterations, mesh=mesh) for key in keys]
-    centres = fits[int(np.argmin([float(inertia) for _, inertia in fits]))][0]
+    key = jax.random.key(seed)
+    centres = _fit(key, jnp.asarray(z), clusters=count, iterations=iterations, restarts=max(restarts, 1), mesh=mesh)
     ours, theirs = (extract(lambda rows: _nearest(centres, rows), part, batch_size=8192) for part in (z, z_test))
     size = max(classes, int(test.labels.max()) + 1)
     named = matched(ours, train.labels, count=count, classes=size)
-    flattered = matched(theirs, test.labels, count=count, classes=size)
-    return {
-        'cluster_accuracy': float(np.mean(named[theirs] == test.labels)),
-        'cluster_accuracy_matched': float(np.mean(flattered[theirs] == test.labels)),
-        'cluster_nmi': normalized_mutual_information(theirs, test.labels),
-        'cluster_ari': adjusted_rand_index(theirs, test.labels),
-    }
+    table = np.zeros((count, size), np.int64)
+    np.add.at(table, (theirs, test.labels), 1)
+    found = {'accuracy': float(np.mean(named[theirs] == test.labels)), **agreement(table)}
+    return {f'cluster_{name}': value for name, value in found.items()}

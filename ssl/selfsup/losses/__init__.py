@@ -51,10 +51,13 @@ from .msn import msn, msn_targets, msn_terms
 from .mutual_information import mi_dv, mi_info_nce, mi_jsd, mi_mine, mi_nwj, mi_smile
 from .negatives import debiased, decoupled
 from .neighbours import nearest
+from .partial_margin import partial_margin
 from .patch_kernel import patch_kernel_alignment
+from .pcl import concentrations, prototype_nce
 from .predictive import byol, simsiam
-from .prototypes import deepcluster, dino, dino_centre, sinkhorn, swav
+from .prototypes import cluster_cross_entropy, deepcluster, dino, dino_centre, swav
 from .ressl import ressl
+from .scan import confident_cross_entropy, scan, scan_terms
 from .sigreg import lejepa, lejepa_terms, sigreg
 from .sparse import flops, sparsemax, sparsemax_loss
 from .spectral import (
@@ -70,6 +73,7 @@ from .spectral import (
 from .spectral_contrastive import spectral_contrastive
 from .supcon import supcon
 from .tico import tico
+from .transport import multi_sinkhorn, sinkhorn, transport
 from .unisiam import unisiam, unisiam_terms
 from .vibcreg import vibcreg, vibcreg_terms
 from .vicreg import vicreg, vicreg_terms
@@ -84,9 +88,12 @@ __all__ = [
     'byol',
     'capi',
     'capi_targets',
+    'cluster_cross_entropy',
     'cluster_kernel',
     'cluster_negatives',
     'co2',
+    'concentrations',
+    'confident_cross_entropy',
     'cosine_kernel',
     'dead_reconstruction',
     'debiased',
@@ -153,18 +160,23 @@ __all__ = [
     'msn',
     'msn_targets',
     'msn_terms',
+    'multi_sinkhorn',
     'nearest',
     'nearest_codes',
     'neighbour_kernel',
     'nested_reconstruction',
     'nnclr',
     'ntxent',
+    'partial_margin',
     'perplexity_widths',
     'power_scale',
     'patch_kernel_alignment',
     'propagated',
+    'prototype_nce',
     'reconstruction',
     'ressl',
+    'scan',
+    'scan_terms',
     'sigreg',
     'simsiam',
     'sinkhorn',
@@ -179,6 +191,7 @@ __all__ = [
     'swav',
     'tico',
     'trace_loss',
+    'transport',
     'unisiam',
     'unisiam_terms',
     'vibcreg',

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from ._common import as_float, positive
-from .prototypes import sinkhorn
+from .transport import sinkhorn
 
 
 def capi_targets(

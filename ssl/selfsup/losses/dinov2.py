@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from ._common import HIGHEST, matrix, normalize, positive
-from .prototypes import _swapped, sinkhorn
+from .prototypes import _swapped
+from .transport import sinkhorn
 
 # Added to each coordinate of a difference and to the distance, as in the authors' code.
 EPSILON = 1e-8

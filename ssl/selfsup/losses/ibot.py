@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from ._common import as_float, positive
-from .prototypes import sinkhorn
+from .transport import sinkhorn
 
 
 def _checked(student: ArrayLike, teacher: ArrayLike, hidden: ArrayLike) -> tuple[Array, Array, Array]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from ._common import HIGHEST, matrix, normalize, positive
-from .prototypes import sinkhorn
+from .transport import sinkhorn
 
 
 def msn_targets(

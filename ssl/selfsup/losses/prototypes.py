@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from ._common import HIGHEST, matrix, normalize, positive, same_width, several
+from ._common import HIGHEST, as_float, matrix, normalize, positive, same_width, several
+from .transport import sinkhorn
 
 
 def _scores(z: Float[Array, 'rows dim'], prototypes: Float[Array, 'count dim']) -> Float[Array, 'rows count']:
@@ -31,50 +32,6 @@ def _swapped(targets: Sequence[Array], logits: Sequence[Array]) -> Float[Array, 
         log_sum = jnp.log(jnp.sum(jnp.exp(view), axis=-1))
         loss += jnp.mean(partners * log_sum - jnp.sum(wanted * view, axis=-1))
     return loss / pairs
-
-
-def sinkhorn(
-    scores: Float[ArrayLike, 'batch count'],
-    *,
-    epsilon: ArrayLike = 0.05,
-    iterations: int = 3,
-    valid: Bool[ArrayLike, ' batch'] | None = None,
-) -> Float[Array, 'batch count']:
-    """Soft assignments of rows to prototypes that use all prototypes equally (SwAV, eq. 3 to 5).
-
-    Q = diag(u) exp(S/ε) diag(v); an iteration scales each prototype's column to the same total, then
-    each row to 1. The arithmetic is on logarithms: exp(S/ε) overflows float32 beyond S/ε = 88.
-
-    Args:
-      scores: S, cosines of rows and prototypes.
-      epsilon: ε, the entropy's weight. Authors: 0.05.
-      iterations: authors: 3; at convergence columns sum to batch / count. 0 balances nothing: the softmax of
-        each row of S/ε. (lightly with 0 divides by the sum of the whole matrix, so its rows do not sum to 1.)
-      valid: rows that take part; the others get an assignment but do not weigh. None: all.
-
-    Returns:
-      Q, rows summing to 1 and, with iterations, nearly, columns to batch / count. All 1 / count at collapse.
-
-    Convention: rows are examples; the authors' code holds the transpose and scales both sides by
-    constants that the next step undoes.
-
-    Cost: O(iterations·batch·count); no state. Every row depends on the whole batch.
-
-    References:
-      Caron et al. 2020, https://arxiv.org/abs/2006.09882, eq. 3 to 5 and listing 1; Cuturi 2013.
-    """
-    positive('epsilon', epsilon)
-    if iterations < 0:
-        raise ValueError(f'iterations must be at least 0, not {iterations}')
-    scores = matrix('scores', scores)
-    where = None if valid is None else jnp.asarray(valid)[:, None]
-    log_q = scores / epsilon
-    if iterations == 0:
-        return jax.nn.softmax(log_q, axis=-1)
-    for _ in range(iterations):
-        log_q = log_q - jax.nn.logsumexp(log_q, axis=0, keepdims=True, where=where)
-        log_q = log_q - jax.nn.logsumexp(log_q, axis=1, keepdims=True)
-    return jnp.exp(log_q)
 
 
 def swav(
@@ -252,12 +209,54 @@ def deepcluster(
             f'{list(views[0].shape)}: their shapes are {list(prototypes.shape)} and {list(assignments.shape)}'
         )
     same_width('prototypes', prototypes, 'z1', views[0])
-    valid = assignments >= 0
     total = 0.0
     for view in views:
         scores = jnp.einsum('bd,hkd->bhk', normalize(view), prototypes.astype(view.dtype), precision=HIGHEST)
-        logits = scores / temperature
-        own = jnp.take_along_axis(logits, jnp.maximum(assignments, 0)[..., None], axis=-1)[..., 0]
-        entropy = jax.nn.logsumexp(logits, axis=-1) - own
-        total += jnp.sum(jnp.where(valid, entropy, 0.0))
-    return total / (len(views) * jnp.maximum(jnp.sum(valid), 1))
+        total += jnp.sum(_own_entropy(scores / temperature, assignments))
+    return total / (len(views) * jnp.maximum(jnp.sum(assignments >= 0), 1))
+
+
+def _own_entropy(logits: Array, assignments: Array) -> Array:
+    """−log softmax of each row's and head's own cluster, `[batch, heads]`; 0 where it has none."""
+    valid = assignments >= 0
+    own = jnp.take_along_axis(logits, jnp.maximum(assignments, 0)[..., None], axis=-1)[..., 0]
+    return jnp.where(valid, jax.nn.logsumexp(logits, axis=-1) - own, 0.0)
+
+
+def cluster_cross_entropy(
+    logits: Float[ArrayLike, 'batch heads count'],
+    assignments: Int[ArrayLike, 'batch heads'],
+    *,
+    weights: Float[ArrayLike, 'batch heads'] | None = None,
+) -> Float[Array, '']:
+    """Cross-entropy of classifiers of clusters: mean over rows and heads of −log softmax(logits)_cluster.
+
+    Args:
+      logits: of each head, a learned classifier (DeepCluster, SeLa).
+      assignments: each row's cluster in each head; −1 for none, which leaves the row out.
+      weights: of each row and head, ≥ 0: inverse sizes of the clusters let all weigh the same, which in expectation
+        is to sample them evenly (DeepCluster, section 3.3). None: 1.
+
+    Returns:
+      Σ w·loss / Σ w in nats, ≥ 0; log(count) where all clusters score alike, as after a collapse; 0 without a cluster.
+
+    Cost: O(batch·heads·count); no state.
+
+    References:
+      Caron et al. 2018, https://arxiv.org/abs/1807.05520, eq. 1; Asano et al. 2020, https://arxiv.org/abs/1911.05371,
+      eq. 2.
+    """
+    logits, assignments = as_float('logits', logits), jnp.asarray(assignments)
+    if logits.ndim != 3 or assignments.shape != logits.shape[:2]:
+        raise ValueError(
+            f'logits [batch, heads, count] and assignments [batch, heads] do not fit: their shapes are '
+            f'{list(logits.shape)} and {list(assignments.shape)}'
+        )
+    given = jnp.ones_like(logits[..., 0]) if weights is None else as_float('weights', weights).astype(logits.dtype)
+    if given.shape != assignments.shape:
+        raise ValueError(
+            f'weights must have the shape of assignments, {list(assignments.shape)}, not {list(given.shape)}'
+        )
+    given = jnp.where(assignments >= 0, jax.lax.stop_gradient(given), 0.0)
+    total = jnp.sum(given)
+    return jnp.sum(given * _own_entropy(logits, assignments)) / jnp.where(total > 0, total, 1.0)

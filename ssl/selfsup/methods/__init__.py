@@ -1,8 +1,13 @@
 """Self-supervised methods, one a file. A new one is a file and a row of `METHODS`."""
 
 from .base import Method, Refresh
-from .clustering.deepcluster import deepcluster_v2
+from .clustering.deepcluster import deepcluster
+from .clustering.deepcluster_v2 import deepcluster_v2
+from .clustering.pcl import pcl
+from .clustering.scan import scan, scan_self_label
+from .clustering.sela import sela
 from .clustering.swav import swav
+from .clustering.unicom import unicom
 from .contrastive.co2 import co2
 from .contrastive.debiased import debiased
 from .contrastive.decoupled import decoupled
@@ -86,6 +91,7 @@ METHODS = {
     'data2vec2': data2vec2,
     'debiased': debiased,
     'decoupled': decoupled,
+    'deepcluster': deepcluster,
     'deepcluster_v2': deepcluster_v2,
     'diet': diet,
     'dino': dino,
@@ -123,9 +129,13 @@ METHODS = {
     'nnclr': nnclr,
     'nnsiam': nnsiam,
     'p_anneal': p_anneal,
+    'pcl': pcl,
     'pirl': pirl,
     'relu_l1': relu_l1,
     'ressl': ressl,
+    'scan': scan,
+    'scan_self_label': scan_self_label,
+    'sela': sela,
     'simclr': simclr,
     'simmim': simmim,
     'simsiam': simsiam,
@@ -133,6 +143,7 @@ METHODS = {
     'swav': swav,
     'tico': tico,
     'topk': topk,
+    'unicom': unicom,
     'unisiam': unisiam,
     'unsee': unsee,
     'vibcreg': vibcreg,
@@ -163,6 +174,7 @@ __all__ = [
     'data2vec2',
     'debiased',
     'decoupled',
+    'deepcluster',
     'deepcluster_v2',
     'diet',
     'dino',
@@ -200,9 +212,13 @@ __all__ = [
     'nnclr',
     'nnsiam',
     'p_anneal',
+    'pcl',
     'pirl',
     'relu_l1',
     'ressl',
+    'scan',
+    'scan_self_label',
+    'sela',
     'simclr',
     'simmim',
     'simsiam',
@@ -210,6 +226,7 @@ __all__ = [
     'swav',
     'tico',
     'topk',
+    'unicom',
     'unisiam',
     'unsee',
     'vibcreg',

@@ -43,13 +43,16 @@ class Refresh(NamedTuple):
       update: `(params, extra, key, features) -> (params, extra, reset)`. `features` is `[examples, dim]` in the order
         of the training set, or None; `reset` names the top-level parameter keys whose optimiser state restarts, or is a
         dict from such keys to trees of boolean arrays, as those of the parameters, that broadcast to where it does.
-      every_epochs: how often; also before the first epoch if `needs_features`.
+      every_epochs: how often; also before the first epoch if `needs_features`, and 0 for then alone.
       needs_features: whether the loop encodes the whole training set first (views without augmentation).
+      encode: `(params, extra, inputs) -> [batch, dim]`, what that pass keeps of prepared images; None for the features
+        of the network that is evaluated.
     """
 
     update: Callable
     every_epochs: int = 1
     needs_features: bool = False
+    encode: Callable | None = None
 
 
 class Method(NamedTuple):
@@ -81,6 +84,10 @@ class Method(NamedTuple):
       reference: how many rows of the training set, prepared as for evaluation, `init` wants to see.
       decode: `(network, features) -> [batch, values]`, for methods whose features are codes of the inputs: what they
         say of the flat, prepared inputs.
+      assign: `(params, extra, outputs) -> scores [batch, clusters]`, for methods that sort images into clusters: the
+        larger, the likelier; `outputs` are those of `encode`.
+      companions: `(extra, index, key) -> [batch]`, for methods that compare an image with other images of the set, such
+        as its neighbours: numbers of the images from which all views but the first are drawn.
     """
 
     init: Callable
@@ -95,6 +102,8 @@ class Method(NamedTuple):
     control: str = 'shuffled_pairs'
     reference: int = 0
     decode: Callable | None = None
+    assign: Callable | None = None
+    companions: Callable | None = None
 
 
 def init_modules(key: Array, modules: dict[str, nn.Module], images: Array) -> tuple[dict, dict]:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from . import confusion, curves, features_map, gallery, gather, overview
+from . import clusters, confusion, curves, features_map, gallery, gather, overview
 from .facts import Facts, LeftOut
 from .html import Html, absent, joined, short, tag
 from .script import JS
@@ -36,6 +36,7 @@ SECTIONS: dict[str, Section] = {
     'views': Section('Views', gather.views, _of_data(gallery.views_html)),
     'neighbours': Section('Nearest neighbours', gather.neighbours, gallery.neighbours_html),
     'map': Section('Map of the features', features_map.features_map, _of_data(features_map.map_html)),
+    'clusters': Section('Clusters', clusters.clusters, _of_data(clusters.clusters_html)),
     'confusion': Section('Confusion', confusion.confusion, _of_data(confusion.confusion_html)),
     'hardest': Section('Hardest examples', gallery.hardest, _of_data(gallery.hardest_html)),
     'pictures': Section('Pictures of the method', gallery.pictures, _of_data(gallery.pictures_html)),

@@ -18,6 +18,12 @@ PANELS: dict[str, dict[str, str]] = {
     },
     'Effective rank, held out': {'rankme': 'embeddings', 'rankme_features': 'features'},
     'Accuracy of the online probe': {'probe_accuracy_train': 'training batch', 'probe_accuracy': 'held out'},
+    'Clusters of the method against classes, held out': {
+        'assigned_accuracy_matched': 'matched accuracy',
+        'assigned_nmi': 'NMI',
+        'assigned_ari': 'ARI',
+    },
+    'Sizes of the clusters, held out': {'assigned_used': 'used', 'assigned_perplexity': 'perplexity'},
     'Learning rate': {'learning_rate': 'learning rate'},
     'Gradient norm': {'gradient_norm': 'gradient norm'},
 }

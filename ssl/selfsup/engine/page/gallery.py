@@ -18,7 +18,7 @@ HARD_SIDE = 96
 APART = ('training.png', 'features.png')  # the page draws what these show by itself
 
 
-def _shown(picture: Image.Image | None, text: str, least: int = SMALLEST) -> Html:
+def shown(picture: Image.Image | None, text: str, least: int = SMALLEST) -> Html:
     """A small picture, enlarged by the browser where it is tiny."""
     if picture is None:
         return tag('span', 'no picture', class_='absent')
@@ -29,8 +29,8 @@ def views_html(found: Views) -> Html:
     """A row for each training image: as it is stored, and its views."""
     rows = []
     for number, (original, views) in enumerate(zip(found.originals, found.views, strict=True), 1):
-        cells = [_shown(view, f'view {v} of image {number}', 72) for v, view in enumerate(views, 1)]
-        rows.append([str(number), _shown(original, f'image {number}', 72), *cells])
+        cells = [shown(view, f'view {v} of image {number}', 72) for v, view in enumerate(views, 1)]
+        rows.append([str(number), shown(original, f'image {number}', 72), *cells])
     count = max(map(len, found.views), default=0)
     text = (
         'The first images of the first batch, and their views as the step draws them: same rows, same random numbers.'
@@ -50,7 +50,7 @@ def _neighbour(facts: Facts, label: int, one: Neighbour) -> Html:
     text = f'neighbour: {name or "no label"}, cosine {one.cosine:.3f}'
     return tag(
         'figure',
-        _shown(one.picture, text),
+        shown(one.picture, text),
         tag('figcaption', f'{mark}{short(name, 16)}' if name else f'{one.cosine:.2f}'),
         class_=f'near {same}',
         title=short(text),
@@ -64,7 +64,7 @@ def neighbours_html(facts: Facts, found: Neighbours) -> Html:
         true = facts.class_name(label)
         head = tag(
             'figure',
-            _shown(picture, f'test image {name}, class {true or "unknown"}'),
+            shown(picture, f'test image {name}, class {true or "unknown"}'),
             tag('figcaption', short(true, 16)),
             class_='near',
         )
@@ -134,7 +134,7 @@ def hardest_html(found: list[Hard]) -> Html:
     cards = (
         tag(
             'figure',
-            _shown(hard.picture, f'{hard.file}: {hard.true}, predicted {hard.predicted}', 72),
+            shown(hard.picture, f'{hard.file}: {hard.true}, predicted {hard.predicted}', 72),
             tag(
                 'figcaption',
                 tag('b', short(hard.true, 24)),

@@ -1,4 +1,4 @@
-"""DeepCluster v2 (Caron et al. 2020, https://arxiv.org/abs/2006.09882, appendix)."""
+"""DeepCluster (Caron et al. 2018, https://arxiv.org/abs/1807.05520): k-means between epochs, clusters as classes."""
 
 from typing import Annotated, Any
 
@@ -7,104 +7,100 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ... import losses
-from ...signature import Count, Domain, Positive
-from ..base import (
-    Method,
-    Refresh,
-    embedding_width,
-    encode_with,
-    heads,
-    init_modules,
-    mean_cosine,
-    network_outputs,
-    pairs,
-    unit,
-    view_keys,
-)
-from ..memory import padded
-from .kmeans import spherical_kmeans
+from ... import diagnostics, losses
+from ...signature import Count, Domain
+from ..base import Method, Refresh, backbone, unit
+from ..memory import check_size
+from .heads import begun, check_clusters, filled, head_logits, unclustered
 
 
-def deepcluster_v2(
+def deepcluster(
     encoder: nn.Module,
-    projector: nn.Module,
     *,
     data_size: int,
-    prototypes: Count = 3000,
-    clusterings: Annotated[int, Domain(int, least=1, most=100)] = 3,
-    iterations: Annotated[int, Domain(int, least=1, most=1000)] = 10,
-    temperature: Positive = 0.1,
-    assign: Count = 2,
-    fuse_views: bool = True,
+    clusters: Count = 10000,
+    components: Count = 256,
+    iterations: Annotated[int, Domain(int, least=1, most=1000)] = 20,
+    balanced: bool = True,
 ) -> Method:
-    """DeepCluster v2: every crop predicts its image's cluster in several k-means clusterings of the epoch before.
+    """DeepCluster: before every epoch all images are clustered by their features, and a new linear head learns it.
 
-    A memory keeps the latest unit embedding of each image's global crops. Between epochs `refresh`
-    clusters it, clustering h on crop h mod `assign`, by spherical k-means from random rows; centroids
-    then stand as the weights of the classifier and get no gradient. The first epoch only fills the
-    memory: images without a cluster have no loss. (The authors fill it by a pass before training.)
+    Features of the images without augmentation are whitened by their first principal components and scaled to unit
+    length; k-means begins from random rows, and an empty cluster goes to the row farthest from its own centre (the
+    authors' faiss splits a large cluster instead). The head then starts anew, N(0, 0.01²), and so does its optimiser's
+    state, since the numbers of clusters mean nothing from one epoch to the next. The authors draw images evenly from
+    the clusters; here an image weighs the inverse of its cluster's size, which they call the same (section 3.3).
+
+    The mean over views, if there are several. The control takes each image's cluster from another image.
 
     Args:
-      encoder, projector: flax modules. Paper's projector: 2048 (batch-norm), 128.
+      encoder: flax module. Authors: AlexNet or VGG-16 with Sobel filters in front, up to the last hidden layer.
       data_size: examples in the data set; `batch['index']` runs below it.
-      prototypes: clusters of each clustering. Paper: 3000.
-      clusterings: how many, with different beginnings. Paper: 3.
-      iterations: of k-means. Paper: 10.
-      temperature: τ. Paper: 0.1.
-      assign: how many of the first views are global crops, which the memory keeps. Paper: 2.
-      fuse_views: whether views of one resolution share batch-norm statistics. Authors: yes.
+      clusters: at most the number of images. Authors: 10000, ten times the classes.
+      components: principal components kept, of the features' width at most. Authors: 256.
+      iterations: of k-means. Authors: 20.
+      balanced: whether clusters weigh the same in the loss. Authors: yes; else most images may end in one cluster.
 
-    State: memory `[data_size, assign, dim]` and clusters `[data_size, clusterings]` with rows padded to
-    a multiple of 256, and centroids `[clusterings, prototypes, dim]`.
+    State: parameters `head`, kernel `[1, dim, clusters]`; each image's cluster, rows padded to a multiple of 256;
+    sizes, whitening and centres of the clusters. `assign` asks the centres: the head is new after each clustering.
+
+    References:
+      Caron et al. 2018, https://arxiv.org/abs/1807.05520, eq. 1 and 2, sections 3.3 and 4.
     """
-    if prototypes > data_size:
-        raise ValueError(f'prototypes={prototypes} clusters cannot be made of {data_size} examples')
-    modules = heads(encoder, projector, None)
-    rows = padded(data_size)
+    check_size('deepcluster', data_size)
+    check_clusters('deepcluster', clusters, data_size)
+    base = backbone(encoder)
 
-    def init(key: Array, batch: dict) -> tuple[dict, dict]:
-        params, stats = init_modules(key, modules, batch['views'][0])
-        dim = embedding_width(modules, params, stats, batch)
-        return params, {
-            'batch_stats': stats,
-            'prototypes': jnp.zeros((clusterings, prototypes, dim)),
-            'per_example': {
-                'memory': jnp.zeros((rows, assign, dim)),
-                'clusters': jnp.full((rows, clusterings), -1, jnp.int32),
-            },
+    def head(key: Array, dim: int) -> dict[str, Array]:
+        kernel = 0.01 * jax.random.normal(key, (1, dim, clusters))
+        return {'kernel': kernel, 'bias': jnp.zeros((1, clusters))}
+
+    def state(dim: int) -> dict[str, Any]:
+        kept = min(components, dim)
+        return {
+            'per_example': {'clusters': unclustered(data_size, 1)},
+            'sizes': jnp.zeros(clusters),
+            'prototypes': jnp.zeros((clusters, kept)),
+            'whitening': {'mean': jnp.zeros(dim), 'matrix': jnp.zeros((dim, kept))},
         }
 
-    def embed(params: Any, extra: Any, batch: dict, key: Any) -> tuple[dict, dict]:
-        outputs, stats = network_outputs(
-            modules, params, extra['batch_stats'], batch['views'], train=True, fuse=fuse_views, keys=view_keys(batch)
-        )
-        return outputs, {**extra, 'batch_stats': stats}
+    def whitened(whitening: dict[str, Array], features: Array) -> Array:
+        centred = features - whitening['mean'][None]
+        return unit(jnp.matmul(centred, whitening['matrix'], precision='highest'))
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
-        views, index, held = outputs['embeddings'], batch['index'], extra['per_example']
-        clusters = held['clusters'][index]
-        value = losses.deepcluster(
-            *views, prototypes=extra['prototypes'], assignments=clusters, temperature=temperature
-        )
-        new = jax.lax.stop_gradient(jnp.stack([unit(z) for z in pairs(views, count=assign)], axis=1))
-        memory = held['memory'].at[index].set(new.astype(held['memory'].dtype))
-        metrics = {'clustered': jnp.mean(clusters >= 0), 'positive_cosine': mean_cosine(*pairs(views))}
-        return value, ({**extra, 'per_example': {**held, 'memory': memory}}, metrics)
+        own = extra['per_example']['clusters'][batch['index']]
+        weights = 1.0 / jnp.maximum(extra['sizes'][jnp.maximum(own, 0)], 1.0) if balanced else None
+        views = [head_logits(params['head'], z) for z in outputs['embeddings']]
+        value = sum(losses.cluster_cross_entropy(z, own, weights=weights) for z in views) / len(views)
+        hits = jnp.mean(jnp.argmax(views[0], axis=-1) == own)
+        return value, (extra, {'clustered': jnp.mean(own >= 0), 'cluster_hits': hits})
 
     def refresh(params: Any, extra: Any, key: Array, features: Any) -> tuple[Any, Any, tuple]:
-        memory = extra['per_example']['memory']
-        found = []
-        for number in range(clusterings):
-            crop = memory[:, number % assign]
-            valid = jnp.any(crop != 0, axis=1)
-            own = jax.random.fold_in(key, number)
-            found.append(spherical_kmeans(own, crop, valid, count=prototypes, iterations=iterations))
-        new = {
-            **extra,
-            'prototypes': jnp.stack([centroids for centroids, _ in found]).astype(extra['prototypes'].dtype),
-            'per_example': {'memory': memory, 'clusters': jnp.stack([c for _, c in found], axis=1).astype(jnp.int32)},
-        }
-        return params, new, ()
+        fit = diagnostics.fit_whitening(features, kind='pca', truncate=1e-6)
+        whitening = {'mean': fit.mean, 'matrix': fit.matrix[:, : extra['prototypes'].shape[1]]}
+        start, new = jax.random.split(key)
+        centres, member = diagnostics.kmeans(
+            start,
+            whitened(whitening, features),
+            clusters=clusters,
+            iterations=iterations,
+            start='rows',
+            empty='farthest',
+        )
+        sizes = jnp.sum(jax.nn.one_hot(member, clusters), axis=0)
+        own = {'clusters': filled(extra['per_example']['clusters'], member[:, None])}
+        state = {'per_example': own, 'sizes': sizes, 'prototypes': centres, 'whitening': whitening}
+        return {**params, 'head': head(new, features.shape[1])}, {**extra, **state}, ('head',)
 
-    return Method(init, embed, criterion, encode_with(modules), refresh=Refresh(refresh))
+    def assign(params: Any, extra: Any, outputs: dict) -> Array:
+        z = whitened(extra['whitening'], outputs['features'])
+        return -diagnostics.pairwise_distances(z, extra['prototypes'], metric='squared')
+
+    return base._replace(
+        init=begun(base, head, state),
+        criterion=criterion,
+        refresh=Refresh(refresh, needs_features=True),
+        views=1,
+        assign=assign,
+    )

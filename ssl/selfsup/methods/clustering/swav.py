@@ -57,7 +57,7 @@ def swav(
       fuse_views: whether views of one resolution share batch-norm statistics. Authors: yes.
 
     State: with a queue, the queue `[assign, queue, dim]`, its pointer, the rows it has taken in.
-    Prototypes are parameters, `[prototypes, dim]`.
+    Prototypes are parameters, `[prototypes, dim]`; the method's `assign` asks them.
     """
     modules = heads(encoder, projector, None)
 
@@ -105,4 +105,7 @@ def swav(
     def after(params: Any, extra: Any, step: Any) -> tuple[Any, Any]:
         return {**params, 'prototypes': unit(params['prototypes'])}, extra
 
-    return Method(init, embed, criterion, encode_with(modules), after)
+    def scored(params: Any, extra: Any, outputs: dict) -> Array:
+        return jnp.matmul(unit(outputs['embeddings']), params['prototypes'].T, precision='highest')
+
+    return Method(init, embed, criterion, encode_with(modules), after, assign=scored)

@@ -1,0 +1,29 @@
+"""SCAN on digits, from SimCLR's encoder (Van Gansbeke et al. 2020, https://arxiv.org/abs/2005.12320): ten clusters.
+
+    python -m selfsup.train --config=experiments/digits/simclr.py --workdir=runs/digits/simclr
+    python -m selfsup.train --config=experiments/continued/digits_scan.py --workdir=runs/continued/digits_scan
+    python -m selfsup.evaluate --workdir=runs/continued/digits_scan --only=clustering
+
+Two CPU cores, a minute. Result: not run yet.
+"""
+
+from selfsup.config import defaults
+
+
+def get_config():
+    c = defaults()
+    c.method.name = 'scan'
+    c.method.clusters = 10
+    c.method.neighbours = 20
+    c.init_from = 'runs/digits/simclr'
+    c.model.name = 'convnet'
+    c.data.source = 'digits'
+    c.data.pad = 2
+    c.data.batch_size = 128
+    c.augment.recipe = 'digits'
+    c.optimizer.learning_rate = 2e-3
+    c.optimizer.weight_decay = 1e-4
+    c.optimizer.schedule = 'constant'
+    c.optimizer.warmup_epochs = 0.0
+    c.train.epochs = 100
+    return c
