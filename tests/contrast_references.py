@@ -221,3 +221,19 @@ def patch_kernel_alignment_reference(z1, z2):
     centring = np.eye(len(z1)) - 1 / len(z1)
     first, second = (centring @ (z @ z.T) @ centring for z in (z1, z2))
     return 1 - np.sum(first * second) / (np.linalg.norm(first) * np.linalg.norm(second))
+
+
+def triplet_semihard_reference(*views, margin=0.5):
+    """One anchor, positive and list of negatives after another, as TensorFlow's `triplet_semihard_loss` says."""
+    total, count = 0.0, 0
+    for a, anchors in enumerate(views):
+        for i, anchor in enumerate(anchors):
+            negatives = [((anchor - z[j]) ** 2).sum() for z in views for j in range(len(z)) if j != i]
+            for p, positives in enumerate(views):
+                if p == a:
+                    continue
+                distance = ((anchor - positives[i]) ** 2).sum()
+                farther = [d for d in negatives if d > distance]
+                total += max(0.0, margin + distance - (min(farther) if farther else max(negatives)))
+                count += 1
+    return total / count

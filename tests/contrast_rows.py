@@ -83,4 +83,11 @@ ROWS = {
         ),
         r.mochi_reference,
     ),
+    'triplet_semihard': (
+        losses.triplet_semihard, r.triplet_semihard_reference, None, lambda n, d: 0.5, None, False, True, True,
+    ),
+    'triplet_semihard, wide margin': (
+        partial(losses.triplet_semihard, margin=30.0), partial(r.triplet_semihard_reference, margin=30.0), None,
+        lambda n, d: 30.0, None, False, True, True,
+    ),
 }  # fmt: skip

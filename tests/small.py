@@ -46,7 +46,12 @@ OWN_NETWORKS = {
         'predictor': models.TransformerDecoder(dim=8, depth=1, heads=2),
     },
     'mae': {'encoder': VIT, 'decoder': models.TransformerDecoder(dim=16, depth=1, heads=2)},
+    'cpc': {'encoder': VIT},
+    'jigsaw': {'encoder': VIT, 'predictor': models.MLP(widths=(16, 6), hidden_norm=False)},
     'maskfeat': {'encoder': VIT, 'decoder': models.LinearDecoder()},
+    'relational': {'predictor': models.MLP(widths=(16, 1), activation='leaky_relu')},
+    'relative_patch': {'encoder': VIT, 'predictor': models.MLP(widths=(16, 8), hidden_norm=False)},
+    'rotation': {'encoder': VIT, 'predictor': models.MLP(widths=(4,))},
     'simmim': {'encoder': VIT.clone(registers=1), 'decoder': models.LinearDecoder()},
     'abs_topk': LINEAR,
     'archetypal': LINEAR,
@@ -124,6 +129,13 @@ KEYWORDS = {
     'nnbyol': {'queue': 64, 'momentum': 0.9},
     'nnsiam': {'queue': 64},
     'unicom': {'data_size': BATCH, 'clusters': 4, 'scale': 8.0},
+    'jigsaw': {'grid': 2, 'evaluation_grid': 2},
+    'amdim': {'local_widths': (16, 16)},
+    'cpc': {'patch': 4, 'stride': 2, 'ahead': (1, 2), 'width': 8, 'context_width': 8, 'depth': 2},
+    'exemplar': {},
+    'relational': {},
+    'relative_patch': {'evaluation_grid': 2},
+    'rotation': {},
     'unisiam': {},
     'abs_topk': {'active': 4, 'dead_after': 16},
     'archetypal': {'active': 4, 'points': 16, 'iterations': 3},
@@ -180,6 +192,15 @@ def images(n=BATCH, seed=0):
     return jnp.asarray(chosen[..., None], jnp.float32)
 
 
+def answers(numbers):
+    """What the augmentation of a pretext task reports of examples, by their numbers."""
+    asked = {'turns': (1, 4), 'jigsaw': (6,), 'patch_pair': (8,), 'part_turn': (16,)}
+    return {
+        name: {'answer': jax.nn.one_hot(jnp.asarray(numbers) % shape[-1], shape[-1]).reshape(-1, *shape)}
+        for name, shape in asked.items()
+    }
+
+
 def batch(n=BATCH, seed=0):
     x = images(n, seed)
     rng = np.random.default_rng(seed)
@@ -190,7 +211,8 @@ def batch(n=BATCH, seed=0):
         'views': tuple(x + 0.3 * e for e in noise),
         'index': jnp.arange(n),
         'view_params': tuple(
-            {'box': jnp.asarray(b), 'flip': jnp.asarray(f)} for b, f in zip(boxes, flips, strict=True)
+            {'box': jnp.asarray(b), 'flip': jnp.asarray(f), **answers(np.arange(n))}
+            for b, f in zip(boxes, flips, strict=True)
         ),
         'label': jnp.asarray(np.arange(n) % 10),
         'keys': jax.random.split(jax.random.key(seed), n),

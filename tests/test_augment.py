@@ -117,6 +117,10 @@ def test_small_operations():
 IMAGE_RECIPES = sorted(set(augment.RECIPES) - {'scarf', 'simcse'})
 # Each recipe compiles its own views, for seconds: two stand for all in the quick suite.
 QUICK = ('digits_multicrop', 'mae')
+# Tasks on parts of an image stand in test_augment_pretext.py.
+IMAGE_RECIPES = sorted(set(augment.RECIPES) - {'scarf', 'simcse', 'jigsaw', 'relative_patch', 'rotation'})
+# Each recipe compiles its own views, for seconds: three stand for all in the quick suite.
+QUICK = ('byol', 'digits_multicrop', 'mae')
 
 
 @pytest.mark.parametrize('name', [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in IMAGE_RECIPES])
@@ -255,6 +259,20 @@ BAD_CALLS = {
         'crop of 20 does not fit into images of 16x16',
     ),
     'grid': (lambda: augment.random_patch_shuffle(KEY, GREY, grid=3), 'grid=3 does not divide the image'),
+    'turns': (lambda: augment.random_turns(KEY, GREY[:4]), r'needs square images, not \[4, 8\]'),
+    'part': (lambda: augment.random_part_turn(KEY, GREY, part='half'), 'part must be one of quadrant, square'),
+    'least': (lambda: augment.random_part_turn(KEY, GREY, least=5), 'needs an even side of at least twice least=5'),
+    'copies': (lambda: augment.random_turns(KEY, GREY, copies=5), 'copies=5 is more than the 4 turns'),
+    'permutations': (
+        lambda: augment.random_jigsaw(KEY, GREY, grid=2, permutations=25),
+        r'must lie in 1 ... 24, those of 4',
+    ),
+    'tiles': (lambda: augment.random_jigsaw(KEY, GREY, grid=4), 'of 1 to 9 tiles, not of 16'),
+    'jigsaw': (lambda: augment.random_jigsaw(KEY, GREY, permutations=6), 'grid=3 does not divide the image'),
+    'patch': (
+        lambda: augment.random_patch_pair(KEY, GREY, patch=2, gap=1, jitter=1),
+        'needs 10 pixels a side, and the',
+    ),
     'tile': (lambda: augment.jigsaw_tiles(KEY, GREY, grid=2, tile=5), 'tile=5 is larger than the cells'),
     'side': (lambda: augment.random_cutout(KEY, GREY, side=0), 'side must lie in'),
     'bits': (lambda: augment.posterise(GREY, bits=9), r'bits must be \[0, 8\], not 9'),
@@ -279,7 +297,13 @@ RANDOM = sorted(
     for n in augment.__all__
     if (n.startswith('random_') or n in ('color_jitter', 'rand_augment', 'jigsaw_tiles')) and n not in OF_VECTORS
 )
-NEEDED = {'random_resized_crop': {'size': 6}, 'random_cutout': {'side': 3}, 'jigsaw_tiles': {'grid': 2}}
+NEEDED = {
+    'random_resized_crop': {'size': 6},
+    'random_cutout': {'side': 3},
+    'jigsaw_tiles': {'grid': 2},
+    'random_jigsaw': {'grid': 2, 'permutations': 6},
+    'random_patch_pair': {'patch': 2},
+}
 
 
 @pytest.mark.parametrize('name', RANDOM)
@@ -303,6 +327,7 @@ WIDE = {
     'crop_and_resize': lambda f, x: f(x, jnp.array([0.0, 0.0, 6.0, 6.0]), 4, method='bicubic'),
     'cutmix': lambda f, x: f(KEY, x[None])[0],
     'equalise': lambda f, x: f(x),
+    'four_turns': lambda f, x: f(x),
     'erase': lambda f, x: f(x, jnp.array([0.0, 0.0, 2.0, 2.0]), jnp.asarray(0.5)),
     'gaussian_blur': lambda f, x: (f(x, jnp.asarray(0.5)), f(x, jnp.asarray(0.5), dialect='gaussian', kernel=3)),
     'grey_scale': lambda f, x: f(x),
@@ -317,12 +342,14 @@ WIDE = {
     'shuffle_patches': lambda f, x: f(x, jnp.arange(4), grid=2),
     'solarise': lambda f, x: f(x, threshold=jnp.asarray(0.5)),
     'to_float': lambda f, x: f(x),
+    'turn_part': lambda f, x: f(x, jnp.array([1, 2]), jnp.asarray(3), jnp.asarray(1)),
 }
 NO_IMAGE = {
     'NORMALISATION',
     'OPERATIONS',
     'RECIPES',
     'affine_map',
+    'hamming_permutations',
     'check_spec',
     'make_evaluation',
     'make_view',

@@ -28,6 +28,9 @@ SMALL = {
     'digits': ['model.widths=(4, 8)', 'projector.widths=(16, 8)', 'data.batch_size=32', 'train.steps_per_call=1'],
     'cifar5k_vit': ['data.batch_size=16', 'data.per_class=8'],
     'cifar5k': ['model.widths=(4, 8)', 'projector.widths=(16, 8)', 'data.batch_size=16', 'data.per_class=8'],
+    'cifar5k_pretext': [
+        'model.widths=(4, 8)', 'projector.widths=(16, 8)', 'data.batch_size=16', 'data.per_class=8',
+    ],
     'dictionaries': ['model.widths=(16,)', 'data.batch_size=32', 'train.steps_per_call=1'],
     'cifar10': [
         'model.width=4', 'model.stages=(1, 1)', 'projector.widths=(16, 8)', 'data.batch_size=16', 'data.per_class=8', 'data.holdout=0.1',
@@ -47,6 +50,7 @@ SMALL_KIND = {
 # What some methods need with so few images and steps.
 BY_METHOD = {
     'archetypal': ['method.points=16'],
+    'amdim': ['method.local_widths=(8, 8)'],
     'capi': ['method.prototypes=8'],
     'data2vec': ['method.layers=1'],
     'data2vec2': ['method.layers=1'],
@@ -58,12 +62,15 @@ BY_METHOD = {
     'dinov2': ['method.prototypes=16', 'method.koleo_groups=1'],
     'gmml': ['method.layers=(1,)'],
     'ibot': ['method.prototypes=16'],
+    'jigsaw': ['augment.views.only.jigsaw.permutations=6', 'predictor.widths=(16, 6)'],
     'mochi': ['method.hardest=16'],
     'moco_hard': ['method.hardest=16'],
     'matching_pursuit': ['method.units=16'],
     'msn': ['method.prototypes=16'],
     'pcl': ['method.prototypes=(4, 8)'],
     'sela': ['method.clusters=4'],
+    'relational': ['predictor.widths=(16, 1)'],
+    'rotation': ['predictor.widths=(4,)'],
     'swav': ['method.prototypes=16'],
     'vicregl': ['method.local_widths=(8, 8)'],
     'w_mse': ['method.block=16'],
@@ -160,6 +167,7 @@ TRACED = (
     'digits/mae',
     'digits/deepcluster_v2',
     'cifar10/mae',
+    'cifar5k_pretext/jigsaw',
     'cifar5k_vit/ibot',
 )
 

@@ -43,6 +43,7 @@ def zero(tree):
 TWO_VIEWS = (
     'co2', 'esimcse', 'mochi', 'moco_hard', 'moco_v1', 'moco_v2', 'pcl', 'pirl', 'ressl', 'scan', 'scan_self_label', 'tico',
     'whitened_contrastive',
+    'amdim', 'co2', 'esimcse', 'mochi', 'moco_hard', 'moco_v1', 'moco_v2', 'pirl', 'ressl', 'tico', 'whitened_contrastive',
 )  # fmt: skip
 # Whose first view is the target network's alone.
 FIRST_OF_THE_TARGET = ('intl_m',)
@@ -50,7 +51,7 @@ FIRST_OF_THE_TARGET = ('intl_m',)
 ONE_VIEW = (
     'bootmae', 'capi', 'cmae', 'crossmae', 'data2vec', 'data2vec2', 'dinosr', 'ijepa', 'mae', 'maskfeat', 'simmim',
     'abs_topk', 'archetypal', 'batch_topk', 'gated', 'jump_relu', 'matching_pursuit', 'matryoshka', 'p_anneal', 'relu_l1',
-    'topk',
+    'topk', 'cpc', 'jigsaw', 'relative_patch', 'rotation',
 )  # fmt: skip
 
 

@@ -68,6 +68,7 @@ NO_STATISTICS = (
     'batch_topk',
     'bootmae',
     'capi',
+    'cpc',
     'crossmae',
     'data2vec',
     'data2vec2',
@@ -85,11 +86,15 @@ NO_STATISTICS = (
     'msn',
     'p_anneal',
     'relu_l1',
+    'jigsaw',
+    'relative_patch',
+    'rotation',
     'simmim',
     'topk',
 )
 # The loss is of a part of the features, or of heads on them.
 NO_PROJECTOR = ('directclr', 'scan', 'scan_self_label')
+NO_PROJECTOR = ('directclr', 'relational')  # whose losses are of the features, or of pairs of them
 # Parameters of dictionaries, which are no networks.
 OF_DICTIONARIES = ('dictionary', 'units')
 # What stands still within an epoch.
@@ -133,6 +138,7 @@ def test_contract(name):
     params, extra = jax.eval_shape(lambda: small.started(method, rows))
     assert set(params) - {
         'prototypes', 'local_projector', 'patch_projector', 'feature_decoder', 'head', 'per_example', *OF_DICTIONARIES,
+        'prototypes', 'local_projector', 'patch_projector', 'feature_decoder', 'per_example', 'context', 'ahead', *OF_DICTIONARIES,
     } == set(networks)  # fmt: skip
     assert method.views == 1 or name in NO_PROJECTOR or {'encoder', 'projector'} <= set(params)
     assert 'batch_stats' in extra

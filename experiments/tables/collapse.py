@@ -69,6 +69,7 @@ NO_QUEUE = Fault(
     only_alike,
 )
 FAULTS = {
+    'amdim': NO_NEGATIVES,
     'barlow_twins': Fault('no redundancy term', ('method.lambd=0.0',)),
     'byol': Fault(
         'no predictor, and a target that is the encoder itself',
@@ -87,6 +88,7 @@ FAULTS = {
         ('method.momentum=0.0', 'method.momentum_final=0.0', 'method.iterations=0', 'method.trace_weight=0.0'),
     ),
     'esimcse': NO_NEGATIVES,
+    'exemplar': NO_NEGATIVES,
     'icon': NO_NEGATIVES,
     'lejepa': Fault('no SIGReg', ('method.lambd=0.0',)),
     'mmcr': Fault('no global nuclear norm: views are only asked to be alike', change=only_alike),

@@ -20,6 +20,7 @@ REPRESENTATIONS = ('trained', 'untrained', 'pixels')
 Recorded = dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]]
 # Names in tables, by config.
 NAMES = {
+    'amdim': 'AMDIM', 'exemplar': 'Exemplar', 'relational': 'relational reasoning',
     'barlow_twins': 'Barlow Twins', 'bootmae': 'BootMAE', 'byol': 'BYOL', 'capi': 'CAPI', 'cmae': 'CMAE',
     'crossmae': 'CrossMAE', 'data2vec': 'data2vec', 'debiased': 'debiased contrastive', 'decoupled': 'DCL',
     'deepcluster': 'DeepCluster', 'deepcluster_v2': 'DeepCluster v2', 'dino': 'DINO', 'dinosr': 'DinoSR',

@@ -16,6 +16,15 @@ from .operations import OPERATIONS, check_spec
 from .patches import erase, jigsaw_tiles, random_cutout, random_erasing, random_patch_shuffle, shuffle_patches
 from .pipeline import make_evaluation, make_view, make_views, normalise
 from .policy import rand_augment
+from .pretext import (
+    four_turns,
+    hamming_permutations,
+    random_jigsaw,
+    random_part_turn,
+    random_patch_pair,
+    random_turns,
+    turn_part,
+)
 from .recipes import RECIPES
 from .tone import (
     autocontrast,
@@ -47,8 +56,10 @@ __all__ = [
     'cutmix',
     'equalise',
     'erase',
+    'four_turns',
     'gaussian_blur',
     'grey_scale',
+    'hamming_permutations',
     'jigsaw_tiles',
     'jitter',
     'make_evaluation',
@@ -70,13 +81,17 @@ __all__ = [
     'random_flip',
     'random_gamma',
     'random_grey',
+    'random_jigsaw',
     'random_noise',
+    'random_part_turn',
+    'random_patch_pair',
     'random_patch_shuffle',
     'random_posterise',
     'random_quantise',
     'random_resized_crop',
     'random_rotation',
     'random_solarise',
+    'random_turns',
     'rotate',
     'sample_crop',
     'sharpen',
@@ -84,4 +99,5 @@ __all__ = [
     'shuffle_patches',
     'solarise',
     'to_float',
+    'turn_part',
 ]

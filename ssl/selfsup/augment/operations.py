@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from . import blur, colour, geometry, patches, policy, tone, vectors, warp
+from . import blur, colour, geometry, patches, policy, pretext, tone, vectors, warp
 
 
 class Operation(NamedTuple):
@@ -60,15 +60,22 @@ OPERATIONS: dict[str, Operation] = {
     'erase': Operation(17, patches.random_erasing),
     'corrupt': Operation(18, vectors.random_corruption, rank=1, reference=True),
     'drop': Operation(30, vectors.random_dropout, rank=1),
+    'part_turn': Operation(43, pretext.random_part_turn),
+    # These give one axis more, so nothing runs after them.
+    'jigsaw': Operation(40, pretext.random_jigsaw),
+    'patch_pair': Operation(41, pretext.random_patch_pair),
+    'turns': Operation(42, pretext.random_turns),
 }
 
 _WORDS = {
     'method': ('bilinear', 'bicubic'),
     'dialect': blur.DIALECTS,
     'spacing': ('random', 'uniform'),
+    'part': pretext.PARTS,
 }
 _RANGES = ('scale', 'ratio', 'sigma')
-_COUNTS = ('regions', 'grid', 'side', 'operations', 'bits')
+_COUNTS = ('regions', 'grid', 'side', 'operations', 'bits', 'copies', 'permutations', 'patch', 'least')
+_WHOLES = ('tile', 'gap', 'jitter')
 _MOST = {'size': 8192, 'count': 64, 'operations': 64, 'bits': 8}
 
 
@@ -90,6 +97,10 @@ def _check_field(where: str, field: str, entry: Any) -> None:
         return
     if field in _COUNTS:
         _check_count(where, field, entry)
+        return
+    if field in _WHOLES:
+        if type(entry) is not int or entry < 0:
+            raise ValueError(f'{where} must be an integer from 0, not {entry!r}')
         return
     if field in _RANGES:
         pair = isinstance(entry, (tuple, list)) and len(entry) == 2 and all(map(_is_number, entry))

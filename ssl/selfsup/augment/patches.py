@@ -81,7 +81,8 @@ def random_cutout(
     return reported(jnp.where(apply, erase(image, box, value), image), {'apply': apply, 'box': box}, report)
 
 
-def _cells(image: Array, grid: int) -> Array:
+def cells_of(image: Array, grid: int) -> Array:
+    """The cells of a `grid` x `grid` division of an image, row by row: `[cells, height, width, channels]`."""
     height, width, channels = image.shape
     if grid < 1 or height % grid or width % grid:
         raise ValueError(f'grid={grid} does not divide the image {list(image.shape)}')
@@ -92,7 +93,7 @@ def _cells(image: Array, grid: int) -> Array:
 def shuffle_patches(image: Image, permutation: Array, *, grid: int) -> Result:
     """Puts cell `permutation[i]` of a `grid` x `grid` division at place i, both row by row."""
     image = to_float(image)
-    cells = _cells(image, grid)[permutation]
+    cells = cells_of(image, grid)[permutation]
     cells = cells.reshape(grid, grid, *cells.shape[1:])
     return jnp.swapaxes(cells, 1, 2).reshape(image.shape)
 
@@ -123,16 +124,21 @@ def jigsaw_tiles(
     References:
       Noroozi and Favaro 2016, https://arxiv.org/abs/1603.09246: 3 x 3 cells of 75 pixels, tiles of 64.
     """
-    cells = _cells(to_float(image), grid)
+    cells = cells_of(to_float(image), grid)
+    order_key, place_key = jax.random.split(key)
+    order = jax.random.permutation(order_key, grid * grid)
+    return reported(random_tiles(place_key, cells[order], tile), {'permutation': order}, report)
+
+
+def random_tiles(key: PRNGKeyArray, cells: Array, tile: int = 0) -> Float[Array, 'tiles side side channels']:
+    """A square of `tile` pixels at a random place of each cell `[cells, height, width, channels]`; 0 takes the cell."""
     side = tile or cells.shape[1]
     if side > min(cells.shape[1:3]):
         raise ValueError(f'tile={side} is larger than the cells {list(cells.shape[1:3])} of the image')
-    order_key, place_key = jax.random.split(key)
-    order = jax.random.permutation(order_key, grid * grid)
     room = jnp.array([cells.shape[1] - side + 1, cells.shape[2] - side + 1])
-    offsets = jnp.floor(jax.random.uniform(place_key, (grid * grid, 2)) * room[None]).astype(jnp.int32)
+    offsets = jnp.floor(jax.random.uniform(key, (len(cells), 2)) * room[None]).astype(jnp.int32)
 
     def cut(cell: Array, offset: Array) -> Array:
         return jax.lax.dynamic_slice(cell, (offset[0], offset[1], jnp.int32(0)), (side, side, cell.shape[-1]))
 
-    return reported(jax.vmap(cut)(cells[order], offsets), {'permutation': order}, report)
+    return jax.vmap(cut)(cells, offsets)

@@ -161,6 +161,42 @@ def digits_masked(size: int) -> dict[str, Spec]:
     return dict(only=dict(count=1, affine=dict(degrees=15.0, translate=0.08, scale=(0.85, 1.15), shear=10.0)))
 
 
+def _parts(size: int, **task: Any) -> dict[str, Spec]:
+    """A crop of at least 0.6 of the image, flipped, and grey in two of three images; then what cuts it into parts."""
+    crop = dict(scale=(0.6, 1.0), ratio=(3 / 4, 4 / 3), method='bilinear')
+    return dict(only=dict(size=size, count=1, crop=crop, flip=0.5, grey=0.66, **task))
+
+
+def jigsaw(size: int) -> dict[str, Spec]:
+    """Jigsaw: 3x3 tiles of 64 of 75 pixels, from an image enlarged to a multiple of three; 100 orders."""
+    cell = -(-size // 3)
+    return _parts(3 * cell, jigsaw=dict(grid=3, tile=round(cell * 64 / 75), permutations=100))
+
+
+def exemplar(size: int) -> dict[str, Spec]:
+    """Exemplar as Kolesnikov et al. train it: eight views, cropped, flipped, grey in two of three."""
+    crop = dict(scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), method='bilinear')
+    colours = dict(brightness=32 / 255, contrast=0.5, saturation=0.5, hue=0.2, p=1.0)  # Inception's
+    return dict(all=dict(size=size, count=8, crop=crop, flip=0.5, jitter=colours, grey=0.66))
+
+
+def relational(size: int) -> dict[str, Spec]:
+    """Relational reasoning: SimCLR's crops and colours without blur, eight views; the authors draw 32."""
+    return dict(all=_natural(size, jitter=_jitter(0.8, 0.8, 0.8, 0.2), count=8))
+
+
+def relative_patch(size: int) -> dict[str, Spec]:
+    """Relative patch: patches of a quarter of the side, a quarter of one between them; paper: 96 pixels, 48."""
+    patch = size // 4
+    return _parts(size, patch_pair=dict(patch=patch, gap=patch // 4, jitter=patch // 8))
+
+
+def rotation(size: int) -> dict[str, Spec]:
+    """Rotation: one view, cropped a little and flipped, in all four turns; RotNet on CIFAR shifts by up to 4 of 32."""
+    crop = dict(scale=(0.7, 1.0), ratio=(3 / 4, 4 / 3), method='bilinear')
+    return dict(only=dict(size=size, count=1, crop=crop, flip=0.5, turns=dict(copies=4)))
+
+
 def scarf(size: int) -> dict[str, Spec]:
     """SCARF, of vectors: the row itself, and one with 60 % of its features drawn from their marginals."""
     del size
@@ -181,8 +217,13 @@ RECIPES = {
     'digits_multicrop': digits_multicrop,
     'digits_weak': digits_weak,
     'dino': dino,
+    'exemplar': exemplar,
+    'jigsaw': jigsaw,
     'mae': mae,
     'moco_v2': moco_v2,
+    'relational': relational,
+    'relative_patch': relative_patch,
+    'rotation': rotation,
     'scarf': scarf,
     'simclr': simclr,
     'simcse': simcse,

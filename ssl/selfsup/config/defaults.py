@@ -19,7 +19,7 @@ def _head(widths: tuple[int, ...]) -> ConfigDict:
     c.last_norm = 'none'  # after the last: 'none', 'plain', 'scale', 'affine', 'iterative'
     c.hidden_bias = True  # biases of all layers but the last
     c.last_bias = True  # bias of the last
-    c.activation = 'relu'  # or 'gelu'
+    c.activation = 'relu'  # or 'gelu', 'leaky_relu'
     return c
 
 

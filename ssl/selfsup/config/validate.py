@@ -102,7 +102,7 @@ def _check_predictor_exists(config: ConfigDict) -> None:
         if 'projector' not in taken:
             raise UserError(
                 f"predictor.kind='mlp' with predictor.widths=() is no predictor of {config.method.name}; "
-                "set predictor.kind='transformer'"
+                "set predictor.kind='transformer', or predictor.widths for a method whose predictor is an MLP"
             )
         width = config.projector.get('widths', ())[-1:]
         end = f'; its last must be {width[0]}' if width else ''

@@ -10,6 +10,8 @@ from jaxtyping import Array
 
 from ..errors import UserError
 from ..losses.masked import EPSILON, unpatchify
+from ..methods import METHODS
+from ..signature import networks
 from . import build
 from .encoder import Encoder
 from .patches import feature_maps, has_tokens
@@ -45,6 +47,8 @@ def reconstructions(encoder: Encoder, images: np.ndarray) -> dict[str, np.ndarra
     if method.decode is not None:
         decoded = method.decode(encoder.evaluated, jnp.asarray(encoder(images))).reshape(views.shape)
         return {'reconstructed': _pixels(encoder, decoded), 'original': _pixels(encoder, views)}
+    if 'decoder' not in networks(METHODS[config.method.name]):
+        return None
     count, height, width, channels = views.shape
 
     def predict(params: Any, extra: Any, views: Array) -> dict[str, Any]:

@@ -32,6 +32,8 @@ REPRESENTATIONS = {'trained': 'trained encoder', 'untrained': 'untrained encoder
 # Raw pixels have a row where train and test together have no more values than this, 1 GiB as float32.
 MOST_PIXELS = 2**28
 
+TASK = 'accuracy of the pretext task on the last logged training batches'
+TASK_LINES = 5  # logged batches over which the accuracy of a pretext task is averaged
 PICTURED = 8  # test images in the pictures of reconstructions and of patches
 
 
@@ -232,11 +234,18 @@ def _verdict(lines: list[dict[str, Any]]) -> str:
     return f'Last measurement, step {measured[-1]["step"]}. {verdict(measured[-1])}' if measured else ''
 
 
+def _task(lines: list[dict[str, Any]]) -> str:
+    """How well a pretext task is solved at the end of training; '' for a method without one."""
+    found = [line['pretext_accuracy'] for line in lines if 'pretext_accuracy' in line][-TASK_LINES:]
+    return f'{sum(found) / len(found):.3f}' if found else ''
+
+
 def _text(
     encoder: Encoder, encoded: Encoded, numbers: dict[str, Any], lines: list[dict[str, Any]], protocol: str
 ) -> str:
     """`report.md` up to its pictures."""
     config, table, alarm = encoder.config, numbers['scores'], _verdict(lines)
+    task = _task(lines)
     ranks = {name: 'not finite' if rank is None else f'{rank:.1f}' for name, rank in numbers['ranks'].items()}
     return (
         f'# {config.method.name} on {config.data.source}, step {encoder.step}\n\n'
@@ -246,6 +255,7 @@ def _text(
         + f'This is the checkpoint of step {encoder.step}; nothing was chosen by test labels.\n\n'
         + (f'{alarm}\n\n' if alarm else '')
         + '\n'.join(f'- {name}: {rank}' for name, rank in ranks.items())
+        + (f'\n- {TASK}: {task}' if task else '')
         + f'\n- control: {config.control}; seed: {config.seed}\n'
     )
 
@@ -307,6 +317,7 @@ def finish(
         names=REPRESENTATIONS,
         headings={column: heading(column) for row in table.values() for column in row},
         ranks=numbers['ranks'],
+        others={TASK: _task(lines)} if _task(lines) else {},
         verdict=_verdict(lines),
         speed=speed,
         protocol=protocol,

@@ -56,6 +56,10 @@ from .patch_kernel import patch_kernel_alignment
 from .pcl import concentrations, prototype_nce
 from .predictive import byol, simsiam
 from .prototypes import cluster_cross_entropy, deepcluster, dino, dino_centre, swav
+from .places import amdim, cpc, cpc_correct
+from .predictive import byol, simsiam
+from .pretext import cross_entropy, focal, triplet_semihard
+from .prototypes import deepcluster, dino, dino_centre, sinkhorn, swav
 from .ressl import ressl
 from .scan import confident_cross_entropy, scan, scan_terms
 from .sigreg import lejepa, lejepa_terms, sigreg
@@ -82,6 +86,7 @@ from .visreg import visreg_terms
 from .whitening import w_mse
 
 __all__ = [
+    'amdim',
     'averaged_layers',
     'barlow_twins',
     'barlow_twins_terms',
@@ -95,6 +100,9 @@ __all__ = [
     'concentrations',
     'confident_cross_entropy',
     'cosine_kernel',
+    'cpc',
+    'cpc_correct',
+    'cross_entropy',
     'dead_reconstruction',
     'debiased',
     'decoupled',
@@ -112,6 +120,7 @@ __all__ = [
     'emp_ssl_terms',
     'esimcse',
     'flops',
+    'focal',
     'frossl',
     'frossl_terms',
     'gaussian_kernel',
@@ -192,6 +201,7 @@ __all__ = [
     'tico',
     'trace_loss',
     'transport',
+    'triplet_semihard',
     'unisiam',
     'unisiam_terms',
     'vibcreg',

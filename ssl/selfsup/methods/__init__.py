@@ -61,6 +61,13 @@ from .masked.maskfeat import maskfeat
 from .masked.msn import msn
 from .masked.simmim import simmim
 from .over_axis import over_axis
+from .pretext.amdim import amdim
+from .pretext.cpc import cpc
+from .pretext.exemplar import exemplar
+from .pretext.jigsaw import jigsaw
+from .pretext.relational import relational
+from .pretext.relative_patch import relative_patch
+from .pretext.rotation import rotation
 from .redundancy.barlow_twins import barlow_twins
 from .redundancy.emp_ssl import emp_ssl
 from .redundancy.frossl import frossl
@@ -78,6 +85,7 @@ from .regularised import REGULARISERS, regularised
 # config.method.name -> constructor; config.method's other fields are its keywords.
 METHODS = {
     'abs_topk': abs_topk,
+    'amdim': amdim,
     'archetypal': archetypal,
     'barlow_twins': barlow_twins,
     'batch_topk': batch_topk,
@@ -86,6 +94,7 @@ METHODS = {
     'capi': capi,
     'cmae': cmae,
     'co2': co2,
+    'cpc': cpc,
     'crossmae': crossmae,
     'data2vec': data2vec,
     'data2vec2': data2vec2,
@@ -100,6 +109,7 @@ METHODS = {
     'directclr': directclr,
     'emp_ssl': emp_ssl,
     'esimcse': esimcse,
+    'exemplar': exemplar,
     'frossl': frossl,
     'gated': gated,
     'gmml': gmml,
@@ -111,6 +121,7 @@ METHODS = {
     'intl': intl,
     'intl_m': intl_m,
     'invprop': invprop,
+    'jigsaw': jigsaw,
     'jump_relu': jump_relu,
     'lejepa': lejepa,
     'macl': macl,
@@ -131,11 +142,14 @@ METHODS = {
     'p_anneal': p_anneal,
     'pcl': pcl,
     'pirl': pirl,
+    'relational': relational,
+    'relative_patch': relative_patch,
     'relu_l1': relu_l1,
     'ressl': ressl,
     'scan': scan,
     'scan_self_label': scan_self_label,
     'sela': sela,
+    'rotation': rotation,
     'simclr': simclr,
     'simmim': simmim,
     'simsiam': simsiam,
@@ -161,6 +175,7 @@ __all__ = [
     'over_axis',
     'regularised',
     'abs_topk',
+    'amdim',
     'archetypal',
     'barlow_twins',
     'batch_topk',
@@ -169,6 +184,7 @@ __all__ = [
     'capi',
     'cmae',
     'co2',
+    'cpc',
     'crossmae',
     'data2vec',
     'data2vec2',
@@ -183,6 +199,7 @@ __all__ = [
     'directclr',
     'emp_ssl',
     'esimcse',
+    'exemplar',
     'frossl',
     'gated',
     'gmml',
@@ -194,6 +211,7 @@ __all__ = [
     'intl',
     'intl_m',
     'invprop',
+    'jigsaw',
     'jump_relu',
     'lejepa',
     'macl',
@@ -214,11 +232,14 @@ __all__ = [
     'p_anneal',
     'pcl',
     'pirl',
+    'relational',
+    'relative_patch',
     'relu_l1',
     'ressl',
     'scan',
     'scan_self_label',
     'sela',
+    'rotation',
     'simclr',
     'simmim',
     'simsiam',

@@ -242,8 +242,11 @@ def embedding_width(modules: dict[str, nn.Module], params: Any, stats: Any, batc
     return seen['embeddings'].shape[1]
 
 
-def backbone(encoder: nn.Module) -> Method:
-    """An encoder alone, with nothing that trains it; its embeddings are its features."""
+def backbone(encoder: nn.Module, *, fuse_views: bool = False) -> Method:
+    """An encoder alone, with nothing that trains it; its embeddings are its features.
+
+    `fuse_views` says whether views of one resolution share batch-norm statistics.
+    """
     modules = {'encoder': encoder}
 
     def init(key: Array, batch: dict) -> tuple[dict, dict]:
@@ -252,7 +255,7 @@ def backbone(encoder: nn.Module) -> Method:
 
     def embed(params: Any, extra: Any, batch: dict, key: Any) -> tuple[dict, dict]:
         outputs, stats = network_outputs(
-            modules, params, extra['batch_stats'], batch['views'], train=True, fuse=False, keys=view_keys(batch)
+            modules, params, extra['batch_stats'], batch['views'], train=True, fuse=fuse_views, keys=view_keys(batch)
         )
         return {**outputs, 'embeddings': outputs['features']}, {**extra, 'batch_stats': stats}
 

@@ -7,7 +7,7 @@ sees, the outputs of the global batch, so they are as exact over devices and mic
 import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,8 @@ from ..errors import UserError
 from ..losses.local_dimension import ESTIMATORS, FORMS
 from ..signature import Count, Counts, Domain, NonNegative, Positive, Whole
 from .base import Method
+from .pretext.lorot import lorot
+from .regulariser import Regulariser, seen
 
 OF = ('features', 'embeddings')
 Of = Annotated[str, Domain(str, choices=OF)]
@@ -26,29 +28,6 @@ Directions = Annotated[int, Domain(int, least=1, most=2**20)]
 # What a criterion on narrower embeddings can be given: networks and state that do not have the embedding's width.
 NARROWED = ('embeddings', 'predictions', 'targets')
 NETWORKS, STATE = {'encoder', 'projector', 'predictor'}, {'batch_stats', 'target'}
-
-
-class Regulariser(NamedTuple):
-    """What changes a method's criterion.
-
-    Attributes:
-      around: `(criterion) -> criterion`; see :class:`selfsup.methods.base.Method`.
-      rows: least number of rows that it can do with.
-      parts: into so many equal parts the batch must be cut.
-      joined: whether it sees the views one below the other, so that a batch of two views has twice its rows.
-      check: `(params, extra, width of an embedding) -> None`, an error where the method cannot have it.
-    """
-
-    around: Callable[[Callable], Callable]
-    rows: int = 1
-    parts: int = 1
-    joined: bool = False
-    check: Callable[[Any, Any, int], None] | None = None
-
-
-def seen(outputs: Mapping[str, Any], of: str) -> tuple[Array, ...]:
-    """The views that regularisers see: the first two, which are the global ones of a multi-crop, or the only one."""
-    return tuple(outputs[of][:2])
 
 
 def _joined(views: tuple[Array, ...]) -> Array:
@@ -333,6 +312,7 @@ REGULARISERS = {
     'flops': flops,
     'koleo': koleo,
     'ldreg': ldreg,
+    'lorot': lorot,
     'sigreg': sigreg,
     'variance': variance,
     'visreg': visreg,
@@ -351,9 +331,9 @@ def regularised(method: Method, chosen: Mapping[str, Mapping[str, Any]]) -> Meth
     """
     if not chosen:
         return method
-    built = [constructor(**chosen[name]) for name, constructor in REGULARISERS.items() if name in chosen]
+    built = {name: constructor(**chosen[name]) for name, constructor in REGULARISERS.items() if name in chosen}
     criterion = method.criterion
-    for regulariser in built:
+    for regulariser in built.values():
         criterion = regulariser.around(criterion)
 
     def init(key: Array, batch: dict) -> tuple[Any, Any]:
@@ -361,9 +341,12 @@ def regularised(method: Method, chosen: Mapping[str, Mapping[str, Any]]) -> Meth
         shapes = jax.eval_shape(
             lambda p, e, x: method.encode(method.network(p, e), x), params, extra, batch['views'][0][:1]
         )
-        for regulariser in built:
+        for regulariser in built.values():
             if regulariser.check:
                 regulariser.check(params, extra, shapes['embeddings'].shape[1])
-        return params, extra
+        streams = {name: jax.random.fold_in(key, zlib.crc32(name.encode())) for name in built}
+        width = shapes['features'].shape[1]
+        own = {name: r.init(streams[name], width) for name, r in built.items() if r.init}
+        return {**params, **own}, extra
 
     return method._replace(init=init, criterion=criterion)

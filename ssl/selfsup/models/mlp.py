@@ -15,7 +15,8 @@ from .norm import BatchNorm
 # Channels that IterNorm whitens together at the end of a projector, as solo-learn has it at 2048.
 ITERNORM_WIDTH = 32
 LAST_NORMS = ('none', 'plain', 'scale', 'affine', 'iterative')
-ACTIVATIONS = ('relu', 'gelu')
+# Of a leaky ReLU the slope below 0 is 0.01, torch's.
+ACTIVATIONS = {'relu': nn.relu, 'gelu': partial(nn.gelu, approximate=False), 'leaky_relu': nn.leaky_relu}
 
 
 def dense(x: Array, width: int, *, bias: bool, name: str, dtype: Any) -> Array:
@@ -40,7 +41,7 @@ class MLP(nn.Module):
       last_norm: batch-norm after the last layer: 'none', 'plain' (no γ, β), 'scale' (γ only), 'affine';
         or 'iterative', :class:`IterNorm` in groups of at most 32 channels (VIbCReg).
       hidden_bias, last_bias: whether those linear layers have a bias.
-      activation: 'relu' or 'gelu' (exact), after every layer but the last.
+      activation: 'relu', 'gelu' (exact) or 'leaky_relu', after every layer but the last.
       groups, views, axis_name: as in :class:`BatchNorm`; the iterative one knows no groups.
       dtype: compute type; parameters stay float32.
     """
@@ -50,7 +51,7 @@ class MLP(nn.Module):
     last_norm: Annotated[str, Domain(str, choices=LAST_NORMS)] = 'none'
     hidden_bias: bool = True
     last_bias: bool = True
-    activation: Annotated[str, Domain(str, choices=ACTIVATIONS)] = 'relu'
+    activation: Annotated[str, Domain(str, choices=tuple(ACTIVATIONS))] = 'relu'
     groups: int = 1
     views: int = 1
     axis_name: str | None = None
@@ -60,9 +61,9 @@ class MLP(nn.Module):
     def __call__(self, x: Float[Array, 'batch dim'], train: bool = False) -> Float[Array, 'batch out']:
         if self.last_norm not in LAST_NORMS:
             raise ValueError(f'last_norm must be one of {", ".join(LAST_NORMS)}, not {self.last_norm!r}')
-        if self.activation not in ('relu', 'gelu'):
-            raise ValueError(f"activation must be 'relu' or 'gelu', not {self.activation!r}")
-        activate = nn.relu if self.activation == 'relu' else lambda v: nn.gelu(v, approximate=False)
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f'activation must be one of {", ".join(ACTIVATIONS)}, not {self.activation!r}')
+        activate = ACTIVATIONS[self.activation]
         norm = partial(BatchNorm, groups=self.groups, views=self.views, axis_name=self.axis_name)
         for index, width in enumerate(self.widths[:-1]):
             x = dense(x, width, bias=self.hidden_bias, name=f'linear{index}', dtype=self.dtype)

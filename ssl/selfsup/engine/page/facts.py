@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,6 +66,7 @@ class Facts:
       speed: the account of the run in a sentence; ''.
       protocol: how the probes were made; ''.
       pictures: of the report, or the reason why one is left out.
+      others: further numbers of the summary, by name.
     """
 
     workdir: Path
@@ -78,6 +79,7 @@ class Facts:
     speed: str
     protocol: str
     pictures: Sequence[Picture | str]
+    others: dict[str, str] = field(default_factory=dict)
 
     @property
     def about(self) -> dict[str, Any]:

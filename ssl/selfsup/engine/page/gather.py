@@ -15,7 +15,7 @@ from ..controls import pair_sources
 from ..gradient import VIEWS
 from ..step import count_views
 from .facts import Facts, LeftOut
-from .thumbnails import picture_of, thumbnails
+from .thumbnails import montage, picture_of, thumbnails
 
 EXAMPLES = 6  # training images whose views are shown
 MOST_VIEWS = 10  # of one image
@@ -58,10 +58,15 @@ def views(facts: Facts) -> Views:
     whole = thumbnails(train, used[first:], VIEW_SIDE) if config.data.crop == 'device' else {}
     return Views(
         [whole.get(int(number)) for number in used[first:]],
-        [[picture_of(view[row], VIEW_SIDE) for view in shown] for row in range(first, size)],
+        [[_picture(view[row]) for view in shown] for row in range(first, size)],
         max(count - MOST_VIEWS, 0),
         config.control,
     )
+
+
+def _picture(view: np.ndarray) -> Image.Image:
+    """A view, or its parts side by side where it is cut or copied."""
+    return picture_of(montage(view) if view.ndim == 4 else view, VIEW_SIDE)
 
 
 def _rows(facts: Facts, size: int) -> tuple[object, np.ndarray]:

@@ -67,6 +67,7 @@ def summary(facts: Facts) -> Summary:
     ranks = [(name, 'not finite' if rank is None else f'{rank:.1f}') for name, rank in facts.ranks.items()]
     numbers = [
         *ranks,
+        *facts.others.items(),
         ('control', config.control),
         ('seed', str(config.seed)),
         ('step', f'{facts.drawn.encoder.step:,}'),

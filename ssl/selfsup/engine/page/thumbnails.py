@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,6 +29,15 @@ def picture_of(image: np.ndarray, side: int) -> Image.Image:
     picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     picture.thumbnail((side, side), Image.Resampling.BOX)
     return picture
+
+
+def montage(parts: np.ndarray) -> np.ndarray:
+    """Parts of an image `[parts, height, width, channels]`, row by row in about a square, white lines between them."""
+    columns = math.ceil(len(parts) ** 0.5)
+    missing = -len(parts) % columns
+    framed = np.pad(parts, ((0, missing), (0, 1), (0, 1), (0, 0)), constant_values=1.0)
+    rows = framed.reshape(-1, columns, *framed.shape[1:]).swapaxes(1, 2)
+    return rows.reshape(-1, columns * framed.shape[2], parts.shape[3])[:-1, :-1]
 
 
 def thumbnails(source: Source, rows: Sequence[int] | np.ndarray, side: int) -> dict[int, Image.Image]:
