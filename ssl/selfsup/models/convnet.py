@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from ..signature import Count, Counts
 from .convolution import Conv, conv_init
 from .norm import BatchNorm
+from .taps import Tap
 
 
 class ConvNet(nn.Module):
@@ -31,6 +32,11 @@ class ConvNet(nn.Module):
     axis_name: str | None = None
     dtype: Any = None
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers' outputs (:mod:`selfsup.models.taps`)."""
+        return tuple(f'layer{index}' for index in range(len(self.widths)))
+
     @nn.compact
     def __call__(
         self,
@@ -47,5 +53,5 @@ class ConvNet(nn.Module):
             stride = self.first_stride if index == 0 else 2
             x = conv(width, strides=(stride, stride), name=f'conv{index}')(x)
             x = norm(name=f'norm{index}')(x, train, order)
-            x = nn.relu(x)
+            x = Tap(name=f'layer{index}')(nn.relu(x))
         return x if self.maps else jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))

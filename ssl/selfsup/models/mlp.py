@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from ..signature import Counts, Domain
 from .iternorm import IterNorm
 from .norm import BatchNorm
+from .taps import Tap
 
 # Channels that IterNorm whitens together at the end of a projector, as solo-learn has it at 2048.
 ITERNORM_WIDTH = 32
@@ -57,6 +58,11 @@ class MLP(nn.Module):
     axis_name: str | None = None
     dtype: Any = None
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the hidden layers' outputs (:mod:`selfsup.models.taps`)."""
+        return tuple(f'layer{index}' for index in range(len(self.widths) - 1))
+
     @nn.compact
     def __call__(self, x: Float[Array, 'batch dim'], train: bool = False) -> Float[Array, 'batch out']:
         if self.last_norm not in LAST_NORMS:
@@ -69,7 +75,7 @@ class MLP(nn.Module):
             x = dense(x, width, bias=self.hidden_bias, name=f'linear{index}', dtype=self.dtype)
             if self.hidden_norm:
                 x = norm(name=f'norm{index}')(x, train)
-            x = activate(x)
+            x = Tap(name=f'layer{index}')(activate(x))
         last = len(self.widths) - 1
         x = dense(x, self.widths[-1], bias=self.last_bias, name=f'linear{last}', dtype=self.dtype)
         if self.last_norm == 'iterative':

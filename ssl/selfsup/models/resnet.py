@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from ..signature import Count, Counts, Domain
 from .convolution import Conv, conv_init
 from .norm import BatchNorm
+from .taps import Tap
 
 
 class Block(nn.Module):
@@ -92,6 +93,12 @@ class ResNet(nn.Module):
     axis_name: str | None = None
     dtype: Any = None
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the stem and the blocks, in their order (:mod:`selfsup.models.taps`)."""
+        blocks = (f'layer{stage + 1}_{index}' for stage, count in enumerate(self.stages) for index in range(count))
+        return ('stem', *blocks)
+
     @nn.compact
     def __call__(
         self,
@@ -110,6 +117,7 @@ class ResNet(nn.Module):
         x = nn.relu(norm(name='bn1')(x, train, order))
         if self.stem == 'imagenet':
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        x = Tap(name='stem')(x)
         block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
         for stage, blocks in enumerate(self.stages):
             for index in range(blocks):

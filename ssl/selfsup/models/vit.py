@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from ..signature import Count, Domain, NonNegative, Positive, ProperShare, Whole
 from .convolution import Conv
 from .positions import INTERPOLATIONS, interpolation_matrix, sincos_positions
+from .taps import Tap
 from .transformer import ATTENTIONS, EncoderBlock, truncated, xavier
 
 POSITIONS = ('learned', 'sincos')
@@ -97,6 +98,11 @@ class ViT(nn.Module):
         """How many tokens stand before those of the patches: the class token and the registers."""
         return int(self.class_token) + self.registers
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of what enters the first block, the blocks and the last norm (:mod:`selfsup.models.taps`)."""
+        return ('embedded', *(f'block{index}' for index in range(self.depth)), 'norm')
+
     @nn.compact
     def tokens(
         self,
@@ -151,6 +157,7 @@ class ViT(nn.Module):
             x = jnp.repeat(x, len(keep) // batch, axis=0) if len(keep) > batch else x
             x = jnp.take_along_axis(x, keep[:, :, None], axis=1)
         x, valid = self._prefixed(x, valid)
+        x = Tap(name='embedded')(x)
         block = nn.remat(EncoderBlock, static_argnums=(2, 5)) if self.remat else EncoderBlock
         if train and self.drop_path > 0 and keys is None:
             keys = jax.random.split(self.make_rng('dropout'), len(x))
