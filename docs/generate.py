@@ -1,6 +1,7 @@
 """Writes what is derived from other files: `python docs/generate.py`; a test fails where one of them is out of date.
 
 - docs/losses.md from the docstrings of `selfsup.losses`
+- docs/diagnostics.md from those of `selfsup.diagnostics`, and from who calls them (docs/reached.py)
 - the table of docs/regularisers.md from the signatures of `selfsup.methods.REGULARISERS`
 - the tables of docs/masked.md from docs/cifar5k_vit.json (`python -m experiments.tables.cifar5k_vit`)
 - docs/digits.md, the README's table of methods and the result in the docstring of each config of experiments/digits
@@ -19,6 +20,9 @@ from selfsup import catalogue, losses, methods, signature
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / 'docs'))
+import reached  # noqa: E402
+
 from experiments.tables import table  # noqa: E402
 
 WIDTH = 120
@@ -188,6 +192,7 @@ def pages(recorded: table.Recorded) -> dict[Path, str]:
     configs = {m: ROOT / 'experiments' / 'digits' / f'{m}.py' for m in recorded}
     return {
         ROOT / 'docs' / 'losses.md': losses_page(),
+        ROOT / 'docs' / 'diagnostics.md': reached.page(),
         ROOT / 'docs' / 'digits.md': f'{DIGITS}{digits_part(recorded)}\n{table.markdown(table.rows(recorded))}\n',
         readme: between(readme, 'methods', methods_table(recorded)),
         masked: between(masked, 'scores', small_vit_table()),

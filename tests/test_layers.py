@@ -21,6 +21,7 @@ LAYERS = (
     {
         'train',
         'evaluate',
+        'bench',
         'embed',
         'reduce',
         'select',

@@ -14,6 +14,7 @@ COMMANDS = {
     'train': ('train', 'trains from a config, then evaluates; the same command again resumes'),
     'sweep': ('sweep', 'a run for each combination of values, and their table'),
     'evaluate': ('evaluate', "the table and report of a run again, other data, or anyone's features"),
+    'bench': ('bench', 'several encoders on a list of tasks: means by kind, ranks'),
     'embed': ('embed', 'features of images, as an npz file'),
     'reduce': ('reduce', 'features to fewer dimensions: TLDR, PCA, whitened PCA'),
     'select': ('select', 'ranks runs without labels'),

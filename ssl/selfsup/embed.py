@@ -16,8 +16,8 @@ USAGE = """usage: selfsup embed --workdir=FOLDER --out=FILE.npz [--data=SOURCE] 
                     class_names; `features`, `labels` and `index` for other data without a test set of its own.
                     `index` is the number of each row's image in the source, in its order; images that cannot be decoded
                     have no row where data.on_corrupt=skip. `files` (train_files, test_files) names each row's file
-  --data=SOURCE     digits, tfds:<name>, npz:<file>, folder:<path>, list:<file>, shards:<folder>, vectors:<name> or
-                    features:<npz>; by default the run's own. One image is enough
+  --data=SOURCE     digits, tfds:<name>, npz:<file>, folder:<path>, list:<file>, shards:<folder>, shapes:<n>,
+                    vectors:<name> or features:<npz>; by default the run's own. One image is enough
   --step=N          which checkpoint; by default the newest
   --image-size=N    brings images to N x N pixels (shorter side to N, centre crop); by default the run's data.image_size
   --channels=N      1 for grey, 3 for RGB; by default the run's data.channels"""

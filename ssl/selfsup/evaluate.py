@@ -9,16 +9,17 @@ from typing import Any
 
 from . import cli
 from .errors import UserError, command, nearest
-from .files import check_place, placed, plain, read_arrays, read_jsonl
+from .files import check_place, placed, plain, read_jsonl
 
 USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [--only=a,b] [--out=FILE.json]
-                                 [--image-size=N] [--channels=N]
-       selfsup evaluate --features TRAIN.npz TEST.npz [--only=a,b] [--out=FILE.json]
+                                 [--with=FOLDER] [--image-size=N] [--channels=N]
+       selfsup evaluate --workdir=FOLDER --layers=all [--step=N] [--data=SOURCE] [--out=FILE.json] [...]
+       selfsup evaluate --features TRAIN.npz TEST.npz [--with TRAIN.npz TEST.npz] [--only=a,b] [--out=FILE.json]
 
   --workdir=FOLDER  a run, or an encoder of selfsup.convert; without --only its table and report
   --step=N          which checkpoint; by default the newest
-  --data=SOURCE     digits, tfds:<name>, npz:<file>, folder:<path>, list:<file>, shards:<folder>, vectors:<name> or
-                    features:<npz>; by default the run's own (transfer: another)
+  --data=SOURCE     digits, tfds:<name>, npz:<file>, folder:<path>, list:<file>, shards:<folder>, shapes:<n>,
+                    vectors:<name> or features:<npz>; by default the run's own (transfer: another)
   --features A B    npz files with `features` [n, dim] and `labels` [n]; or one file of selfsup.embed
   --only=a,b        knn, logistic, sgd, low_label, few_shot, clustering, retrieval, label_noise, ranks, widths, feet;
                     and, of a --workdir, online, fine_tune, dense (segmentation of rendered images), of a vision
@@ -26,96 +27,95 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
                     tokens), of a dictionary dictionary (error, sparsity, controls); or all that it has. For
                     features: knn,logistic,clustering,ranks. clustering also scores the clusters of a method that
                     assigns some (assigned_...)
+  --only=a,b        knn, logistic, sgd, low_label, few_shot, clustering, retrieval, label_noise, ranks, widths, feet,
+                    geometry (spread, dimension, hubs, neural collapse), hubs (k-NN with fewer hubs), rescaling (k-NN of
+                    whitened features), sparse_probe and intrinsic_probe (how few features say a class); and, of a
+                    --workdir, online, fine_tune, views (alignment and LiDAR of augmented views), dense (segmentation of
+                    rendered images), factors (R2, DCI, MIG; of shapes:<images>), of a vision transformer tokens (mean
+                    patch, class token, last blocks) and attentive (a probe of the patch tokens), of a dictionary
+                    dictionary (error, sparsity, controls); or all that it has. For features:
+                    knn,logistic,clustering,ranks
+  --with=OTHER      with --only: a second encoder, for relative (alike spaces, stitching; of features: --with A B) and
+                    memorisation (SSLMem: OTHER has not seen the training images)
+  --layers=all      a row for each layer (probe, k-NN, CKA to the features, CCA to pixels and labels, dimension,
+                    hubness) in layers.json, and their picture in layers.png; or names of taps, between commas
   --out=FILE.json   also writes the numbers there
   --image-size=N    with --only: brings images to N x N pixels (shorter side to N, centre crop); by default the run's
                     data.image_size
   --channels=N      with --only: 1 for grey, 3 for RGB; by default the run's data.channels
 
-Samples without a label (-1) are left out of all numbers but ranks."""
+Samples without a label (-1) are left out of all numbers but ranks and geometry, and the probes of layers."""
 
 OF_IMAGES = ('online', 'fine_tune')  # evaluations that pass images through the encoder as they learn
 OF_TOKENS = ('tokens', 'attentive')  # that read tokens of patches
-OF_ENCODER = (*OF_IMAGES, *OF_TOKENS, 'dense', 'dictionary')  # that need more of an encoder than its features
+OF_TWO = ('relative', 'memorisation')  # that compare with another encoder
+OF_ENCODER = (
+    *OF_IMAGES,
+    *OF_TOKENS,
+    'dense',
+    'dictionary',
+    'views',
+    'memorisation',
+    'factors',
+)  # that need more than features
 
 
-def read_features(files: Sequence[str]) -> tuple[Any, Any]:
-    """Train and test features of two npz files, or of the one that `selfsup.embed` writes."""
-    import numpy as np
-
-    from .data.sources import integers, renumbered
-    from .evals import Features
-
-    if len(files) not in (1, 2):
-        raise UserError(
-            f'--features takes a file for train and one for test, or one of selfsup.embed, not {len(files)}'
-        )
-    prefixes = ('', '') if len(files) == 2 else ('train_', 'test_')
-    found = []
-    for file, prefix in zip(files if len(files) == 2 else [*files, *files], prefixes, strict=True):
-        arrays = read_arrays(Path(file), f'--features: {file}')
-        parts = []
-        for part in (f'{prefix}features', f'{prefix}labels'):
-            if part not in arrays:
-                alone = '; it has no test part of its own: give a file to train on and one to test on'
-                hint = alone if len(files) == 1 and 'features' in arrays else nearest(part, arrays)
-                raise UserError(f'--features: {file} has no array {part!r}{hint}')
-            parts.append(arrays[part])
-        rows, labels = parts
-        plain = np.issubdtype(rows.dtype, np.floating) and np.issubdtype(labels.dtype, np.integer)
-        if not plain or rows.ndim != 2 or labels.ndim != 1:
-            raise UserError(
-                f'--features: {file} must hold features [n, dim] and whole-number labels [n], not '
-                f'{rows.dtype} {list(rows.shape)} and {labels.dtype} {list(labels.shape)}'
-            )
-        found.append((np.asarray(rows, np.float32), integers(labels, len(rows), f'--features: {file}')))
-    numbers, _ = renumbered(*(labels for _, labels in found))
-    train, test = (Features(rows, y.astype(np.int32)) for (rows, _), y in zip(found, numbers, strict=True))
-    return train, test
-
-
-def chosen(text: str, *, images: bool) -> tuple[str, ...]:
-    """The evaluations of --only."""
+def chosen(text: str, *, images: bool, paired: bool = False) -> tuple[str, ...]:
+    """The evaluations of --only; `paired` where --with names another encoder."""
     from .evals.suite import DEFAULT, EVALUATIONS
 
-    known = (*EVALUATIONS, 'feet', *(OF_ENCODER if images else ()))
+    known = (*EVALUATIONS, 'feet', 'relative', *(OF_ENCODER if images else ()))
+    if text in ('all', 'default'):
+        known = tuple(name for name in known if paired or name not in OF_TWO)
     names = known if text == 'all' else DEFAULT if text == 'default' else tuple(text.split(','))
     for name in names:
         if name in OF_ENCODER and not images:
             raise UserError(f'--only={name} passes images through an encoder; it needs --workdir, not --features')
         if name not in known:
             raise UserError(f'--only: {name!r} is no evaluation{nearest(name, known)}')
+        if name in OF_TWO and not paired:
+            raise UserError(f'--only={name} compares two encoders; name the other by --with')
+    if paired and not set(names) & set(OF_TWO):
+        raise UserError(f'--with is read by --only={" and --only=".join(OF_TWO)}, and not by {",".join(names)}')
     return names
 
 
 def possible(trained: Any, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of `names` that an encoder has: no `OF_TOKENS` without tokens of patches, `dictionary` with codes alone."""
+    """Those of `names` that an encoder has: without tokens, codes or an augmentation not those that read them."""
     from .engine.dictionary_evals import is_dictionary
     from .engine.patches import has_tokens
+    from .engine.view_evals import has_views
 
     absent = {*(() if has_tokens(trained) else OF_TOKENS), *(() if is_dictionary(trained) else ('dictionary',))}
+    absent |= {*(() if has_views(trained) else ('views',))}
     return tuple(name for name in names if name not in absent)
 
 
-def of_features(train: Any, test: Any, names: Sequence[str], fine_tuned: float | None = None) -> dict[str, float]:
-    """The numbers that need features alone."""
+def of_features(
+    train: Any, test: Any, names: Sequence[str], fine_tuned: float | None = None, other: Any = None
+) -> dict[str, float]:
+    """The numbers that need features alone; `other` holds train and test of another encoder."""
     from . import evals
 
     results: dict[str, float] = {}
     for name in names:
         if name == 'feet':
             results |= evals.feet(train, test, fine_tuned=fine_tuned)
+        elif name == 'relative':
+            results |= evals.relative(*(evals.labelled(part) for part in (train, test, *other)))
         elif name not in OF_ENCODER:
             results |= evals.evaluate(train, test, only=(name,))
     return results
 
 
-def of_encoder(trained: Any, data: Any, names: Sequence[str]) -> dict[str, float]:
+def of_encoder(trained: Any, data: Any, names: Sequence[str], other: Any = None) -> dict[str, float]:
     """The numbers of an encoder on labelled data: those that learn from images, of its features, of its patches.
 
     Args:
       trained: the encoder.
       data: the sources `train` and `test`, by name.
       names: which numbers.
+      other: another encoder, for those that compare two.
     """
     results: dict[str, float] = {}
     if set(names) & set(OF_IMAGES):
@@ -133,11 +133,28 @@ def of_encoder(trained: Any, data: Any, names: Sequence[str]) -> dict[str, float
 
         if has_clusters(trained):
             results |= of_assignments(trained, data)
+        def encoded(encoder: Any) -> tuple[Any, Any]:
+            size, parts = encoder.config.evaluate.batch_size, (data['train'], data['test'])
+            found = [(part, *images.encoded(encoder, part, batch_size=size)) for part in parts]
+            ours, theirs = (evals.Features(features, part.labels[kept]) for part, features, kept in found)
+            return ours, theirs
+
+        pair = encoded(other) if 'relative' in names else None
+        results |= of_features(*encoded(trained), names, results.get('fine_tuned'), pair)
+    if set(names) & {'views', 'memorisation'}:
+        from .engine import view_evals
+
+        results |= view_evals.of_views(trained, data) if 'views' in names else {}
+        results |= view_evals.of_memorisation(trained, other) if 'memorisation' in names else {}
     if set(names) & {*OF_TOKENS, 'dense'}:
         from .engine.patch_evals import PATCH_EVALUATIONS
 
         for name in (name for name in PATCH_EVALUATIONS if name in names):
             results |= PATCH_EVALUATIONS[name](trained, data)
+    if 'factors' in names:
+        from .engine.factor_evals import of_factors
+
+        results |= of_factors(trained, data)
     if 'dictionary' in names:
         from .engine.dictionary_evals import of_dictionary
 
@@ -190,19 +207,51 @@ def show(results: dict[str, float]) -> None:
     Console().print(out)
 
 
-def write(results: dict[str, float], file: Path) -> None:
+def write(results: Any, file: Path) -> None:
     """The numbers as JSON; null where one is not finite."""
     with placed(file) as temporary:
         temporary.write_text(json.dumps(plain(results), indent=2, allow_nan=False) + '\n')
     print(f'numbers: {file}', flush=True)
 
 
+def show_layers(rows: list[dict[str, Any]]) -> None:
+    """The rows of :func:`selfsup.evals.layers` as a table on the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = [name for name in rows[0] if name not in ('layer', 'samples')]
+    out = Table()
+    for name in ('layer', *columns):
+        out.add_column(name, justify='left' if name == 'layer' else 'right')
+    for row in rows:
+        out.add_row(row['layer'], *(f'{row[name]:.3g}' for name in columns))
+    Console(width=max(Console().width, 160)).print(out)
+
+
+def of_layers(trained: Any, data: Any, text: str, file: Path) -> None:
+    """Writes the table of an encoder's layers to `file`, and its picture beside it."""
+    from .engine import layers, plots
+
+    picture = file.with_suffix('.png')
+    check_place(picture, str(picture))
+    rows = layers.of_layers(trained, data, text)
+    show_layers(rows)
+    write(rows, file)
+    with placed(picture) as temporary, temporary.open('wb') as stream:
+        title = f'{trained.config.method.name}, {trained.config.model.name}, step {trained.step}: {data["test"].name}'
+        plots.plot_layers(rows, title, stream)
+    print(f'picture: {picture}', flush=True)
+
+
 def main(arguments: list[str]) -> int:
     options: cli.Options = {'workdir': '', 'features': [], 'step': 'newest', 'data': 'own', 'only': '', 'out': ''}
-    options = {**options, 'image-size': '', 'channels': ''}
+    options = {**options, 'image-size': '', 'channels': '', 'with': [], 'layers': ''}
     values, overrides = cli.parse(arguments, options, USAGE)
     # One word may name both files, and a name may hold a comma.
-    files = [file for word in values['features'] for file in ([word] if os.path.isfile(word) else word.split(','))]
+    files, others = (
+        [file for word in values[name] for file in ([word] if os.path.exists(word) else word.split(','))]
+        for name in ('features', 'with')
+    )
     if overrides:
         raise UserError('evaluate takes its config from the workdir; --config fields have no effect here')
     if bool(values['workdir']) == bool(files):
@@ -212,19 +261,26 @@ def main(arguments: list[str]) -> int:
         raise UserError(f'--out={out} must be a file ending in .json in a folder that exists')
     if out:
         check_place(Path(out), f'--out={out}')
+    if values['layers'] and (files or values['only'] or others):
+        raise UserError('--layers is a table of its own, of --workdir; leave --only, --with and --features out')
+    if others and not values['only']:
+        raise UserError(f'--with is read by --only={" and --only=".join(OF_TWO)}')
     cli.prepare()
     if files:
-        names = chosen(values['only'] or 'default', images=False)
+        from .engine.features_files import read_features
+
+        names = chosen(values['only'] or 'default', images=False, paired=bool(others))
         sets = read_features(files)
+        pair = read_features(others, '--with') if others else None
         try:
-            results = of_features(*sets, names)
+            results = of_features(*sets, names, other=pair)
         except UserError as error:
             raise UserError(f'--features {" ".join(files)}: {error}') from error
         show(results)
         if values['out']:
             write(results, Path(values['out']))
         return 0
-    return of_workdir(values)
+    return of_workdir(values, others)
 
 
 def evaluated_parts(config: Any, spec: str | None) -> dict[str, Any]:
@@ -237,25 +293,35 @@ def evaluated_parts(config: Any, spec: str | None) -> dict[str, Any]:
     return images.open_train_and_test(config, spec)
 
 
-def of_workdir(values: dict[str, str]) -> int:
+def of_workdir(values: dict[str, str], others: Sequence[str]) -> int:
     """The command for a run or an imported encoder."""
     from . import weights
     from .engine import build, encoder, images, report, run, untrained
 
     root = Path(values['workdir'])
-    names = chosen(values['only'], images=True) if values['only'] else ()
+    names = chosen(values['only'], images=True, paired=bool(others)) if values['only'] else ()
+    if len(others) > 1:
+        raise UserError(f'--with names one workdir beside --workdir, not {len(others)}')
     step = None if values['step'] == 'newest' else cli.integer('step', values['step'])
     trained = encoder.load(values['workdir'], step=step)
     other = None if values['data'] == 'own' else values['data']
-    if not names and (values['image-size'] or values['channels']):
+    beside = encoder.load(others[0]) if others else None
+    if not names and not values['layers'] and (values['image-size'] or values['channels']):
         raise UserError('a report is made on images as the encoder was trained on; give --only with --image-size')
     names = names if values['only'] != 'all' else possible(trained, names)
     images.set_fields(trained.config, image_size=values['image-size'], channels=values['channels'])
-    if not (names and values['out']):
-        file = root / ('evaluation.json' if names else 'results.json')
+    if not ((names or values['layers']) and values['out']):
+        file = root / ('evaluation.json' if names else 'layers.json' if values['layers'] else 'results.json')
         check_place(file, str(file))
+    if values['layers']:
+        place = Path(values['out'] or root / 'layers.json')
+        of_layers(trained, evaluated_parts(trained.config, other), values['layers'], place)
+        return 0
     if names:
-        results = of_encoder(trained, evaluated_parts(trained.config, other), names)
+        data = evaluated_parts(trained.config, other)
+        if values['only'] == 'all' and not data['train'].factors:
+            names = tuple(name for name in names if name != 'factors')
+        results = of_encoder(trained, data, names, beside)
         show(results)
         write(results, Path(values['out'] or root / 'evaluation.json'))
         return 0

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .. import augment, evals
+from .. import augment, diagnostics, evals
 from ..data.rendered import CLASSES, render
 from ..data.sources import Source
 from ..errors import UserError
@@ -19,18 +19,27 @@ from .patches import checked, feature_maps, summaries, variables, with_tokens
 
 HELD_VALUES = 2**28  # of tokens of train in an attentive probe: 1 GiB as float32
 MAPPED_VALUES = 2**27  # of the feature maps of train, and of test, in a segmentation: half of that
+RANKED = 256  # test images of the rank of tokens
 RENDERED = {'train': (400, 0), 'test': (200, 1)}  # part -> images and seed
 
 
 def of_tokens(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, float]:
-    """:func:`selfsup.evals.tokens` of the labelled images of train and test."""
+    """:func:`selfsup.evals.tokens` of the labelled images of train and test, and `token_rank`.
+
+    The last is :func:`selfsup.diagnostics.token_rank` of the patch tokens of at most 256 test images, and
+    `token_rank_share` that over the width.
+    """
     encode, size = checked(encoder, summaries(encoder)), encoder.config.evaluate.batch_size
     sets = []
     for part in (data['train'], data['test']):
         found, kept = images.encoded(encode, part, batch_size=size)
         labels = part.labels[kept]
         sets.append({kind: evals.Features(np.asarray(rows, np.float32), labels) for kind, rows in found.items()})
-    return evals.tokens({kind: (sets[0][kind], sets[1][kind]) for kind in sets[0]})
+    some = next(images.batches(data['test'], RANKED))[1]
+    found = np.asarray(feature_maps(encoder)(some))
+    rank = int(diagnostics.token_rank(found.reshape(len(found), -1, found.shape[-1])))
+    results = evals.tokens({kind: (sets[0][kind], sets[1][kind]) for kind in sets[0]})
+    return {**results, 'token_rank': float(rank), 'token_rank_share': rank / found.shape[-1]}
 
 
 def of_attention(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, float]:

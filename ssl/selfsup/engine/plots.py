@@ -114,3 +114,37 @@ def _scatter(axis: Any, places: np.ndarray, labels: np.ndarray, class_names: tup
         axis.scatter(*places[member].T, s=9, color=colours(int(max(label, 0)) % colours.N), label=name)
     if 0 < len(class_names) <= 20:
         axis.legend(markerscale=2, fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5))
+
+
+# Panels of the picture over depth: title, the numbers in it, and whether an axis from 0 to 1 is meant.
+DEPTH_PANELS = (
+    ('accuracy on test', ('linear', 'knn'), True),
+    ('CKA to the features', ('cka_last',), True),
+    ('mean canonical correlation', ('cca_pixels', 'cca_labels', 'cca_pixels_chance', 'cca_labels_chance'), True),
+    ('intrinsic dimension', ('two_nn', 'lid_mle'), False),
+    ('RankMe', ('rankme',), False),
+    ('hubness (skewness of 10-occurrence)', ('hub_skewness',), False),
+)
+
+
+def plot_layers(rows: list[dict[str, Any]], title: str, file: Any) -> None:
+    """The numbers of :func:`selfsup.evals.layers` as lines over depth; what no row has is left out."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(15, 8), layout='constrained')
+    figure.suptitle(title.replace('$', r'\$'))
+    places = np.arange(len(rows))
+    for axis, (name, numbers, shares) in zip(figure.subplots(2, 3).ravel(), DEPTH_PANELS, strict=True):
+        for number in (n for n in numbers if any(n in row for row in rows)):
+            values = [row.get(number, np.nan) for row in rows]
+            chance = number.endswith('_chance')
+            style = {'color': '0.6', 'linestyle': '--' if 'pixels' in number else ':'} if chance else {'marker': 'o'}
+            axis.plot(places, values, label=number.replace('_chance', ', rows shuffled'), **style)
+        axis.set(title=name)
+        axis.set_xticks(places, [row['layer'] for row in rows], rotation=60, ha='right', fontsize=8)
+        axis.grid(alpha=0.3)
+        if shares:
+            axis.set_ylim(min(0.0, axis.get_ylim()[0]), 1.02)
+        if len(numbers) > 1:
+            axis.legend(fontsize=8)
+    figure.savefig(file, dpi=100, format='png')

@@ -6,17 +6,28 @@ hyper-parameters, chosen on a held-out part of train.
 
 from .attentive import attentive
 from .clustering import agreement, assigned, clustering, sizes
+from .bench import TASKS, bench, check_task, summary
+from .clustering import clustering
 from .dense import Segmented, segmentation
 from .dictionary import Coded, dictionary
+from .factors import Known, factors
 from .features import Features, even_draw, extract, labelled, standardized
 from .few_shot import few_shot
 from .fine_tune import fine_tune
+from .geometry import geometry
+from .hubs import hubs
+from .intrinsic_probe import intrinsic_probe
 from .knn import knn, knn_grid
+from .layers import layers
 from .linear import label_noise, linear_logistic, linear_probe, low_label
 from .logistic import logistic_path, logistic_regression
 from .model_selection import Candidate, kendall, ranked, regret
+from .pair_rank import pair_rank
+from .relative import relative
+from .rescaling import rescaling
 from .retrieval import retrieval
 from .sgd import linear_online, linear_sgd
+from .sparse_probe import sparse_probe
 from .suite import EVALUATIONS, evaluate, feet, ranks, transfer
 from .tokens import summaries, tokens
 from .widths import widths
@@ -26,23 +37,32 @@ __all__ = [
     'Candidate',
     'Coded',
     'Features',
+    'Known',
+    'TASKS',
     'Segmented',
     'agreement',
     'assigned',
     'attentive',
+    'bench',
+    'check_task',
     'clustering',
     'dictionary',
     'evaluate',
     'even_draw',
     'extract',
+    'factors',
     'feet',
     'few_shot',
     'fine_tune',
+    'geometry',
+    'hubs',
+    'intrinsic_probe',
     'kendall',
     'knn',
     'labelled',
     'knn_grid',
     'label_noise',
+    'layers',
     'linear_logistic',
     'linear_online',
     'linear_probe',
@@ -50,14 +70,19 @@ __all__ = [
     'logistic_path',
     'logistic_regression',
     'low_label',
+    'pair_rank',
     'ranked',
     'ranks',
     'regret',
+    'relative',
+    'rescaling',
     'retrieval',
     'segmentation',
     'sizes',
+    'sparse_probe',
     'standardized',
     'summaries',
+    'summary',
     'tokens',
     'transfer',
     'widths',

@@ -12,6 +12,7 @@ from jaxtyping import Array
 from ..errors import UserError
 from ..parallel import replicated, sharded
 from .features import Features, check, check_both, first_best, held_out, unit_rows
+from .hubs import majority, neighbours
 
 NEIGHBOURS = (1, 5, 10, 20, 50, 100, 200)
 TEMPERATURES = (0.02, 0.07, 0.2, 1.0)
@@ -109,9 +110,18 @@ def predict(
     return predict_grid(train, test, neighbours=(k,), temperatures=(temperature,), chunk=chunk)[0, 0]
 
 
-def knn(train: Features, test: Features, *, k: int = 20, temperature: float = 0.07) -> dict[str, float]:
-    """Accuracy of :func:`predict`, as `{'knn': share}`; a smaller train set than `k` votes as a whole."""
+def knn(
+    train: Features, test: Features, *, k: int = 20, temperature: float = 0.07, reduction: str = ''
+) -> dict[str, float]:
+    """Accuracy of :func:`predict`, as `{'knn': share}`; a smaller train set than `k` votes as a whole.
+
+    With a `reduction` of hubs (:data:`selfsup.evals.hubs.REDUCTIONS`) neighbours are the nearest after it, and vote
+    unweighted: reduced distances have no unit that a temperature could be of. 'none' is that vote without a reduction.
+    """
     check(train, 'train'), check(test, 'test')
+    if reduction:
+        found = neighbours(train.features, test.features, k=min(k, len(train.features) - 1), reduction=reduction)
+        return {'knn': float(np.mean(majority(train.labels, found) == test.labels))}
     predicted = predict(train, test.features, k=min(k, len(train.features)), temperature=temperature)
     return {'knn': float(np.mean(predicted == test.labels))}
 

@@ -10,10 +10,15 @@ from ..errors import UserError, nearest
 from .clustering import clustering
 from .features import Features, check, even_draw, labelled
 from .few_shot import few_shot
+from .geometry import geometry
+from .hubs import hubs
+from .intrinsic_probe import intrinsic_probe
 from .knn import knn_grid
 from .linear import label_noise, linear_logistic, low_label
+from .rescaling import rescaling
 from .retrieval import retrieval
 from .sgd import linear_sgd
+from .sparse_probe import sparse_probe
 from .widths import widths
 
 
@@ -43,7 +48,13 @@ EVALUATIONS: dict[str, Callable[..., dict[str, float]]] = {
     'label_noise': label_noise,
     'ranks': ranks,
     'widths': widths,
+    'geometry': geometry,
+    'hubs': hubs,
+    'rescaling': rescaling,
+    'sparse_probe': sparse_probe,
+    'intrinsic_probe': intrinsic_probe,
 }
+WITHOUT_LABELS = ('ranks', 'geometry')  # read rows without a label too
 DEFAULT = ('knn', 'logistic', 'clustering', 'ranks')
 
 
@@ -59,7 +70,7 @@ def evaluate(
     """The numbers of several evaluations together.
 
     Args:
-      train, test: features and labels; rows without a label are left out of all but `ranks`.
+      train, test: features and labels; rows without a label are left out of all but `ranks` and `geometry`.
       only: rows of :data:`EVALUATIONS`.
       settings: name -> keywords of that evaluation.
     """
@@ -68,7 +79,7 @@ def evaluate(
     for name in only:
         if name not in EVALUATIONS:
             raise UserError(f'{name!r} is no evaluation{nearest(name, EVALUATIONS)}')
-        sets = (train, test) if name == 'ranks' else known
+        sets = (train, test) if name in WITHOUT_LABELS else known
         results |= EVALUATIONS[name](*sets, **dict((settings or {}).get(name, {})))
     return results
 

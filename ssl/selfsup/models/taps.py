@@ -74,7 +74,7 @@ def activations(module: nn.Module, variables: Any, inputs: Array, names: Sequenc
 
 def rest(
     module: nn.Module, variables: Any, name: str, shape: Sequence[int], dtype: Any = jnp.float32
-) -> Callable[[Array], Any]:
+) -> Callable[[Any], Any]:
     """The part of a network behind a tap: a function of the activation, differentiable in it.
 
     `rest(…)(activations(module, variables, inputs, [name])[name])` is `module.apply(variables, inputs)`, to the bit
@@ -94,7 +94,7 @@ def rest(
       UserError: a name that the network has no tap of; an activation of another shape than the tap's.
     """
 
-    def call(activation: Array) -> Any:
+    def call(activation: Any) -> Any:
         seen: dict[str, Any] = {}
 
         def put(inner: Callable, arguments: Any, keywords: Any, context: nn.module.InterceptorContext) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from ...errors import UserError, nearest
 from ..pictures import Treatment
 from ..readers import Tfds
-from . import blank, digits, features, folder, listing, npz, shards, tfds, vectors
+from . import blank, digits, features, folder, listing, npz, shapes, shards, tfds, vectors
 from .arrays import from_arrays, from_rows, integers, renumbered
 from .base import Options, Source, Spec, check_labels, first_of_each_class, fitted, readable, split, treated
 
@@ -51,6 +51,7 @@ KINDS = {
     'shards': Kind('shards:<folder>', shards.open_shards),
     'features': Kind('features:<npz>', features.open_features),
     'vectors': Kind('vectors:<name>', vectors.open_vectors),
+    'shapes': Kind('shapes:<images>', shapes.open_shapes),
     'blank': Kind('blank:<images>x<height>x<width>x<channels>/<classes>', blank.open_blank),
 }
 

@@ -5,7 +5,7 @@ Labels are for probes and evaluation; a row without one has −1.
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import numpy as np
 from ...errors import UserError
 from ..pictures import SKIP, CorruptImage, Treatment
 from ..readers import Fitted, Reader, Selected, Treated, called
+from ..sprites import Factor
 
 MOST_CLASSES = 1_000_000
 
@@ -52,6 +53,7 @@ class Source:
       fingerprint: hash of the content; a run belongs to it.
       on_corrupt: what an image that cannot be decoded does: 'stop' or 'skip', see :func:`readable`.
       notes: what was left out or changed on opening, one line each, for the user to see before training.
+      factors: name -> what is known of every row besides its label, for evaluation; of rendered sources.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Source:
         fingerprint: str,
         on_corrupt: str = 'stop',
         notes: Sequence[str] = (),
+        factors: Mapping[str, Factor] | None = None,
     ):
         self.name = name
         self.reader = reader
@@ -71,6 +74,7 @@ class Source:
         self.fingerprint = fingerprint
         self.on_corrupt = on_corrupt
         self.notes = tuple(notes)
+        self.factors = dict(factors or {})
         self._spec: Spec | None = None
 
     def __len__(self) -> int:
@@ -100,7 +104,7 @@ class Source:
 
     def replace(self, **changes: Any) -> 'Source':
         """The source with other attributes."""
-        names = ('name', 'reader', 'labels', 'class_names', 'fingerprint', 'on_corrupt', 'notes')
+        names = ('name', 'reader', 'labels', 'class_names', 'fingerprint', 'on_corrupt', 'notes', 'factors')
         return Source(**({name: getattr(self, name) for name in names} | changes))
 
     def select(self, indices: np.ndarray, part: str) -> 'Source':
@@ -110,6 +114,7 @@ class Source:
             name=f'{self.name}[{part}]',
             reader=Selected(self.reader, indices),
             labels=self.labels[indices],
+            factors={name: f._replace(values=f.values[indices]) for name, f in self.factors.items()},
             fingerprint=digest(self.fingerprint.encode(), indices.tobytes()),
         )
 
