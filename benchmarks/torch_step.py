@@ -29,18 +29,25 @@ def pictures(name: str, batch: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((2, batch, side, side, 3), np.float32)
 
 
+def convnet(widths: tuple[int, ...], *, first_stride: int = 1) -> Any:
+    """The layers of `selfsup.models.ConvNet`; initialised as torch does."""
+    from torch import nn
+
+    layers, before = [], 3
+    for index, width in enumerate(widths):
+        conv = nn.Conv2d(before, width, 3, stride=first_stride if index == 0 else 2, padding=1, bias=False)
+        layers += [conv, nn.BatchNorm2d(width), nn.ReLU()]
+        before = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
 def network(name: str) -> Any:
     """The encoder and the width of its features."""
     import torch
     from torch import nn
 
     if name == 'convnet':
-        layers, before = [], 3
-        for index, width in enumerate(WIDTHS):
-            conv = nn.Conv2d(before, width, 3, stride=1 if index == 0 else 2, padding=1, bias=False)
-            layers += [conv, nn.BatchNorm2d(width), nn.ReLU()]
-            before = width
-        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), before
+        return convnet(WIDTHS), WIDTHS[-1]
     if name.startswith('resnet'):
         from torchvision import models
 

@@ -4,6 +4,8 @@
 - docs/diagnostics.md from those of `selfsup.diagnostics`, and from who calls them (docs/reached.py)
 - the table of docs/regularisers.md from the signatures of `selfsup.methods.REGULARISERS`
 - the tables of docs/masked.md from docs/cifar5k_vit.json (`python -m experiments.tables.cifar5k_vit`)
+- the tables of docs/peers.md, docs/speedrun.md and docs/ablations.md from the JSON files of those names
+  (`python benchmarks/peers.py`, `python -m experiments.tables.speedrun` and `ablations`)
 - docs/digits.md, the README's table of methods and the result in the docstring of each config of experiments/digits
   from the recorded scores in docs/digits.json (`python -m experiments.tables.digits` writes such a
   file as WORKDIR/table.json)
@@ -24,6 +26,10 @@ sys.path.insert(0, str(ROOT / 'docs'))
 import reached  # noqa: E402
 
 from experiments.tables import table  # noqa: E402
+sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
+import peers_page  # noqa: E402
+
+from experiments.tables import ablations, speedrun, table  # noqa: E402
 
 WIDTH = 120
 COLUMN = 'linear_10'
@@ -185,6 +191,16 @@ def small_vit_table() -> str:
     return f'{table.summary(recorded, "linear")}\n\n{table.markdown(table.rows(recorded))}\n'
 
 
+# Page of docs/ -> what writes its part from the JSON file of its name.
+PARTS = {'ablations': ablations.markdown, 'peers': peers_page.part, 'speedrun': speedrun.markdown}
+
+
+def part_page(name: str) -> str:
+    """docs/<name>.md with its part as docs/<name>.json has it."""
+    recorded = json.loads((ROOT / 'docs' / f'{name}.json').read_text())
+    return between(ROOT / 'docs' / f'{name}.md', name, PARTS[name](recorded))
+
+
 def pages(recorded: table.Recorded) -> dict[Path, str]:
     """Every file that is written here, with its text."""
     readme, masked = ROOT / 'README.md', ROOT / 'docs' / 'masked.md'
@@ -197,6 +213,7 @@ def pages(recorded: table.Recorded) -> dict[Path, str]:
         readme: between(readme, 'methods', methods_table(recorded)),
         masked: between(masked, 'scores', small_vit_table()),
         regularisers: between(regularisers, 'regularisers', regularisers_table()),
+        **{ROOT / 'docs' / f'{name}.md': part_page(name) for name in PARTS},
         **{file: docstring(file.read_text(), recorded[method]) for method, file in configs.items()},
     }
 

@@ -80,6 +80,20 @@ GROUPS = {
 }  # fmt: skip
 
 
+def probed(out: Any, state: Any) -> list[Any]:
+    """Features of the labelled and of the test images by one member of a swept program."""
+    import jax
+    from selfsup import evals
+
+    prepare = jax.jit(out.run.prepare)
+    return [
+        evals.Features(
+            evals.extract(lambda rows: out.encode(state, prepare(rows))['features'], part.images()), part.labels
+        )
+        for part in (out.run.data.labelled, out.run.data.test)
+    ]
+
+
 def run_group(name: str, overrides: list[str]) -> dict[str, Any]:
     """Trains, measures and probes the runs of a group."""
     import jax
@@ -90,9 +104,7 @@ def run_group(name: str, overrides: list[str]) -> dict[str, Any]:
     group, began = GROUPS[name], time.process_time()
     fields = [f'method.name={group.method}', *SIZES, *group.overrides, *overrides]
     out = sweep.train(config.load(str(CONFIG), fields), group.members, change=group.change)
-    monitor, prepare = out.run.monitor(), jax.jit(out.run.prepare)
-    parts = (out.run.data.labelled, out.run.data.test)
-    images = [part.images() for part in parts]
+    monitor = out.run.monitor()
     runs = []
     for number, (given, state) in enumerate(zip(group.members, out.states, strict=True)):
         measured = scalars(jax.device_get(monitor(state)))
@@ -102,6 +114,8 @@ def run_group(name: str, overrides: list[str]) -> dict[str, Any]:
             )
             for x, part in zip(images, parts, strict=True)
         ]
+        measured = {k: float(v) for k, v in jax.device_get(monitor(state)).items()}
+        features = probed(out, state)
         finite = all(np.isfinite(f.features).all() for f in features)
         scores = {**evals.knn(*features), **evals.linear_probe(*features, label_counts=())} if finite else {}
         runs.append(
