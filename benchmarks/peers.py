@@ -17,6 +17,7 @@ draws.
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 from peers_recipe import RECIPES, Job
+from selfsup.errors import UserError
 
 HERE = Path(__file__).parent
 HALVES = {'ours': 'peers_ours.py', 'lightly': 'peers_lightly.py'}
@@ -33,12 +35,20 @@ SETTINGS = ('epochs', 'batch', 'source', 'per_class', 'threads')  # of the comma
 
 
 def prepare(job: Job) -> None:
-    """Writes the images and labels of a job as our half reads them: `train`, `labelled` and `test`."""
+    """Writes the images and labels of a job as our half reads them: `train`, `labelled` and `test`.
+
+    A file of the same source is kept, and one of another is written anew.
+    """
     from peers_ours import config_of
     from selfsup.engine import build
 
+    of = f'{job.per_class} per class of {job.source}'
+    if Path(job.data).exists():
+        with np.load(job.data) as data:
+            if data['of'] == of:
+                return
     data = build.open_data(config_of(job))
-    arrays = {'train': data.train.arrays()[0]}
+    arrays = {'of': np.array(of), 'train': data.train.arrays()[0]}
     for name, part in (('labelled', data.labelled), ('test', data.test)):
         arrays[name], arrays[f'{name}_labels'] = part.arrays()[:2]
     np.savez(job.data, **arrays)
@@ -183,7 +193,8 @@ def as_json(record: dict[str, Any]) -> str:
     return f'{{{shared},\n"runs": {{\n' + ',\n'.join(methods) + '\n}}\n'
 
 
-def main() -> None:
+def read_arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
+    """The command's arguments, checked, and the settings that all runs of the folder share."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--reference', default='', help='interpreter of an environment with torch and lightly')
     parser.add_argument('--workdir', type=Path, required=True)
@@ -200,28 +211,41 @@ def main() -> None:
     )
     parser.add_argument('--record', type=Path, help='collect the finished runs in this file, and train nothing')
     arguments = parser.parse_args()
+    if arguments.reference and not shutil.which(arguments.reference):
+        parser.error(f'--reference={arguments.reference} is no program; give the python that has torch and lightly')
+    if arguments.agreement and not arguments.reference:
+        parser.error('--agreement compares with the half of --reference, which is missing')
+    settings = {name: getattr(arguments, name) for name in SETTINGS}
+    before = {name: number for name, number in recorded(arguments.workdir)['settings'].items() if name != 'images'}
+    if before and before != settings and not arguments.record:
+        parser.error(f'{arguments.workdir} holds runs of {before}, not of {settings}; give another --workdir')
+    return arguments, settings
+
+
+def main() -> None:
+    arguments, settings = read_arguments()
     if arguments.record:
         arguments.record.write_text(as_json(recorded(arguments.workdir)))
         return
     pythons = {'ours': sys.executable} | ({'lightly': arguments.reference} if arguments.reference else {})
-    arguments.workdir.mkdir(parents=True, exist_ok=True)
-    settings = {name: getattr(arguments, name) for name in SETTINGS}
     for seed in arguments.seeds[: 1 if arguments.agreement else None]:
         for method in arguments.methods:
-            file = arguments.workdir / method / f'seed{seed}.json'
-            if arguments.agreement:
-                file = file.with_name('agreement.json')
-            elif file.exists() and pythons.keys() <= json.loads(file.read_text()).keys():
+            folder = arguments.workdir / method
+            file = folder / ('agreement.json' if arguments.agreement else f'seed{seed}.json')
+            if file.exists() and not arguments.agreement and pythons.keys() <= json.loads(file.read_text()).keys():
                 continue
-            file.parent.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             job = Job(
                 method, seed, arguments.epochs, arguments.batch, str(arguments.workdir.resolve() / 'data.npz'),
                 arguments.source, arguments.data_dir, arguments.per_class, arguments.threads,
             )  # fmt: skip
-            if not Path(job.data).exists():
+            try:
                 prepare(job)
+            except UserError as error:
+                print(f'error: {error}', file=sys.stderr)
+                raise SystemExit(2) from error
             if arguments.agreement:
-                told = agreement(job, pythons, file.parent, count=arguments.agreement)
+                told = agreement(job, pythons, folder, count=arguments.agreement)
                 file.write_text(json.dumps(told) + '\n')
             else:
                 told = trained(job, pythons, file, settings)

@@ -50,7 +50,8 @@ def test_our_half_trains_and_encodes(tool, toy, tmp_path):
     import peers_ours
 
     one = job(tool, toy, tmp_path)
-    tool.prepare(one)
+    tool.prepare(one._replace(per_class=8))
+    tool.prepare(one)  # of another source: written anew
     half = peers_ours.Ours(one)
     with np.load(one.data) as data:
         before = half.features(data['test'])
@@ -149,6 +150,24 @@ def test_a_single_run_has_no_verdict():
     del runs['simclr']['seed1']
     assert page.apart(runs) == [] and '| –' in page.accuracy(runs)
     assert page.verdict(runs).startswith('No method has two seeds')
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        (['--reference=/no/python'], '--reference=/no/python is no program'),
+        (['--agreement=3'], 'the half of --reference, which is missing'),
+        (['--epochs=7'], "holds runs of {'epochs': 5}"),
+        (['--methods', 'dino'], "invalid choice: 'dino'"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(tool, tmp_path, monkeypatch, capsys, words, said):
+    (tmp_path / 'simclr').mkdir()
+    (tmp_path / 'simclr' / 'seed1.json').write_text(json.dumps({'settings': {'epochs': 5}, 'ours': {}}))
+    monkeypatch.setattr(sys, 'argv', ['peers.py', f'--workdir={tmp_path}', *words])
+    with pytest.raises(SystemExit) as ended:
+        tool.main()
+    assert ended.value.code == 2 and said in capsys.readouterr().err
 
 
 def test_runs_of_other_settings_are_not_collected_together(tool, tmp_path):
