@@ -21,13 +21,9 @@ from pathlib import Path
 from selfsup import catalogue, losses, methods, signature
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-sys.path.insert(0, str(ROOT / 'docs'))
-import reached  # noqa: E402
-
-from experiments.tables import table  # noqa: E402
-sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
+sys.path[:0] = [str(ROOT), str(ROOT / 'docs'), str(ROOT / 'benchmarks')]
 import peers_page  # noqa: E402
+import reached  # noqa: E402
 
 from experiments.tables import ablations, speedrun, table  # noqa: E402
 

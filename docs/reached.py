@@ -18,6 +18,7 @@ COMMANDS = {
     'engine/report.py': 'the report of every run',
     'engine/view_evals.py': '`evaluate --only=views,memorisation`',
     'evals/clustering.py': '`evaluate --only=clustering`',
+    'evals/factors.py': '`evaluate --only=factors`',
     'evals/geometry.py': '`evaluate --only=geometry`',
     'evals/hubs.py': '`evaluate --only=hubs`',
     'evals/layers.py': '`evaluate --layers`',

@@ -241,8 +241,6 @@ LOSSES = {
     ),
     'debiased': Row(
         losses.debiased,
-        confident,
-        confident_reference,
         debiased_reference,
         ({}, 1.3344017558),
         lambda n, d: np.log(2 * n - 1),

@@ -8,13 +8,9 @@ cd "$(dirname "$0")/.."
 # Every test file stands in one part (tests/test_layers.py checks it).
 declare -A PARTS=(
   [losses]='test_losses test_losses_each test_losses_patches test_losses_refusals test_losses_spectral test_losses_sentences test_losses_clusters test_icon test_mutual_information test_masked*'
-  [augment]='test_augment test_augment_golden test_masking'
-  [diagnostics]='test_diagnostics* test_dictionaries*'
-  [methods]='test_methods test_method_contracts test_regularised test_instance test_clustering test_contrast_methods test_dictionary_methods test_models* test_convolution test_batch_norm test_optim test_trajectories'
-  [losses]='test_losses test_losses_each test_losses_patches test_losses_refusals test_losses_spectral test_losses_sentences test_icon test_mutual_information test_masked*'
   [augment]='test_augment test_augment_golden test_augment_pretext test_masking'
   [diagnostics]='test_diagnostics* test_dictionaries*'
-  [methods]='test_methods test_method_contracts test_regularised test_instance test_pretext test_pretext_places test_contrast_methods test_dictionary_methods test_models* test_convolution test_batch_norm test_optim test_trajectories'
+  [methods]='test_methods test_method_contracts test_regularised test_instance test_clustering test_pretext test_pretext_places test_contrast_methods test_dictionary_methods test_models* test_convolution test_batch_norm test_optim test_trajectories'
   [parallel]='test_methods_parallel test_parallel'
   [gradient]='test_gradient test_step test_sweep test_sweep_command'
   [engine]='test_branch test_hardware test_accelerator test_engine test_checkpoint test_saved test_commands test_command test_runs test_loggers test_files test_leftovers test_config test_layers test_docs'

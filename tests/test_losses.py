@@ -215,7 +215,6 @@ def test_every_public_loss_is_tested_and_documented():
     # Tested on their own.
     parts = {
         'cluster_cross_entropy', 'concentrations', 'multi_sinkhorn', 'partial_margin', 'transport',
-        'group_whiten', 'moved_centroids', 'sinkhorn', 'dino_centre', 'msn_targets', 'intl_weight', 'iterative_normalization',
         'amdim', 'cpc', 'cpc_correct', 'cross_entropy', 'focal', 'group_whiten', 'moved_centroids', 'sinkhorn', 'dino_centre', 'msn_targets', 'intl_weight', 'iterative_normalization',
         'iterative_scale', 'local_dimension', 'power_scale', 'sparsemax', 'sparsemax_loss', 'spectral_transform', 'trace_loss',
         *masked, *memory, *kernels, *of_scores,
@@ -236,8 +235,6 @@ def test_every_public_loss_is_tested_and_documented():
                 'memory', 'index', 'negatives', 'positives', 'neighbours', 'features', 'kernel', 'bias',
                 'pairs', 'shares', 'own', 'own_shares',
                 'assignments', 'centroids', 'logits', 'temperatures', 'lots', 'dim_lots', 'order', 'log_kernel', 'log_target', 'log_learned', 'log_average',
-                'inputs', 'reconstructions', 'residual', 'atoms',
-                'assignments', 'centroids', 'order', 'log_kernel', 'log_target', 'log_learned', 'log_average',
                 'sources', 'inputs', 'reconstructions', 'residual', 'atoms',
                 't1', 't2', 'regions1', 'regions2', 'reference', 'scale',
             )  # fmt: skip

@@ -108,13 +108,6 @@ def run_group(name: str, overrides: list[str]) -> dict[str, Any]:
     runs = []
     for number, (given, state) in enumerate(zip(group.members, out.states, strict=True)):
         measured = scalars(jax.device_get(monitor(state)))
-        features = [
-            evals.Features(
-                evals.extract(lambda rows, s=state: out.encode(s, prepare(rows))['features'], x), part.labels
-            )
-            for x, part in zip(images, parts, strict=True)
-        ]
-        measured = {k: float(v) for k, v in jax.device_get(monitor(state)).items()}
         features = probed(out, state)
         finite = all(np.isfinite(f.features).all() for f in features)
         scores = {**evals.knn(*features), **evals.linear_probe(*features, label_counts=())} if finite else {}

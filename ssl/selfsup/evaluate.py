@@ -21,20 +21,14 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
   --data=SOURCE     digits, tfds:<name>, npz:<file>, folder:<path>, list:<file>, shards:<folder>, shapes:<n>,
                     vectors:<name> or features:<npz>; by default the run's own (transfer: another)
   --features A B    npz files with `features` [n, dim] and `labels` [n]; or one file of selfsup.embed
-  --only=a,b        knn, logistic, sgd, low_label, few_shot, clustering, retrieval, label_noise, ranks, widths, feet;
-                    and, of a --workdir, online, fine_tune, dense (segmentation of rendered images), of a vision
-                    transformer tokens (mean patch, class token, last blocks) and attentive (a probe of the patch
-                    tokens), of a dictionary dictionary (error, sparsity, controls); or all that it has. For
-                    features: knn,logistic,clustering,ranks. clustering also scores the clusters of a method that
-                    assigns some (assigned_...)
-  --only=a,b        knn, logistic, sgd, low_label, few_shot, clustering, retrieval, label_noise, ranks, widths, feet,
-                    geometry (spread, dimension, hubs, neural collapse), hubs (k-NN with fewer hubs), rescaling (k-NN of
-                    whitened features), sparse_probe and intrinsic_probe (how few features say a class); and, of a
-                    --workdir, online, fine_tune, views (alignment and LiDAR of augmented views), dense (segmentation of
-                    rendered images), factors (R2, DCI, MIG; of shapes:<images>), of a vision transformer tokens (mean
-                    patch, class token, last blocks) and attentive (a probe of the patch tokens), of a dictionary
-                    dictionary (error, sparsity, controls); or all that it has. For features:
-                    knn,logistic,clustering,ranks
+  --only=a,b        knn, logistic, sgd, low_label, few_shot, clustering (and assigned_..., of a method that assigns
+                    clusters), retrieval, label_noise, ranks, widths, feet, geometry (spread, dimension, hubs, neural
+                    collapse), hubs (k-NN with fewer hubs), rescaling (k-NN of whitened features), sparse_probe and
+                    intrinsic_probe (how few features say a class); and, of a --workdir, online, fine_tune, views
+                    (alignment and LiDAR of augmented views), dense (segmentation of rendered images), factors (R2,
+                    DCI, MIG; of shapes:<images>), of a vision transformer tokens (mean patch, class token, last
+                    blocks) and attentive (a probe of the patch tokens), of a dictionary dictionary (error, sparsity,
+                    controls); or all that it has. For features: knn,logistic,clustering,ranks
   --with=OTHER      with --only: a second encoder, for relative (alike spaces, stitching; of features: --with A B) and
                     memorisation (SSLMem: OTHER has not seen the training images)
   --layers=all      a row for each layer (probe, k-NN, CKA to the features, CCA to pixels and labels, dimension,
@@ -108,6 +102,17 @@ def of_features(
     return results
 
 
+def _encoded(encoder: Any, data: Any) -> tuple[Any, Any]:
+    """Features of the train and test parts by an encoder."""
+    from . import evals
+    from .engine import images
+
+    size, parts = encoder.config.evaluate.batch_size, (data['train'], data['test'])
+    found = [(part, *images.encoded(encoder, part, batch_size=size)) for part in parts]
+    ours, theirs = (evals.Features(features, part.labels[kept]) for part, features, kept in found)
+    return ours, theirs
+
+
 def of_encoder(trained: Any, data: Any, names: Sequence[str], other: Any = None) -> dict[str, float]:
     """The numbers of an encoder on labelled data: those that learn from images, of its features, of its patches.
 
@@ -121,26 +126,12 @@ def of_encoder(trained: Any, data: Any, names: Sequence[str], other: Any = None)
     if set(names) & set(OF_IMAGES):
         results |= of_images(trained, data, names)
     if set(names) - set(OF_ENCODER):
-        from . import evals
-        from .engine import images
-
-        size = trained.config.evaluate.batch_size
-        found = [(part, *images.encoded(trained, part, batch_size=size)) for part in (data['train'], data['test'])]
-        ours, theirs = (evals.Features(features, part.labels[kept]) for part, features, kept in found)
-        results |= of_features(ours, theirs, names, results.get('fine_tuned'))
+        pair = _encoded(other, data) if 'relative' in names else None
+        results |= of_features(*_encoded(trained, data), names, results.get('fine_tuned'), pair)
     if 'clustering' in names:
         from .engine.assignments import has_clusters, of_assignments
 
-        if has_clusters(trained):
-            results |= of_assignments(trained, data)
-        def encoded(encoder: Any) -> tuple[Any, Any]:
-            size, parts = encoder.config.evaluate.batch_size, (data['train'], data['test'])
-            found = [(part, *images.encoded(encoder, part, batch_size=size)) for part in parts]
-            ours, theirs = (evals.Features(features, part.labels[kept]) for part, features, kept in found)
-            return ours, theirs
-
-        pair = encoded(other) if 'relative' in names else None
-        results |= of_features(*encoded(trained), names, results.get('fine_tuned'), pair)
+        results |= of_assignments(trained, data) if has_clusters(trained) else {}
     if set(names) & {'views', 'memorisation'}:
         from .engine import view_evals
 

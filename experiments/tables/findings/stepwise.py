@@ -11,7 +11,7 @@ WIDTH, START, MODES, STEP = 12, 1e-5, 8, 0.004
 def correlation(seed: int) -> np.ndarray:
     """Γ of two views of digits: pixels hidden and disturbed at random."""
     rng = np.random.default_rng(seed)
-    x = load_digits(return_X_y=True)[0] / 16.0
+    x = np.asarray(load_digits(return_X_y=True)[0]) / 16.0
     x = x - x.mean(axis=0)
     views = [(x + 0.1 * rng.normal(size=x.shape)) * (rng.random(x.shape) < 0.8) for _ in range(2)]
     gamma = views[0].T @ views[1] / len(x)

@@ -30,7 +30,6 @@ def defaults() -> ConfigDict:
     c.control = 'none'  # or the method's control, 'shuffled_pairs' or 'shuffled_targets': nothing should be learned
     c.init_from = ''  # run, encoder folder or file of weights (selfsup.convert) whose encoder the run starts with
     c.branch_from = ''  # run of which this one is a branch: goes on from its last checkpoint before the cool-down
-    c.init_networks = ('encoder',)  # which networks of init_from; of a run also others, such as 'projector'
     c.init_networks = ('encoder',)  # which networks of init_from; of a run also others, such as 'projector' or 'head'
 
     c.method = ConfigDict()

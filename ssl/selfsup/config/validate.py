@@ -71,7 +71,6 @@ def _check_rate(config: ConfigDict) -> None:
 
 def _check_start(config: ConfigDict) -> None:
     """Refuses networks to start with that the method does not have, or that nothing gives."""
-    known, names = networks(METHODS[config.method.name]), config.init_networks
     _require(
         not (config.init_from and config.branch_from), 'init_from and branch_from are both set; a run has one start'
     )

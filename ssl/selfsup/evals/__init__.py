@@ -5,9 +5,8 @@ hyper-parameters, chosen on a held-out part of train.
 """
 
 from .attentive import attentive
-from .clustering import agreement, assigned, clustering, sizes
 from .bench import TASKS, bench, check_task, summary
-from .clustering import clustering
+from .clustering import agreement, assigned, clustering, sizes
 from .dense import Segmented, segmentation
 from .dictionary import Coded, dictionary
 from .factors import Known, factors

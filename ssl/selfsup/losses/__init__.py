@@ -54,12 +54,10 @@ from .neighbours import nearest
 from .partial_margin import partial_margin
 from .patch_kernel import patch_kernel_alignment
 from .pcl import concentrations, prototype_nce
-from .predictive import byol, simsiam
-from .prototypes import cluster_cross_entropy, deepcluster, dino, dino_centre, swav
 from .places import amdim, cpc, cpc_correct
 from .predictive import byol, simsiam
 from .pretext import cross_entropy, focal, triplet_semihard
-from .prototypes import deepcluster, dino, dino_centre, sinkhorn, swav
+from .prototypes import cluster_cross_entropy, deepcluster, dino, dino_centre, swav
 from .ressl import ressl
 from .scan import confident_cross_entropy, scan, scan_terms
 from .sigreg import lejepa, lejepa_terms, sigreg
