@@ -7,7 +7,7 @@ import pytest
 import small
 from prepared import Prepared
 from selfsup import optim
-from selfsup.engine import loop
+from selfsup.engine import branch, loop
 from selfsup.engine.checkpoint import Checkpoints
 from selfsup.errors import UserError
 
@@ -52,6 +52,20 @@ def test_a_branch_is_the_run_of_its_config(epochs, cooldown, trunk, tmp_path, ca
     assert f'going on from step {step} of {trunk}' in capsys.readouterr().out
     assert run(tmp_path / 'straight', *more) == 0
     PREPARED.assert_same_run(tmp_path / 'branch', tmp_path / 'straight')
+
+
+def test_a_branch_of_a_method_with_refreshes_does_not_begin_at_the_trunks_end(trunk, tmp_path, monkeypatch):
+    def begun(refresh):
+        class Refreshed(Prepared):
+            def __call__(self, config, *, devices=None):
+                found = super().__call__(config, devices=devices)
+                found.method = found.method._replace(refresh=refresh)
+                return found
+
+        made = Refreshed()(small.digits_config('simclr', *FIELDS, 'train.epochs=6', f'branch_from={trunk}'), devices=1)
+        return branch.begin(made)[0]
+
+    assert (begun(None), begun('any')) == (16, 12)
 
 
 def test_a_branch_that_was_stopped_goes_on_from_its_own_checkpoint(trunk, tmp_path, capsys):

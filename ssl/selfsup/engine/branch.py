@@ -48,7 +48,9 @@ def begin(run: Run) -> tuple[int, TrainState] | None:
     last = run.total - round(config.optimizer.cooldown_epochs * run.epoch_steps)
     checkpoints = Checkpoints(trunk, read_only=True)
     steps = multihost.from_first(checkpoints.steps)
-    fitting = [step for step in steps if step <= last]
+    # A refresh that a longer run makes at the trunk's last step was not made there.
+    ended = about.get('total_steps') if run.method.refresh else None
+    fitting = [step for step in steps if step <= last and step != ended]
     if not fitting:
         raise UserError(
             f'branch_from={config.branch_from!r} has no checkpoint up to step {last}, where the branch leaves it; '
