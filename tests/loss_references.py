@@ -445,17 +445,20 @@ def scan_reference(z1, z2):
     return -np.mean(np.log(np.sum(p * q, axis=1))) + 5.0 * np.sum(mean * np.log(mean))
 
 
+HEAT = np.linspace(0.1, 0.3, 5, dtype=np.float32)  # temperatures of prototypes
+
+
 def prototype_nce(p, z, **kwargs):
     """`p` finds the prototype nearest to `z`; temperatures differ."""
     prototypes = jnp.asarray(centroids(np.shape(p)[1])[0])
     own = jnp.argmax(jnp.matmul(jnp.asarray(z, jnp.float32), prototypes.T), axis=1)
-    return losses.prototype_nce(p, prototypes, own, jnp.linspace(0.1, 0.3, 5), **kwargs)
+    return losses.prototype_nce(p, prototypes, own, HEAT, **kwargs)
 
 
 def prototype_nce_reference(p, z):
-    prototypes, heat, total = centroids(p.shape[1])[0].astype(float), np.linspace(0.1, 0.3, 5), 0.0
+    prototypes, total = unit(centroids(p.shape[1])[0].astype(float)), 0.0
     for a, b in zip(unit(p), z, strict=True):
-        logits = prototypes @ a / heat.astype(np.float32)
+        logits = prototypes @ a / HEAT.astype(float)
         total += log_sum_exp(logits) - logits[np.argmax(prototypes @ b)]
     return total / len(p)
 

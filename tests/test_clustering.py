@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
-from selfsup import config, evals, evaluate, parallel, train
+from selfsup import config, evals, evaluate, methods, parallel, train
 from selfsup.engine import controls
 from selfsup.engine.assignments import assigned
+from selfsup.engine.gradient import make_gradient
 from selfsup.engine.monitor import scalars
 from selfsup.engine.run import Run
 from selfsup.engine.step import make_dispatch
@@ -17,6 +18,7 @@ from selfsup.errors import UserError
 from selfsup.evals.clustering import matched
 from selfsup.files import read_jsonl
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from test_gradient import ENCODER, close, noisy, rows
 from tolerances import FLOAT32
 
 KEY = jax.random.key(3)
@@ -167,6 +169,22 @@ def test_views_but_the_first_are_drawn_from_companions():
     for control, second in (('none', [6, 1, 3]), ('shuffled_pairs', [3, 6, 1])):
         inputs, sources = controls.with_companions(rows, controls.pair_sources(control, 3, 2))
         assert [np.asarray(inputs[s][:, 0, 0, 0]).tolist() for s in sources] == [[2, 5, 7], second]
+
+
+@pytest.mark.slow
+def test_companions_are_exact_over_microbatches(x64):
+    """Images and companions stand side by side, and every piece finds its own."""
+    method = methods.METHODS['scan'](ENCODER, **small.KEYWORDS['scan'])
+    batch = rows()
+    inputs, sources = controls.with_companions({**batch, 'companion': batch['input'][::-1]}, [None, None])
+    seen, _ = noisy(KEY, inputs, batch['index'], sources)
+    state = small.started(method, {'views': seen, 'index': batch['index'], 'step': batch['step']})
+    state = jax.tree.map(lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
+    found = [
+        jax.jit(make_gradient(method, noisy, microbatches=count))(*state, {**batch, 'input': inputs}, KEY, sources)
+        for count in (4, 1)
+    ]
+    close(*found)
 
 
 REFUSED = {

@@ -24,7 +24,8 @@ def get_config():
     c.augment.size = 32
     c.augment.mean = (0.4914, 0.4822, 0.4465)
     c.augment.std = (0.2470, 0.2435, 0.2616)
-    c.optimizer.learning_rate = 2e-4
+    c.optimizer.learning_rate = 1e-2  # of the new head; with 2e-4 it lags behind an encoder that moves
+    c.optimizer.groups.encoder = dict(scale=0.02)
     c.optimizer.weight_decay = 1e-4
     c.optimizer.schedule = 'constant'
     c.optimizer.warmup_epochs = 0.0

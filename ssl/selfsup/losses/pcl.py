@@ -79,7 +79,8 @@ def prototype_nce(
     References:
       Li et al. 2021, https://arxiv.org/abs/2005.04966, eq. 11.
     """
-    z, prototypes = normalize(matrix('z', z)), normalize(jax.lax.stop_gradient(matrix('prototypes', prototypes)))
+    z, prototypes = normalize(matrix('z', z)), jax.lax.stop_gradient(matrix('prototypes', prototypes))
+    prototypes = normalize(prototypes.astype(z.dtype))
     same_width('prototypes', prototypes, 'z', z)
     assignments, scale = jnp.asarray(assignments), jax.lax.stop_gradient(as_float('temperatures', temperatures))
     if assignments.shape != z.shape[:1] or scale.shape != prototypes.shape[:1]:
@@ -89,7 +90,7 @@ def prototype_nce(
         )
     positive('temperatures', scale)
     valid = assignments >= 0
-    logits = jnp.matmul(z, prototypes.T.astype(z.dtype), precision=HIGHEST) / scale[None].astype(z.dtype)
+    logits = jnp.matmul(z, prototypes.T, precision=HIGHEST) / scale[None].astype(z.dtype)
     own = jnp.take_along_axis(logits, jnp.maximum(assignments, 0)[:, None], axis=1)[:, 0]
     entropy = jnp.where(valid, jax.nn.logsumexp(logits, axis=1) - own, 0.0)
     return jnp.sum(entropy) / jnp.maximum(jnp.sum(valid), 1)

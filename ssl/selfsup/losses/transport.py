@@ -174,7 +174,7 @@ def multi_sinkhorn(
     gains = jnp.where(jnp.arange(count) < count - several, weak, 1.0).astype(scores.dtype)
     log_q = gains[:, None, None] * scores[None] / epsilon
 
-    def iterate(_: int, log_q: Array) -> Array:
+    def iterate(_: Array, log_q: Array) -> Array:
         log_q = log_q - jax.nn.logsumexp(log_q, axis=1, keepdims=True) + jnp.log(batch / count)
         log_q = log_q - jax.nn.logsumexp(log_q, axis=0, keepdims=True)
         return log_q - jax.nn.logsumexp(log_q, axis=2, keepdims=True)
