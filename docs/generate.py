@@ -3,6 +3,7 @@
 - docs/losses.md from the docstrings of `selfsup.losses`
 - docs/diagnostics.md from those of `selfsup.diagnostics`, and from who calls them (docs/reached.py)
 - the table of docs/regularisers.md from the signatures of `selfsup.methods.REGULARISERS`
+- docs/findings/*.md from the numbers beside them (`python -m experiments.tables.findings NAME`)
 - the tables of docs/masked.md from docs/cifar5k_vit.json (`python -m experiments.tables.cifar5k_vit`)
 - the tables of docs/peers.md, docs/speedrun.md and docs/ablations.md from the JSON files of those names
   (`python benchmarks/peers.py`, `python -m experiments.tables.speedrun` and `ablations`)
@@ -26,6 +27,8 @@ import peers_page  # noqa: E402
 import reached  # noqa: E402
 
 from experiments.tables import ablations, speedrun, table  # noqa: E402
+from experiments.tables import table  # noqa: E402
+from experiments.tables.findings import FINDINGS, finding  # noqa: E402
 
 WIDTH = 120
 COLUMN = 'linear_10'
@@ -45,6 +48,14 @@ DeepCluster's shuffled places in its memory. `python -m experiments.tables.digit
 table, and goes on where it was stopped (jax 0.10.2, Python 3.11, CPU, one thread a run). The numbers run by run are in
 [digits.json](digits.json), from which `python docs/generate.py` writes this page.
 
+"""
+
+
+FINDINGS_HEAD = """# Findings
+
+Claims of papers, repeated in seconds to minutes on a CPU: each page has the claim, what was asserted of our numbers
+before they were seen, what is only reported, the numbers over seeds, a figure and the command. An assertion that does
+not hold is shown as such.
 """
 
 
@@ -195,6 +206,19 @@ def part_page(name: str) -> str:
     """docs/<name>.md with its part as docs/<name>.json has it."""
     recorded = json.loads((ROOT / 'docs' / f'{name}.json').read_text())
     return between(ROOT / 'docs' / f'{name}.md', name, PARTS[name](recorded))
+def findings_pages() -> dict[Path, str]:
+    """The page of every recorded finding, and the page that lists them."""
+    folder, found = ROOT / 'docs' / 'findings', {}
+    lines = ['| finding | paper | asserted beforehand | holds |', '| --- | --- | ---: | ---: |']
+    names = [name for name in sorted(FINDINGS) if (folder / f'{name}.json').exists()]
+    for name in names:
+        row, recorded = FINDINGS[name], json.loads((folder / f'{name}.json').read_text())
+        found[folder / f'{name}.md'] = finding.page(name, row, recorded)
+        verdicts = finding.held(row, recorded['numbers']).values()
+        lines.append(f'| [{row.title}]({name}.md) | {row.paper} | {len(verdicts)} | {sum(verdicts)} |')
+    tree = ['```{toctree}', ':hidden:', ':maxdepth: 1', '', *names, '```']
+    found[folder / 'index.md'] = '\n'.join([FINDINGS_HEAD, *lines, '', *tree, ''])
+    return found
 
 
 def pages(recorded: table.Recorded) -> dict[Path, str]:
@@ -205,6 +229,7 @@ def pages(recorded: table.Recorded) -> dict[Path, str]:
     return {
         ROOT / 'docs' / 'losses.md': losses_page(),
         ROOT / 'docs' / 'diagnostics.md': reached.page(),
+        **findings_pages(),
         ROOT / 'docs' / 'digits.md': f'{DIGITS}{digits_part(recorded)}\n{table.markdown(table.rows(recorded))}\n',
         readme: between(readme, 'methods', methods_table(recorded)),
         masked: between(masked, 'scores', small_vit_table()),

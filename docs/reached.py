@@ -1,7 +1,9 @@
 """Where the functions of `selfsup.diagnostics` are reached from: read from the source, for docs/diagnostics.md."""
 
 import ast
+import functools
 import inspect
+import re
 from pathlib import Path
 
 from selfsup import diagnostics
@@ -24,6 +26,7 @@ COMMANDS = {
     'evals/layers.py': '`evaluate --layers`',
     'evals/measures.py': '`monitor.measures`',
     'evals/relative.py': '`evaluate --only=relative`',
+    'evals/rescaling.py': '`evaluate --only=rescaling`',
     'evals/suite.py': '`evaluate --only=ranks`',
     'methods/dictionary/archetypal.py': 'the method `archetypal`',
     'reduction/judge.py': '`reduce`',
@@ -65,6 +68,7 @@ def place_of(file: Path) -> str:
     return f'`experiments.tables.{" ".join(file.relative_to(TABLES).with_suffix("").parts)}`'
 
 
+@functools.cache
 def reached() -> dict[str, set[str]]:
     """Public function -> where it is reached from, by itself or through another function of the package.
 
@@ -101,6 +105,6 @@ def page() -> str:
     ]
     for name, places in sorted(reached().items()):
         what = (inspect.getdoc(getattr(diagnostics, name)) or '').split('\n')[0]
-        what = what.replace('|', '\\|')
+        what = re.sub(r':\w+:`~?([\w.]+)`', r'`\1`', what).replace('|', '\\|')
         lines.append(f'| `{name}` | {what} | {", ".join(sorted(places))} |')
     return '\n'.join(lines) + '\n'

@@ -18,10 +18,10 @@ def halves(rng: np.random.Generator, count: int, means: np.ndarray, rho: float) 
 
 
 def accuracy(train: np.ndarray, labels: np.ndarray, test: np.ndarray, truth: np.ndarray) -> float:
-    """Of least squares on one-hot classes with a small ridge, features of unit mean scale."""
+    """Of ridge regression on one-hot classes, the penalty a tenth of the mean energy of a feature."""
     scale = np.sqrt(np.mean(train**2))
     x, query = (np.concatenate([rows / scale, np.ones((len(rows), 1))], axis=1) for rows in (train, test))
-    gram = x.T @ x + 1e-2 * np.eye(x.shape[1])
+    gram = x.T @ x + 0.1 * len(x) * np.eye(x.shape[1])
     fit = np.linalg.solve(gram, x.T @ np.eye(CLASSES)[labels])
     return float(np.mean((query @ fit).argmax(axis=1) == truth))
 
@@ -72,6 +72,8 @@ finding = Finding(
             n['learned_0.9_12'].mean() < n['learned_0_12'].mean() - 0.05
         ),
     },
-    reported='all numbers of labels; whether the shared noise leaves an offset at 2,000 labels.',
+    reported='all numbers of labels. A first classifier, almost without a penalty, met the same assertions, and both '
+    'representations then fell at 120 labels, where it interpolates (100 dimensions); this one has a ridge. '
+    'Whether the shared noise leaves an offset at 2,000 labels.',
     draw=draw,
 )

@@ -1,0 +1,74 @@
+"""Findings: their recorded numbers, pages and figures, and what each measures."""
+
+import json
+
+import numpy as np
+import pytest
+from selfsup.errors import UserError
+
+from experiments.tables.findings import FINDINGS, __main__, embedding_limits, prominent_feature, stepwise
+from experiments.tables.findings.finding import held
+
+RECORDED = {name: __main__.PAGES / f'{name}.json' for name in FINDINGS}
+QUICK = ('inner_product',)  # the others take seconds to a minute for a seed
+
+
+@pytest.mark.parametrize('name', FINDINGS)
+def test_every_finding_is_recorded_over_its_seeds_with_a_figure(name):
+    recorded = json.loads(RECORDED[name].read_text())
+    assert tuple(recorded['seeds']) == FINDINGS[name].seeds and RECORDED[name].with_suffix('.png').is_file()
+    assert {len(values) for values in recorded['numbers'].values()} == {len(recorded['seeds'])}
+    page = RECORDED[name].with_suffix('.md').read_text()
+    for sentence, good in held(FINDINGS[name], recorded['numbers']).items():
+        assert f'- {"Holds" if good else "**Does not hold**"}: {sentence}' in page
+
+
+@pytest.mark.parametrize(
+    'name', [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FINDINGS]
+)
+def test_the_first_seed_gives_the_recorded_numbers(name):
+    recorded = json.loads(RECORDED[name].read_text())['numbers']
+    found = FINDINGS[name].measure(FINDINGS[name].seeds[0])
+    assert set(found) == set(recorded)
+    for key, value in found.items():
+        # Networks and searches amplify rounding; the closed forms agree to more digits than this.
+        assert value == pytest.approx(recorded[key][0], rel=0.02, abs=0.02), key
+
+
+def test_a_finding_that_does_not_show_is_said_so():
+    numbers = {'euclidean': [0.1, 0.1], 'whitened': [0.0, 0.01], 'whitened_dependent_pair': [1, 1]}
+    verdicts = list(held(FINDINGS['inner_product'], numbers).values())
+    assert verdicts == [False, True]
+
+
+def test_the_search_finds_the_only_planted_direction_and_its_slope_is_right():
+    rng = np.random.default_rng(0)
+    truth = rng.choice([-1.0, 1.0], size=60)
+    plus = np.stack([truth, np.zeros(60)], axis=1) + 0.1 * rng.normal(size=(60, 2))
+    minus = np.stack([-truth, np.zeros(60)], axis=1) + 0.1 * rng.normal(size=(60, 2))
+    w = prominent_feature.search(plus, minus, rng)
+    assert prominent_feature.agreement(w, plus, minus, truth) == 1 and abs(w[0]) > 3 * abs(w[1])
+
+
+def test_three_documents_in_the_plane_have_every_pair_and_a_logistic_curve_has_its_half_time(monkeypatch):
+    assert embedding_limits.is_realised(3, 2, np.random.default_rng(0))
+    monkeypatch.setattr(stepwise, 'MODES', 2)
+    monkeypatch.setattr(stepwise, 'WIDTH', 2)
+    gamma = np.diag([1.0, 0.5])
+    found = stepwise.half_times(gamma, 1e-3 * np.eye(2), 8000)
+    expected = [np.log(1 / (g * 1e-6) - 1) / (8 * g) for g in (1.0, 0.5)]
+    np.testing.assert_allclose(found, expected, rtol=0.02)  # the step is 0.004 of the largest time constant
+
+
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        ([], 'no finding is named'),
+        (['cosin'], "'cosin' is no finding; did you mean cosine"),
+        (['cosine', '--out=nowhere'], '--out=nowhere is no folder'),
+        (['cosine', '--seeds=a'], '--seeds must be a whole number'),
+    ],
+)
+def test_bad_arguments(words, message):
+    with pytest.raises(UserError, match=message):
+        __main__.main(words)
