@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peers_recipe import RECIPES, Job
+from peers_recipe import METHODS, RECIPES, Job
 from selfsup.errors import UserError
 
 HERE = Path(__file__).parent
@@ -145,7 +145,9 @@ def agreement(job: Job, pythons: dict[str, str], folder: Path, *, count: int) ->
     peers = {half: Peer(python, half, job) for half, python in pythons.items()}
     file = folder / 'steps.npz'
     losses = {half: np.array(peer.ask(f'steps {file} {count}')['losses']) for half, peer in peers.items()}
-    if job.method == 'byol':  # lightly has the mean of −cosine over both directions, ours the sum of 2 − 2·cosine
+    if job.method.startswith(
+        'byol'
+    ):  # lightly has the mean of −cosine over both directions, ours the sum of 2 − 2·cosine
         losses['lightly'] = 4 + 4 * losses['lightly']
     file.unlink()
     features = {}
@@ -198,7 +200,7 @@ def read_arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--reference', default='', help='interpreter of an environment with torch and lightly')
     parser.add_argument('--workdir', type=Path, required=True)
-    parser.add_argument('--methods', nargs='+', default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument('--methods', nargs='+', default=list(METHODS), choices=list(RECIPES))
     parser.add_argument('--seeds', nargs='+', type=int, default=[1, 2, 3])
     parser.add_argument('--epochs', type=int, default=20)
     parser.add_argument('--batch', type=int, default=128)

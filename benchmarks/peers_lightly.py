@@ -15,6 +15,7 @@ from lightly.data import LightlyDataset
 from lightly.data.multi_view_collate import MultiViewCollate
 from lightly.loss import BarlowTwinsLoss, NegativeCosineSimilarity, NTXentLoss, VICRegLoss
 from lightly.models import modules
+from lightly.models.modules.heads import VICRegProjectionHead
 from lightly.models.utils import deactivate_requires_grad, update_momentum
 from peers_recipe import (
     BETAS,
@@ -137,7 +138,7 @@ def model_of(method: str, recipe: Recipe) -> nn.Module:
     if method == 'vicreg':
         names = ('invariance_weight', 'variance_weight', 'covariance_weight')
         criterion = VICRegLoss(*(numbers[name] for name in names))
-        return Siamese(encoder, modules.VICRegProjectionHead(*sizes, num_layers=len(recipe.head)), criterion)
+        return Siamese(encoder, VICRegProjectionHead(*sizes, num_layers=len(recipe.head)), criterion)
     if method == 'moco_v2':
         criterion = NTXentLoss(numbers['temperature'], memory_bank_size=(numbers['queue'], sizes[-1]))
         return MoCo(encoder, modules.MoCoProjectionHead(*sizes), criterion, momentum=numbers['momentum'])
@@ -154,14 +155,15 @@ class Lightly:
         torch.manual_seed(job.seed)
         np.random.seed(job.seed)  # noqa: NPY002  lightly's solarisation draws from it
         recipe = RECIPES[job.method]
+        method = recipe.method or job.method
         with np.load(job.data) as data:
             pictures = Pictures(data['train'])
-        dataset = LightlyDataset.from_torch_dataset(pictures, transform=transform_of(job.method, recipe))
+        dataset = LightlyDataset.from_torch_dataset(pictures, transform=transform_of(method, recipe))
         # No workers: neither half has more than its thread, and the images lie in memory.
         self.loader = torch.utils.data.DataLoader(
             dataset, batch_size=job.batch, shuffle=True, drop_last=True, collate_fn=MultiViewCollate(), num_workers=0
         )
-        self.model = model_of(job.method, recipe).train()
+        self.model = model_of(method, recipe).train()
         trained = [p for p in self.model.parameters() if p.requires_grad]
         groups = [
             {'params': [p for p in trained if p.ndim > 1], 'weight_decay': WEIGHT_DECAY},
@@ -203,8 +205,11 @@ class Lightly:
             networks['predictor'] = model.predictor
         with np.load(file) as found, torch.no_grad():
             for name, network in networks.items():
-                for number, parameter in enumerate(network.parameters()):
-                    parameter.copy_(torch.from_numpy(found[f'{name}_{number}']))
+                arrays = [torch.from_numpy(found[key]) for key in found.files if key.rpartition('_')[0] == name]
+                for parameter, array in zip(network.parameters(), arrays, strict=True):
+                    if parameter.shape != array.shape:
+                        raise ValueError(f'{name}: {[*parameter.shape]} here and {[*array.shape]} in ours')
+                    parameter.copy_(array)
             if 'queue' in found:
                 model.criterion.memory_bank.bank.copy_(torch.from_numpy(found['queue']))
             views = [[torch.from_numpy(found[f'views_{step}_{n}']) for n in range(2)] for step in range(count)]

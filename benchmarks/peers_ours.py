@@ -44,10 +44,10 @@ def config_of(job: Job) -> Any:
     recipe = RECIPES[job.method]
     c = defaults()
     c.seed = job.seed
-    c.method.name = job.method
+    c.method.name = recipe.method or job.method
     for name, number in recipe.numbers.items():
         c.method[name] = number
-    if job.method == 'moco_v2':
+    if c.method.name == 'moco_v2':
         c.method.groups = 1  # lightly's example does not shuffle batch-norm
     else:
         c.method.fuse_views = False
@@ -83,6 +83,18 @@ def in_torchs_order(tree: Any) -> list[np.ndarray]:
     return found
 
 
+def with_copied_target(state: Any) -> Any:
+    """The state with a target network, if there is one, that starts as a copy of the trained one."""
+    import jax
+    import jax.numpy as jnp
+
+    extra = state.extra
+    if 'target' not in extra:
+        return state
+    copied = {name: jax.tree.map(jnp.copy, state.params[name]) for name in extra['target']['params']}
+    return dataclasses.replace(state, extra={**extra, 'target': {**extra['target'], 'params': copied}})
+
+
 class Ours:
     """The engine's run of a job."""
 
@@ -92,6 +104,8 @@ class Ours:
 
         self.run = Run(config_of(job), devices=1)
         self.state, self.step = self.run.start(), 0
+        if not RECIPES[job.method].own_start:
+            self.state = with_copied_target(self.state)
         self.encoder = Encoder(self.run.config, self.run.method, self.state.params, self.state.extra, 0)
 
     def about(self) -> dict[str, str]:
@@ -117,16 +131,12 @@ class Ours:
     def steps(self, file: str, count: int) -> list[float]:
         """Losses of so many steps; the file gets what another half needs to take the same ones.
 
-        A target network starts as a copy. `<network>_<n>` are initial arrays in torch's order and layout, `queue`
-        MoCo's; `views_<step>_<n>` are those of the step, `[batch, channels, side, side]`.
+        `<network>_<n>` are initial arrays in torch's order and layout, `queue` MoCo's; `views_<step>_<n>` are those of
+        the step, `[batch, channels, side, side]`.
         """
         import jax
 
         extra, written = self.state.extra, {}
-        if 'target' in extra:  # as lightly's: BYOL's own starts with weights of its own
-            copied = {name: jax.tree.map(np.array, self.state.params[name]) for name in extra['target']['params']}
-            extra = {**extra, 'target': {**extra['target'], 'params': copied}}
-            self.state = dataclasses.replace(self.state, extra=extra)
         targets = {f'target_{name}': tree for name, tree in extra.get('target', {}).get('params', {}).items()}
         for name, tree in (self.state.params | targets).items():
             written |= {f'{name}_{number}': array for number, array in enumerate(in_torchs_order(tree))}

@@ -8,6 +8,7 @@ import statistics
 from typing import Any
 
 import numpy as np
+from peers_recipe import RECIPES
 
 from experiments.tables import table
 
@@ -20,6 +21,11 @@ SCORES = {
     'linear': 'linear, all labels',
 }
 OURS, THEIRS = 'ours', 'lightly'
+
+
+def named(method: str) -> str:
+    """The title of a recipe."""
+    return RECIPES[method].title
 
 
 def paired(runs: Runs) -> Runs:
@@ -61,7 +67,7 @@ def accuracy(runs: Runs, state: str = 'trained') -> str:
             ours, theirs = (of_score(seeds, half, state, score) for half in (OURS, THEIRS))
             answer = {True: 'yes', False: '**no**', None: '–'}[agrees(ours, theirs)]
             cells = (
-                table.named(method) if number == 0 else '',
+                named(method) if number == 0 else '',
                 name,
                 with_error(ours),
                 with_error(theirs),
@@ -89,7 +95,7 @@ def verdict(runs: Runs) -> str:
     if not compared:
         return 'No method has two seeds of both yet, so whether they agree is not said.'
     out = apart(runs)
-    which = ''.join(f'; {table.named(m)}: {SCORES[s]}' for m, s in out)
+    which = ''.join(f'; {named(m)}: {SCORES[s]}' for m, s in out)
     return f'{compared - len(out)} of {compared} means agree within two standard errors{which}.'
 
 
@@ -128,7 +134,7 @@ def times(runs: Runs, images: int) -> str:
     ]
     lines = ['| ' + ' | '.join(heads) + ' |', '| --- ' + '| ---: ' * (len(heads) - 1) + '|']
     for method, seeds in paired(runs).items():
-        cells = [table.named(method)]
+        cells = [named(method)]
         for column in (1, 0):
             found = sorted(ratios(seeds, column))
             spread = f' ({found[0]:.2f}–{found[-1]:.2f})' if found else ''
@@ -151,7 +157,7 @@ def agreement(found: dict[str, dict[str, float]]) -> str:
     lines = ['| method | steps | loss | features of the test images |', '| --- | ---: | ---: | ---: |']
     for method, told in found.items():
         numbers = f'{told["steps"]:.0f} | {told["loss"]:.0e} | {told["features"]:.0e}'
-        lines.append(f'| {table.named(method)} | {numbers} |')
+        lines.append(f'| {named(method)} | {numbers} |')
     return '\n'.join(lines) + '\n'
 
 
@@ -166,7 +172,7 @@ def versions(runs: Runs) -> str:
 def part(recorded: dict[str, Any]) -> str:
     """The generated part of docs/peers.md."""
     runs, settings = recorded['runs'], recorded['settings']
-    seeds = {table.named(m): len(found) for m, found in paired(runs).items()}
+    seeds = {named(m): len(found) for m, found in paired(runs).items()}
     counts = ', '.join(f'{name} {count}' for name, count in seeds.items())
     return (
         f'{settings["epochs"]} epochs of batches of {settings["batch"]}; seeds: {counts}. {versions(runs)}.\n\n'

@@ -35,6 +35,8 @@ class Recipe(NamedTuple):
       hidden_norm: batch-norm after the hidden layers of the projector; the layer before one has no bias.
       last_norm: batch-norm after its last layer too.
       numbers: keywords of our method; lightly's half reads them by name.
+      method: the name of our method; '' is that of the recipe.
+      own_start: our target network starts with weights of its own, as in BYOL's code; else as a copy, as in lightly.
     """
 
     title: str
@@ -46,6 +48,8 @@ class Recipe(NamedTuple):
     predictor: tuple[int, ...] = ()
     hidden_norm: bool = True
     last_norm: bool = False
+    method: str = ''
+    own_start: bool = False
 
 
 _STRONG, _WEAK = (0.4, 0.4, 0.4, 0.1), (0.4, 0.4, 0.2, 0.1)
@@ -64,6 +68,10 @@ RECIPES = {
         {'invariance_weight': 25.0, 'variance_weight': 25.0, 'covariance_weight': 1.0},
     ),
 }  # fmt: skip
+
+# What tells why BYOL would differ: ours as it is by default, lightly's as ever.
+RECIPES['byol_own_start'] = RECIPES['byol']._replace(title='BYOL, own start', method='byol', own_start=True)
+METHODS = tuple(name for name, recipe in RECIPES.items() if not recipe.method)
 
 
 class Job(NamedTuple):

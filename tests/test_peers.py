@@ -9,7 +9,9 @@ import pytest
 import small
 from selfsup import optim
 
+sys.path.insert(0, str(small.ROOT / 'benchmarks'))
 page = small.script('benchmarks/peers_page.py')
+sys.path.pop(0)
 SCHEDULE = 1e-6  # float32 of the engine beside Python's float64
 TOY = dict(images=48, classes=2, batch=8)
 
@@ -62,12 +64,13 @@ def test_our_half_trains_and_encodes(tool, toy, tmp_path):
         assert len(data['labelled']) == len(data['labelled_labels']) == TOY['images']
 
 
-@pytest.mark.parametrize('method', ['barlow_twins', 'byol', 'moco_v2', 'simclr', 'vicreg'])
+@pytest.mark.parametrize('method', ['barlow_twins', 'byol', 'byol_own_start', 'moco_v2', 'simclr', 'vicreg'])
 def test_every_recipe_is_a_config(tool, toy, tmp_path, method):
     import peers_ours
 
     config = peers_ours.config_of(job(tool, toy, tmp_path, method))
     recipe = peers_ours.RECIPES[method]
+    assert config.method.name == method.removesuffix('_own_start')
     assert config.projector.widths == recipe.head
     assert all(config.method[name] == value for name, value in recipe.numbers.items())
     assert [view.solarise.p if 'solarise' in view else 0.0 for view in config.augment.views.values()] == [
