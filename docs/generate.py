@@ -27,7 +27,6 @@ import peers_page  # noqa: E402
 import reached  # noqa: E402
 
 from experiments.tables import ablations, speedrun, table  # noqa: E402
-from experiments.tables import table  # noqa: E402
 from experiments.tables.findings import FINDINGS, finding  # noqa: E402
 
 WIDTH = 120
@@ -206,6 +205,8 @@ def part_page(name: str) -> str:
     """docs/<name>.md with its part as docs/<name>.json has it."""
     recorded = json.loads((ROOT / 'docs' / f'{name}.json').read_text())
     return between(ROOT / 'docs' / f'{name}.md', name, PARTS[name](recorded))
+
+
 def findings_pages() -> dict[Path, str]:
     """The page of every recorded finding, and the page that lists them."""
     folder, found = ROOT / 'docs' / 'findings', {}

@@ -28,7 +28,6 @@ COMMANDS = {
     'evals/relative.py': '`evaluate --only=relative`',
     'evals/rescaling.py': '`evaluate --only=rescaling`',
     'evals/suite.py': '`evaluate --only=ranks`',
-    'methods/dictionary/archetypal.py': 'the method `archetypal`',
     'reduction/judge.py': '`reduce`',
     'reduction/linear.py': '`reduce --by=pca`',
     'reduction/tldr.py': '`reduce --by=tldr`',
@@ -64,7 +63,8 @@ def inner_calls() -> dict[str, set[str]]:
 def place_of(file: Path) -> str:
     """What a user calls to get to a module; of tables in a folder, the folder's command with the name."""
     if TABLES not in file.parents:
-        return COMMANDS[str(file.relative_to(PACKAGE))]
+        own = file.relative_to(PACKAGE)
+        return f'the method `{own.stem}`' if own.parts[0] == 'methods' else COMMANDS[str(own)]
     return f'`experiments.tables.{" ".join(file.relative_to(TABLES).with_suffix("").parts)}`'
 
 

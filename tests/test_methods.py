@@ -92,9 +92,8 @@ NO_STATISTICS = (
     'simmim',
     'topk',
 )
-# The loss is of a part of the features, or of heads on them.
-NO_PROJECTOR = ('directclr', 'scan', 'scan_self_label')
-NO_PROJECTOR = ('directclr', 'relational')  # whose losses are of the features, or of pairs of them
+# The loss is of the features, of a part or of pairs of them, or of heads on them.
+NO_PROJECTOR = ('directclr', 'relational', 'scan', 'scan_self_label')
 # Parameters of dictionaries, which are no networks.
 OF_DICTIONARIES = ('dictionary', 'units')
 # What stands still within an epoch.
