@@ -116,7 +116,9 @@ LEARNABLE = {
     'esimcse': {'queue': 8},  # a longer one, empty at the start, adds negatives as it fills
     'moco_v1': {'groups': 2, 'queue': 512},
     'moco_v2': {'groups': 2, 'queue': 512},
-    **{name: {'groups': 2, 'queue': 512} for name in ('co2', 'mochi', 'moco_hard', 'pcl')},
+    **{name: {'groups': 2, 'queue': 512} for name in ('co2', 'mochi', 'moco_hard')},
+    # Prototypes of an untrained network stand close together and hold the queries there until they are made anew.
+    'pcl': {'groups': 2, 'queue': 512, 'prototype_start': 1000},
     'tico': {'beta': 0.0},  # else the covariance, which begins at zero, grows and the loss with it
 }
 
