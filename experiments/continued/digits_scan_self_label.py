@@ -28,5 +28,5 @@ def get_config():
     c.optimizer.weight_decay = 1e-4
     c.optimizer.schedule = 'constant'
     c.optimizer.warmup_epochs = 0.0
-    c.train.epochs = 30
+    c.train.epochs = 50
     return c
