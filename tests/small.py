@@ -46,6 +46,7 @@ OWN_NETWORKS = {
         'predictor': models.TransformerDecoder(dim=8, depth=1, heads=2),
     },
     'mae': {'encoder': VIT, 'decoder': models.TransformerDecoder(dim=16, depth=1, heads=2)},
+    'colourisation': {'predictor': models.MLP(widths=(16, 13), hidden_norm=False)},
     'cpc': {'encoder': VIT},
     'jigsaw': {'encoder': VIT, 'predictor': models.MLP(widths=(16, 6), hidden_norm=False)},
     'maskfeat': {'encoder': VIT, 'decoder': models.LinearDecoder()},
@@ -131,6 +132,7 @@ KEYWORDS = {
     'unicom': {'data_size': BATCH, 'clusters': 4, 'scale': 8.0},
     'jigsaw': {'grid': 2, 'evaluation_grid': 2},
     'amdim': {'local_widths': (16, 16)},
+    'colourisation': {'step': 60},
     'cpc': {'patch': 4, 'stride': 2, 'ahead': (1, 2), 'width': 8, 'context_width': 8, 'depth': 2},
     'exemplar': {},
     'relational': {},
@@ -194,11 +196,12 @@ def images(n=BATCH, seed=0):
 
 def answers(numbers):
     """What the augmentation of a pretext task reports of examples, by their numbers."""
-    asked = {'turns': (1, 4), 'jigsaw': (6,), 'patch_pair': (8,), 'part_turn': (16,)}
-    return {
-        name: {'answer': jax.nn.one_hot(jnp.asarray(numbers) % shape[-1], shape[-1]).reshape(-1, *shape)}
-        for name, shape in asked.items()
-    }
+    asked = {'turns': (1, 4), 'jigsaw': (6,), 'patch_pair': (8,), 'part_turn': (16,), 'colours': (4, 4, 13)}
+    found = {}
+    for name, (*parts, count) in asked.items():
+        one = jax.nn.one_hot(jnp.asarray(numbers) % count, count).reshape(-1, *[1] * len(parts), count)
+        found[name] = {'answer': jnp.broadcast_to(one, (len(one), *parts, count))}
+    return found
 
 
 def batch(n=BATCH, seed=0):

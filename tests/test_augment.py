@@ -118,7 +118,9 @@ IMAGE_RECIPES = sorted(set(augment.RECIPES) - {'scarf', 'simcse'})
 # Each recipe compiles its own views, for seconds: two stand for all in the quick suite.
 QUICK = ('digits_multicrop', 'mae')
 # Tasks on parts of an image stand in test_augment_pretext.py.
-IMAGE_RECIPES = sorted(set(augment.RECIPES) - {'scarf', 'simcse', 'jigsaw', 'relative_patch', 'rotation'})
+IMAGE_RECIPES = sorted(
+    set(augment.RECIPES) - {'scarf', 'simcse', 'jigsaw', 'relative_patch', 'rotation', 'colourisation'}
+)
 # Each recipe compiles its own views, for seconds: three stand for all in the quick suite.
 QUICK = ('byol', 'digits_multicrop', 'mae')
 
@@ -295,12 +297,14 @@ OF_VECTORS = ('random_corruption', 'random_dropout')
 RANDOM = sorted(
     n
     for n in augment.__all__
-    if (n.startswith('random_') or n in ('color_jitter', 'rand_augment', 'jigsaw_tiles')) and n not in OF_VECTORS
+    if (n.startswith('random_') or n in ('color_jitter', 'rand_augment', 'jigsaw_tiles', 'cell_colours'))
+    and n not in OF_VECTORS
 )
 NEEDED = {
     'random_resized_crop': {'size': 6},
     'random_cutout': {'side': 3},
     'jigsaw_tiles': {'grid': 2},
+    'cell_colours': {'cells': 2},
     'random_jigsaw': {'grid': 2, 'permutations': 6},
     'random_patch_pair': {'patch': 2},
 }
@@ -342,6 +346,7 @@ WIDE = {
     'shuffle_patches': lambda f, x: f(x, jnp.arange(4), grid=2),
     'solarise': lambda f, x: f(x, threshold=jnp.asarray(0.5)),
     'to_float': lambda f, x: f(x),
+    'to_lab': lambda f, x: f(x),
     'turn_part': lambda f, x: f(x, jnp.array([1, 2]), jnp.asarray(3), jnp.asarray(1)),
 }
 NO_IMAGE = {
@@ -349,6 +354,7 @@ NO_IMAGE = {
     'OPERATIONS',
     'RECIPES',
     'affine_map',
+    'colour_bins',
     'hamming_permutations',
     'check_spec',
     'make_evaluation',

@@ -147,12 +147,41 @@ def test_recipes_of_tasks_give_parts_and_answers(name):
     assert answer.shape == (4, *answers) and (answer.sum(axis=-1) == 1).all()
 
 
+# scikit-image's `rgb2lab` and the tables of sRGB's primaries give these.
+LAB = {
+    (1.0, 0.0, 0.0): (53.2408, 80.0925, 67.2032),
+    (0.0, 1.0, 0.0): (87.7347, -86.1827, 83.1793),
+    (0.0, 0.0, 1.0): (32.2970, 79.1875, -107.8602),
+    (1.0, 1.0, 1.0): (100.0, 0.0, 0.0),
+    (0.0, 0.0, 0.0): (0.0, 0.0, 0.0),
+}
+
+
+def test_lab_is_that_of_the_primaries():
+    found = augment.to_lab(jnp.asarray(list(LAB))[None])[0]
+    np.testing.assert_allclose(found, list(LAB.values()), atol=2e-3)
+    gradient = jax.grad(lambda x: augment.to_lab(x).sum())(jnp.zeros((1, 1, 3)))
+    assert np.isfinite(gradient).all()
+
+
+def test_cells_are_told_their_nearest_colour():
+    bins = augment.colour_bins(10)
+    assert len(bins) == 260 and (np.diff(bins[:, 0]) >= 0).all() and [0, 0] in bins.tolist()
+    colours = jnp.asarray([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [0.5, 0.5, 0.5]])
+    image = colours.reshape(2, 1, 2, 1, 3).repeat(3, axis=1).repeat(3, axis=3).reshape(6, 6, 3)
+    same, report = augment.cell_colours(KEY, image, cells=2, report=True)
+    np.testing.assert_array_equal(same, image)
+    found = bins[report['answer'].argmax(axis=-1).reshape(-1)]
+    np.testing.assert_array_equal(found, [[80, 70], [-90, 80], [80, -110], [0, 0]])
+
+
 @pytest.mark.parametrize(
     'spec, message',
     [
         ({'turns': {'copies': 0}}, 'only.turns.copies must be a positive integer'),
         ({'jigsaw': {'tile': -1}}, 'only.jigsaw.tile must be an integer from 0, not -1'),
         ({'part_turn': {'part': 'half'}}, "only.part_turn.part must be 'quadrant' or 'square', not 'half'"),
+        ({'colours': {'cells': 0}}, 'only.colours.cells must be a positive integer'),
         ({'patch_pair': {'patch': 2.5}}, 'only.patch_pair.patch must be a positive integer'),
         ({'patch_pair': {'patch': 4, 'jitter': 0.5}}, 'only.patch_pair.jitter must be an integer from 0, not 0.5'),
         ({'jigsaw': {'permutation': 6}}, 'unknown field only.jigsaw.permutation; jigsaw takes grid, tile, perm'),

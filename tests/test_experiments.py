@@ -52,6 +52,7 @@ BY_METHOD = {
     'archetypal': ['method.points=16'],
     'amdim': ['method.local_widths=(8, 8)'],
     'capi': ['method.prototypes=8'],
+    'colourisation': ['predictor.widths=(16, 260)'],
     'data2vec': ['method.layers=1'],
     'data2vec2': ['method.layers=1'],
     'deepcluster': ['method.clusters=4'],
@@ -76,6 +77,8 @@ BY_METHOD = {
     'w_mse': ['method.block=16'],
     'whitened_contrastive': ['method.column_groups=4'],
 }
+
+BY_CONFIG = {'cifar10/colourisation': ['augment.views.only.colours.cells=16']}  # the map of two stages
 
 
 @pytest.mark.parametrize('file', FILES, ids=ids)
@@ -193,7 +196,7 @@ def _small_run(file: Path, *more: str) -> Run:
         overrides.append('method.groups=4')
     if 'freeze_steps' in resolved.optimizer.groups.get('prototypes', {}):
         overrides.append('optimizer.groups.prototypes.freeze_steps=0')
-    overrides += BY_METHOD.get(resolved.method.name, [])
+    overrides += BY_METHOD.get(resolved.method.name, []) + BY_CONFIG.get(_name(file), [])
     return Run(config.load(str(file), overrides), devices=1)
 
 

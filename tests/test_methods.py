@@ -32,6 +32,7 @@ MOVES = {
     'nnclr': ('queue', 'pointer'),
     'nnbyol': ('queue', 'pointer', 'target'),
     'nnsiam': ('queue', 'pointer'),
+    'colourisation': ('frequency',),
     'co2': ('queue', 'pointer', 'target'),
     'mochi': ('queue', 'pointer', 'target'),
     'moco_hard': ('queue', 'pointer', 'target'),
@@ -110,6 +111,7 @@ KEEPS = {
 # Keywords with which eight fixed images can be learned: groups of four, and a queue that 30 steps do not
 # fill with the eight images themselves.
 LEARNABLE = {
+    'cpc': {'scale': 1.0},  # a tenth of the logits is nearly flat at first
     'diet': {'smoothing': 0.1},  # else most of the loss is the entropy of the labels
     # Else the centres, which begin at zero, take the common part of the scores away and the loss grows.
     'ibot': {'centre_momentum': 0.99, 'patch_centre_momentum': 0.99},

@@ -272,6 +272,52 @@ def test_tasks_that_do_not_fit_the_images_end_in_one_line(name, overrides, messa
         )
 
 
+def colour_batch():
+    images = jnp.asarray(np.random.default_rng(0).uniform(size=(8, 8, 8, 3)), jnp.float32)
+    views, sampled = jax.jit(augment.make_views({'only': {'colours': {'cells': 4, 'step': 60}}}))(
+        KEY, images, jnp.arange(8)
+    )
+    return {'views': views, 'view_params': sampled, 'keys': jax.random.split(KEY, 8), 'step': jnp.zeros((), jnp.int32)}
+
+
+def test_colourisation_weighs_rare_colours_by_its_running_mean():
+    rows = colour_batch()
+    predictor = models.MLP(widths=(13,))
+    method = small.methods.colourisation(ENCODER, predictor, step=60, smoothing=0.0, memory=0.5)
+    params, extra = small.initial(method, rows)
+    outputs, extra = small.embed(method, params, extra, rows, KEY)
+    assert outputs['predictions'].shape == outputs['targets'].shape == (8, 4, 4, 13)
+    value, (new, metrics) = small.criterion(method, params, outputs, extra, rows, KEY)
+    answers, logits = (np.asarray(outputs[n], np.float64).reshape(-1, 13) for n in ('targets', 'predictions'))
+    frequency = 0.5 / 13 + 0.5 * answers.mean(axis=0)
+    np.testing.assert_allclose(new['frequency'], frequency, rtol=1e-5)
+    raw = 1 / (0.5 * frequency + 0.5 / 13)
+    weights = answers @ (raw / (frequency * raw).sum())
+    log_sum = np.log(np.exp(logits).sum(axis=1))
+    np.testing.assert_allclose(value, np.mean(weights * (log_sum - (logits * answers).sum(axis=1))), rtol=1e-4)
+    np.testing.assert_allclose(metrics['commonest'], answers.mean(axis=0).max(), rtol=FLOAT32)
+
+
+def test_colourisation_never_sees_colours():
+    rows = colour_batch()
+    method = small.methods.colourisation(ENCODER, models.MLP(widths=(13,)), step=60)
+    params, extra = small.initial(method, rows)
+    view = rows['views'][0]
+    shade = jnp.sum(view * jnp.asarray([0.299, 0.587, 0.114])[None, None, None], axis=-1, keepdims=True)
+    turned = 2 * jnp.broadcast_to(shade, view.shape) - view  # other colours of the same grey
+    found = [compiled(method.encode)(method.network(params, extra), x)['features'] for x in (view, turned)]
+    np.testing.assert_allclose(found[0], found[1], atol=1e-4)
+    other = small.methods.colourisation(ENCODER, models.MLP(widths=(12,)), step=60)
+    with pytest.raises(
+        UserError, match='predicts 12 bins at 4x4 places, and the operation colours has 13 at 4x4 cells'
+    ):
+        traced(other, rows)
+    with pytest.raises(UserError, match="colourisation needs a view with the operation 'colours'"):
+        traced(method, {**rows, 'view_params': ({},)})
+    with pytest.raises(UserError, match='needs an encoder that gives feature maps, and ViT does not'):
+        small.methods.colourisation(small.VIT, models.MLP(widths=(13,)))
+
+
 def test_lorot_is_a_linear_layer_on_the_features_beside_any_criterion():
     rows = small.batch()
     plain_method = small.make('simclr')

@@ -66,6 +66,8 @@ def test_the_tables_are_listed_and_an_unknown_one_is_refused(capsys):
     assert listed == [
         'ablations', 'cifar5k', 'cifar5k_vit', 'collapse', 'dictionaries', 'digits', 'hardware', 'label_free_selection',
         'mutual_information', 'reduction', 'speedrun',
+        'cifar5k', 'cifar5k_pretext', 'cifar5k_vit', 'collapse', 'dictionaries', 'digits', 'hardware', 'label_free_selection',
+        'mutual_information', 'reduction',
     ]  # fmt: skip
     with pytest.raises(UserError, match='unknown table; did you mean digits'):
         reproduce.main(['digit'])

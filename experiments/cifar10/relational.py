@@ -5,7 +5,7 @@
 Hardware, time, result: not run yet. The authors report networks of four layers and small ResNets, which are not here.
 """
 
-from common import cifar10
+from common import cifar10, symmetric_views
 
 
 def get_config():
@@ -15,8 +15,9 @@ def get_config():
     c.predictor.widths = (256, 1)
     c.predictor.activation = 'leaky_relu'
     c.data.batch_size = 64  # 2,048 views, 992 pairs of each image
-    c.augment.recipe = 'relational'
-    c.augment.views.all.count = 32
+    c.augment.recipe = ''
+    c.augment.views.all = symmetric_views(32)
+    del c.augment.views.all.blur
     c.optimizer.name = 'adamw'
     c.optimizer.learning_rate = 1e-3
     c.optimizer.weight_decay = 0.0

@@ -11,6 +11,7 @@ from .blur import gaussian_blur, random_blur, sharpen
 from .colour import color_jitter, grey_scale, jitter, random_grey, shift_hue
 from .constants import NORMALISATION
 from .geometry import crop_and_resize, random_flip, random_resized_crop, sample_crop
+from .lab import cell_colours, colour_bins, to_lab
 from .mixing import cutmix, mixup
 from .operations import OPERATIONS, check_spec
 from .patches import erase, jigsaw_tiles, random_cutout, random_erasing, random_patch_shuffle, shuffle_patches
@@ -50,8 +51,10 @@ __all__ = [
     'affine',
     'affine_map',
     'autocontrast',
+    'cell_colours',
     'check_spec',
     'color_jitter',
+    'colour_bins',
     'crop_and_resize',
     'cutmix',
     'equalise',
@@ -99,5 +102,6 @@ __all__ = [
     'shuffle_patches',
     'solarise',
     'to_float',
+    'to_lab',
     'turn_part',
 ]

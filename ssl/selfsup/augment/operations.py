@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from . import blur, colour, geometry, patches, policy, pretext, tone, vectors, warp
+from . import blur, colour, geometry, lab, patches, policy, pretext, tone, vectors, warp
 
 
 class Operation(NamedTuple):
@@ -60,6 +60,7 @@ OPERATIONS: dict[str, Operation] = {
     'erase': Operation(17, patches.random_erasing),
     'corrupt': Operation(18, vectors.random_corruption, rank=1, reference=True),
     'drop': Operation(30, vectors.random_dropout, rank=1),
+    'colours': Operation(44, lab.cell_colours, colour=True),
     'part_turn': Operation(43, pretext.random_part_turn),
     # These give one axis more, so nothing runs after them.
     'jigsaw': Operation(40, pretext.random_jigsaw),
@@ -74,7 +75,7 @@ _WORDS = {
     'part': pretext.PARTS,
 }
 _RANGES = ('scale', 'ratio', 'sigma')
-_COUNTS = ('regions', 'grid', 'side', 'operations', 'bits', 'copies', 'permutations', 'patch', 'least')
+_COUNTS = ('regions', 'grid', 'side', 'operations', 'bits', 'copies', 'permutations', 'patch', 'least', 'cells', 'step')
 _WHOLES = ('tile', 'gap', 'jitter')
 _MOST = {'size': 8192, 'count': 64, 'operations': 64, 'bits': 8}
 

@@ -173,6 +173,12 @@ def jigsaw(size: int) -> dict[str, Spec]:
     return _parts(3 * cell, jigsaw=dict(grid=3, tile=round(cell * 64 / 75), permutations=100))
 
 
+def colourisation(size: int) -> dict[str, Spec]:
+    """Colourisation: one view, cropped a little and flipped, and the colours of 8x8 cells; paper: 64x64 of 256."""
+    crop = dict(scale=(0.5, 1.0), ratio=(3 / 4, 4 / 3), method='bilinear')
+    return dict(only=dict(size=size, count=1, crop=crop, flip=0.5, colours=dict(cells=8, step=10)))
+
+
 def exemplar(size: int) -> dict[str, Spec]:
     """Exemplar as Kolesnikov et al. train it: eight views, cropped, flipped, grey in two of three."""
     crop = dict(scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), method='bilinear')
@@ -211,6 +217,7 @@ def simcse(size: int) -> dict[str, Spec]:
 
 RECIPES = {
     'byol': byol,
+    'colourisation': colourisation,
     'digits': digits,
     'digits_crops': digits_crops,
     'digits_masked': digits_masked,

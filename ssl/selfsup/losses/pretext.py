@@ -8,13 +8,16 @@ from ._common import HIGHEST, as_float, positive, several
 
 
 def cross_entropy(
-    predictions: Float[ArrayLike, '*batch answers'], targets: Float[ArrayLike, '*batch answers']
+    predictions: Float[ArrayLike, '*batch answers'],
+    targets: Float[ArrayLike, '*batch answers'],
+    weights: Float[ArrayLike, '*batch'] | None = None,
 ) -> Float[Array, '']:
-    """Cross-entropy of answers: −Σ_a t_a log softmax(p)_a, the mean over all axes but the last.
+    """Cross-entropy of answers: −w Σ_a t_a log softmax(p)_a, the mean over all axes but the last.
 
     Args:
       predictions: logits.
       targets: shares of the answers, which sum to 1: zeros with a one where the answer is known.
+      weights: w of each answer; None for 1. The mean is not divided by theirs.
 
     Returns:
       In nats, from the entropy of the targets up; log(answers) where all logits are equal, as in a collapsed network.
@@ -31,7 +34,8 @@ def cross_entropy(
             f'predictions and targets must have the same shape, and are {list(predictions.shape)} and '
             f'{list(targets.shape)}'
         )
-    return -jnp.mean(jnp.sum(targets * jax.nn.log_softmax(predictions, axis=-1), axis=-1))
+    each = -jnp.sum(targets * jax.nn.log_softmax(predictions, axis=-1), axis=-1)
+    return jnp.mean(each if weights is None else as_float('weights', weights) * each)
 
 
 def focal(

@@ -62,6 +62,7 @@ from .masked.msn import msn
 from .masked.simmim import simmim
 from .over_axis import over_axis
 from .pretext.amdim import amdim
+from .pretext.colourisation import colourisation
 from .pretext.cpc import cpc
 from .pretext.exemplar import exemplar
 from .pretext.jigsaw import jigsaw
@@ -94,6 +95,7 @@ METHODS = {
     'capi': capi,
     'cmae': cmae,
     'co2': co2,
+    'colourisation': colourisation,
     'cpc': cpc,
     'crossmae': crossmae,
     'data2vec': data2vec,
@@ -184,6 +186,7 @@ __all__ = [
     'capi',
     'cmae',
     'co2',
+    'colourisation',
     'cpc',
     'crossmae',
     'data2vec',
