@@ -45,7 +45,7 @@ def prepare(job: Job) -> None:
     of = f'{job.per_class} per class of {job.source}'
     if Path(job.data).exists():
         with np.load(job.data) as data:
-            if data['of'] == of:
+            if 'of' in data and data['of'] == of:
                 return
     data = build.open_data(config_of(job))
     arrays = {'of': np.array(of), 'train': data.train.arrays()[0]}

@@ -78,6 +78,13 @@ def accuracy(runs: Runs, state: str = 'trained') -> str:
     return '\n'.join(lines) + '\n'
 
 
+def untrained(runs: Runs) -> str:
+    """The scores before training, of the method with the most seeds: the encoder's start depends on the seed alone."""
+    both = paired(runs)
+    most = max(both, key=lambda method: len(both[method]))
+    return accuracy({most: both[most]}, 'untrained').replace(f'| {named(most)} |', '| untrained encoder |', 1)
+
+
 def apart(runs: Runs, state: str = 'trained') -> list[tuple[str, str]]:
     """(method, score) of the means that differ by more than two standard errors."""
     return [
@@ -177,7 +184,7 @@ def part(recorded: dict[str, Any]) -> str:
     return (
         f'{settings["epochs"]} epochs of batches of {settings["batch"]}; seeds: {counts}. {versions(runs)}.\n\n'
         f'**Accuracy**, mean ± standard error over seeds. {verdict(runs)}\n\n{accuracy(runs)}\n'
-        f'**Before training**, by the same evaluator:\n\n{accuracy(runs, "untrained")}\n'
+        f'**Before training**: the encoder as a seed starts it, the same for every method.\n\n{untrained(runs)}\n'
         f'**Time and memory**:\n\n{times(runs, settings["images"])}\n'
         f'**The same steps** (same initial weights, same views), largest relative difference:\n\n'
         f'{agreement(recorded["agreement"])}'
