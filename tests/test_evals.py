@@ -21,6 +21,11 @@ SETTINGS = {
     'label_noise': {'rates': (0.0, 0.4), 'draws': 2},
     'ranks': {},
     'widths': {'k': 5},
+    'geometry': {},
+    'hubs': {},
+    'rescaling': {},
+    'sparse_probe': {},
+    'intrinsic_probe': {},
 }
 # What each says of how many of its predictions hit, where nothing else enters: over all constant labels they sum to 1.
 HITS = {
@@ -157,7 +162,7 @@ def test_accuracy_over_width_tells_prefixes_from_principal_components():
 @pytest.mark.parametrize('fault', FAULTS)
 @pytest.mark.parametrize('name', EVALUATIONS)
 def test_bad_features_are_named(data, name, fault):
-    if name == 'ranks' and fault not in ('nan', 'lengths', 'empty'):
+    if name in WITHOUT_LABELS and fault not in ('nan', 'lengths', 'empty'):
         pytest.skip('reads no labels and no test features')
     change, message = FAULTS[fault]
     with pytest.raises(UserError, match=message):

@@ -15,6 +15,7 @@ class Plain:
     """In the place of an encoder, without a compiler: two statistics of each image of 8 x 8 or 12 x 12 pixels."""
 
     step = 3
+    method = None
 
     def __init__(self, *overrides):
         self.config = small.digits_config('vicreg', 'evaluate.batch_size=5', 'data.pad=0', *overrides)

@@ -10,8 +10,6 @@ from jaxtyping import Array
 
 from ..errors import UserError
 from ..losses.masked import EPSILON, unpatchify
-from ..methods import METHODS
-from ..signature import networks
 from . import build
 from .encoder import Encoder
 from .patches import feature_maps, has_tokens
@@ -47,7 +45,7 @@ def reconstructions(encoder: Encoder, images: np.ndarray) -> dict[str, np.ndarra
     if method.decode is not None:
         decoded = method.decode(encoder.evaluated, jnp.asarray(encoder(images))).reshape(views.shape)
         return {'reconstructed': _pixels(encoder, decoded), 'original': _pixels(encoder, views)}
-    if 'decoder' not in networks(METHODS[config.method.name]):
+    if 'decoder' not in encoder.params:
         return None
     count, height, width, channels = views.shape
 
