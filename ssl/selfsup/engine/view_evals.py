@@ -150,13 +150,15 @@ def of_memorisation(encoder: Encoder, reference: Encoder) -> dict[str, float]:
         pairs = encoded_views([encoder, reference], source, data.train, kind='features')
         scores[name] = np.concatenate([np.asarray(diagnostics.sslmem(f, g)) for f, g in pairs])
     train, test = scores['train'], scores['test']
-    welch: Any = stats.ttest_ind(train, test, equal_var=False)
+    # Scores that are all equal, as of an encoder beside itself, have no t.
+    varied = np.ptp(train) > 0 or np.ptp(test) > 0
+    statistic, chance = stats.ttest_ind(train, test, equal_var=False) if varied else (0.0, 1.0)
     found = {
         'train': train.mean(),
         'test': test.mean(),
         'gap': train.mean() - test.mean(),
-        't': welch.statistic,
-        'p': welch.pvalue,
+        't': statistic,
+        'p': chance,
         'share': np.mean(train > np.quantile(test, 0.95)),
     }
     return {f'memorisation_{name}': float(value) for name, value in found.items()}
