@@ -7,6 +7,7 @@ import selfsup.evals.features
 from selfsup import evals, parallel
 from selfsup.errors import UserError
 from selfsup.evals import EVALUATIONS, Features
+from selfsup.evals.suite import WITHOUT_LABELS
 
 CLASSES = 4
 # Small settings of each evaluation, all that it is asked for here.

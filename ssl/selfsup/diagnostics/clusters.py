@@ -75,16 +75,14 @@ def kmeans(
             return jnp.where((counts > 0)[:, None], means, centres)
 
         centres = jax.lax.fori_loop(0, iterations, lloyd, centres)
-        member, gaps, _, _ = _visited(z, counted, centres, spherical)
-        return centres, member, jnp.sum(jnp.where(counted, gaps, 0.0))
+        member = jnp.where(counted, _visited(z, counted, centres, spherical)[0], -1)
+        return centres, member, inertia(z, centres, member)
 
     if restarts == 1:
-        centres, member, _ = once(key)
-    else:
-        found = jax.lax.map(once, jax.random.split(key, restarts))
-        best = jnp.argmin(found[2])
-        centres, member = found[0][best], found[1][best]
-    return centres, jnp.where(counted, member, -1)
+        return once(key)[:2]
+    centres, member, objective = jax.lax.map(once, jax.random.split(key, restarts))
+    best = jnp.argmin(objective)
+    return centres[best], member[best]
 
 
 def inertia(
