@@ -44,8 +44,9 @@ def trunk(tmp_path_factory):
 LENGTHS = {'shorter': (3, 0.5), 'longer': (6, 1.0)}
 
 
-@pytest.mark.parametrize('epochs, cooldown', LENGTHS.values(), ids=LENGTHS.keys())
-def test_a_branch_is_the_run_of_its_config(epochs, cooldown, trunk, tmp_path, capsys):
+@small.each(LENGTHS, quick=('shorter',))
+def test_a_branch_is_the_run_of_its_config(name, trunk, tmp_path, capsys):
+    epochs, cooldown = LENGTHS[name]
     more = (f'train.epochs={epochs}', f'optimizer.cooldown_epochs={cooldown}', 'train.log_every=3')
     assert run(tmp_path / 'branch', *more, f'branch_from={trunk}') == 0
     step = min(4 * 4, int(epochs - cooldown) * 4)
@@ -113,6 +114,7 @@ def test_a_trunk_whose_early_checkpoints_are_gone_is_refused(trunk, tmp_path, mo
         run(tmp_path / 'branch', 'train.epochs=4', 'optimizer.cooldown_epochs=2', f'branch_from={trunk}')
 
 
+@pytest.mark.slow
 def test_numbers_that_move_over_the_epochs_are_refused(trunk, tmp_path):
     with pytest.raises(UserError, match='over which optimizer.weight_decay moves to weight_decay_final=0.1'):
         run(tmp_path / 'trunk', 'train.epochs=1', 'optimizer.weight_decay_final=0.1')
