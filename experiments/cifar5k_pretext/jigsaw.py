@@ -2,7 +2,7 @@
 
     python -m selfsup.train --config=experiments/cifar5k_pretext/jigsaw.py --workdir=runs/cifar5k_pretext/jigsaw
 
-Hardware, time, result: docs/pretext.md.
+Hardware, time, result: not run yet.
 """
 
 from common import pretext

@@ -2,7 +2,7 @@
 
     python -m selfsup.train --config=experiments/cifar5k_pretext/rotation.py --workdir=runs/cifar5k_pretext/rotation
 
-Hardware, time, result: docs/pretext.md.
+Hardware, time, result: not run yet.
 """
 
 from common import pretext
