@@ -139,8 +139,8 @@ def trained(job: Job, pythons: dict[str, str], file: Path, settings: dict[str, A
 def agreement(job: Job, pythons: dict[str, str], folder: Path, *, count: int) -> dict[str, Any]:
     """How far apart the halves are after `count` steps from the same weights, with the same views.
 
-    `loss` is the largest difference of a step's loss relative to ours, `features` ‖theirs − ours‖/‖ours‖ over the
-    test images after the last step.
+    `each` is the difference of every step's loss relative to ours, `loss` the largest, and `features`
+    ‖theirs − ours‖/‖ours‖ over the test images after the last step.
     """
     peers = {half: Peer(python, half, job) for half, python in pythons.items()}
     file = folder / 'steps.npz'
@@ -158,9 +158,11 @@ def agreement(job: Job, pythons: dict[str, str], folder: Path, *, count: int) ->
         (folder / f'{half}.npz').unlink()
         peer.close()
     ours, theirs = (features[half] for half in HALVES)
+    apart = np.abs(losses['lightly'] / losses['ours'] - 1)
     return {
         'steps': count,
-        'loss': float(np.max(np.abs(losses['lightly'] / losses['ours'] - 1))),
+        'loss': float(apart.max()),
+        'each': [float(f'{value:.1e}') for value in apart],
         'features': float(np.linalg.norm(theirs - ours) / np.linalg.norm(ours)),
     }
 
