@@ -33,6 +33,7 @@ def test_records_stand_first_and_by_their_time():
     assert lines[0].endswith('| 20.0 | 5.0 | 1.0 | 1,000 | 97.50 ± 0.00 | 100 % | 20 | yes |')
 
 
+@pytest.mark.slow
 def test_a_config_is_timed_and_logged_and_goes_on(tmp_path, capsys):
     command = [f'--workdir={tmp_path}', 'digits/simclr', '--by=me', *(f'--config.{field}' for field in TINY)]
     assert speedrun.main([*command, '--seeds=1']) == 0
