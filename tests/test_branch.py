@@ -44,6 +44,7 @@ def trunk(tmp_path_factory):
 LENGTHS = {'shorter': (3, 0.5), 'longer': (6, 1.0)}
 
 
+@pytest.mark.slow
 @small.each(LENGTHS, quick=('shorter',))
 def test_a_branch_is_the_run_of_its_config(name, trunk, tmp_path, capsys):
     epochs, cooldown = LENGTHS[name]

@@ -126,6 +126,7 @@ def test_scan_asks_the_head_of_least_loss():
         np.testing.assert_allclose(method.assign(params, held, {'features': z}), expected, rtol=FLOAT32, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_pcl_adds_prototypes_of_the_momentum_network_from_its_step_on():
     method, rows, params, extra = begun('pcl', prototypes=(4, 6), prototype_start=5)
     z = features(dim=16)[0]

@@ -54,6 +54,7 @@ def test_the_hardest_of_all_rows_are_symmetric_moco():
             small.make(name, hardest=65)
 
 
+@pytest.mark.slow
 def test_mochi_without_mixtures_or_before_their_time_is_moco_and_draws_anew():
     method, rows, params, extra = begun('mochi')
     plain, *_ = one_step(small.make('moco_v2'), rows, params, extra)

@@ -49,6 +49,7 @@ def test_learnability_equals_scikit_learn():
     np.testing.assert_allclose(diagnostics.cluster_learnability(KEY, noise(), clusters=6, k=7), reference, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_limits():
     assert float(diagnostics.cluster_learnability(KEY, clumps()[0], clusters=4, k=5)) == 1
     flat = diagnostics.clid(KEY, np.ones((60, 3), np.float32), clusters=4, k=5)

@@ -364,6 +364,7 @@ def test_a_report_ends_with_the_alarms_sentence(finished):
         assert alarm.verdict({k: v for k, v in line.items() if k != name}) == ''
 
 
+@pytest.mark.slow
 def test_early_stopping_ends_and_reports_a_run_and_repeats_exactly(tmp_path, no_report, capsys):
     # Embeddings that are only asked to be alike shrink from one measurement to the next.
     shrinking = ('method.variance_weight=0.0', 'method.covariance_weight=0.0', 'optimizer.learning_rate=0.05')

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 import selfsup.evals.features
+import small
 from selfsup import evals, parallel
 from selfsup.errors import UserError
 from selfsup.evals import EVALUATIONS, Features
@@ -57,7 +58,7 @@ def relabelled(features, labels):
     return Features(features.features, np.asarray(labels, np.int32))
 
 
-@pytest.mark.parametrize('name', EVALUATIONS)
+@small.each(EVALUATIONS, quick=('knn', 'logistic', 'clustering', 'intrinsic_probe'))
 def test_test_labels_choose_nothing(data, name):
     """With random test labels every choice and every number of train stays, and predictions do not follow them."""
     train, test = data

@@ -75,6 +75,7 @@ def image_run():
     return Run(config.load('experiments/dictionaries/images.py', fields), devices=1)
 
 
+@pytest.mark.slow
 def test_a_run_of_images_has_codes_reconstructions_and_pictures_of_its_atoms(image_run, tmp_path):
     encoder = untrained.of_run(image_run)
     images = image_run.data.test.arrays()[0][:8]

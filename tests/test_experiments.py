@@ -165,9 +165,7 @@ TRAINED = [f for f in FILES if f.parent.name in SMALL]
 QUICK = ('digits/moco_v2',)
 TRACED = (
     *QUICK,
-    'cifar10/simclr',
     'digits/dino',
-    'digits/mae',
     'digits/deepcluster_v2',
     'cifar10/mae',
     'cifar5k_pretext/jigsaw',
@@ -225,6 +223,7 @@ def _steps(file: Path):
     return pytest.param(file, id=_name(file), marks=[] if _name(file) in QUICK else [pytest.mark.slow])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('file', [_steps(f) for f in TRAINED])
 def test_config_takes_real_steps(file, request):
     needed = [f'data.dir={request.getfixturevalue("cifar10")}'] if 'cifar' in file.parent.name else []

@@ -25,7 +25,7 @@ def material(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize('number', range(8))
+@pytest.mark.parametrize('number', [*range(4), *(pytest.param(n, marks=pytest.mark.slow) for n in range(4, 8))])
 def test_mutated_configs_build_or_end_in_a_sentence(number, material, own_checks):
     folder = material / f'configs{number}'
     folder.mkdir()

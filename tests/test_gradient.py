@@ -169,6 +169,7 @@ def test_microbatches_that_would_change_the_numbers_are_refused(method, override
         Run(small.digits_config(method, *overrides), devices=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'model, fields',
     [

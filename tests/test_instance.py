@@ -151,6 +151,7 @@ def test_diets_head_is_a_parameter_whose_padding_gets_no_gradient():
     assert len(moments) >= 4 and all(x.shape[0] == 256 for x in moments if x.ndim)
 
 
+@pytest.mark.slow
 @small.each(METHODS, quick=('instdisc',))
 def test_rows_are_spread_over_the_devices_and_change_nothing(name, x64):
     """The state as a run lays it out, and a batch spread likewise, against one device."""

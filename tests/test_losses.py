@@ -111,24 +111,31 @@ DEGENERATE = {
     'huge': np.float32(1e18) * SINGLE[0],
     'tiny': np.float32(1e-18) * SINGLE[0],
 }
+SINGULAR = ('zeros', 'duplicates', 'one-hot')  # in any precision; the others are at the ends of float32
 
 
 @each_kind
 def test_finite_in_half_precision(row):
-    check_finite(row, SINGLE[0].astype(jnp.bfloat16))
+    check_finite(row, SINGLE[0].astype(jnp.bfloat16), jnp.float32)
 
 
 @each
+@pytest.mark.parametrize('z', [DEGENERATE[name] for name in SINGULAR], ids=SINGULAR)
+def test_finite_at_degenerate_inputs(row, z, x64):
+    check_finite(row, z.astype(np.float64), jnp.float64)
+
+
+@each_kind
 @pytest.mark.parametrize('z', DEGENERATE.values(), ids=DEGENERATE.keys())
-def test_finite_at_degenerate_inputs(row, z, request):
+def test_finite_at_degenerate_inputs_in_float32(row, z, request):
     if 'huge' in request.node.name and not row.scale_free:
         z = z / np.float32(1e15)  # squares of squares: 1e3 is huge for a loss that keeps the scale
-    check_finite(row, z)
+    check_finite(row, z, jnp.float32)
 
 
-def check_finite(row, z):
+def check_finite(row, z, dtype):
     found, gradients = with_gradients(row.loss)(z, z[::-1])
-    assert found.dtype == jnp.float32
+    assert found.dtype == dtype
     assert np.isfinite(found)
     assert all(np.isfinite(np.asarray(g, np.float32)).all() for g in gradients)
 
@@ -143,7 +150,12 @@ def check_rows_of_zeros(row, dtype):
 
 
 @each
-def test_a_row_of_zeros_gets_no_larger_gradient_than_others(row):
+def test_a_row_of_zeros_gets_no_larger_gradient_than_others(row, x64):
+    check_rows_of_zeros(row, 'float64')
+
+
+@each_kind
+def test_a_row_of_zeros_gets_no_larger_gradient_than_others_in_float32(row):
     check_rows_of_zeros(row, 'float32')
 
 

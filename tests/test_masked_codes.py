@@ -48,6 +48,7 @@ def test_dinosr_takes_the_codes_of_the_targets_mlps_before_its_codebooks_move():
     assert all(1 <= float(metrics[name]) <= 6 for name in ('target_perplexity', 'prediction_perplexity'))
 
 
+@pytest.mark.slow
 def test_dinosr_perplexities_are_one_at_collapse():
     method, rows, params, extra = begun('dinosr')
     outputs, _ = small.embed(method, params, extra, rows, KEY)

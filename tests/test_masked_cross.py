@@ -37,6 +37,7 @@ def test_crossmae_predicts_a_part_of_the_hidden_patches(ratio, predict, count):
         assert len(set(places)) == count and row[places].all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('inter_block', [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_crossmae_compares_the_normalised_patches_that_its_decoder_is_asked_for(inter_block):
     method, rows, params, extra = begun('crossmae', inter_block=inter_block)

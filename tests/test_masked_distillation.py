@@ -73,6 +73,7 @@ def shown_and_hidden(name, **changes):
     return outputs, changed, mask
 
 
+@pytest.mark.slow
 @both
 def test_the_student_does_not_see_hidden_pixels_and_the_teacher_does(name):
     outputs, changed, mask = shown_and_hidden(name)
@@ -115,6 +116,7 @@ def scored(layer, z):
     return called(last_layer, layer, z)
 
 
+@pytest.mark.slow
 def test_ibot_is_the_sum_of_its_losses_with_the_old_centres_and_moves_them_by_all_patches():
     method, rows, params, extra = begun('ibot', patch_head='layer', patch_weight=0.5, teacher_temperature=0.05)
     centres = {'centre': np.linspace(-0.1, 0.1, 12), 'patch_centre': np.linspace(0.2, -0.1, 12)}

@@ -172,6 +172,7 @@ def test_the_target_gets_no_gradient_and_moves_after_the_step(name):
     assert small.tree_distance(later['target']['params'], expected) < 1e-6
 
 
+@pytest.mark.slow
 def test_data2vec_predicts_the_averaged_last_blocks_of_whole_images():
     method, rows = small.make('data2vec'), one_view()
     params, extra = small.initial(method, rows)
@@ -294,6 +295,7 @@ def explained_after(name, steps=200):
 TRAINED = ('simmim',)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', [pytest.param(n, marks=[pytest.mark.slow] * (n not in TRAINED)) for n in NAMES])
 def test_training_explains_the_targets_and_the_control_does_not(name):
     trained, control = explained_after(name)

@@ -35,6 +35,7 @@ def value_of(method, rows, params, extra):
     return method.criterion(params, outputs, extra, rows, KEY)[0]
 
 
+@pytest.mark.slow
 def test_dropped_patches_do_not_reach_the_anchor():
     """The second view is the masked anchor; each image loses patches of its own."""
     method, rows, params, extra = begun()

@@ -69,7 +69,7 @@ def test_multi_crop_runs_and_every_crop_gets_a_gradient(name):
     assert all(float(jnp.abs(g).max()) > 1e-8 for g in gradients)
 
 
-@pytest.mark.parametrize('name', TWO_VIEWS)
+@small.each(TWO_VIEWS, quick=('moco_v2', 'scan', 'tico'))
 def test_methods_of_two_views_refuse_more(name):
     rows = small.batch()
     method, _, params, extra = begun(name, rows)

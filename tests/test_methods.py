@@ -282,7 +282,7 @@ def test_targets_get_no_gradient_and_keep_their_own_statistics(name):
     assert small.tree_distance(moved['target']['batch_stats'], new['target']['batch_stats']) == 0
 
 
-@pytest.mark.parametrize('name', TIMING)
+@small.each(TIMING, quick=('byol', 'moco_v2'))
 def test_momentum_is_taken_at_the_right_step(name):
     """`after` of step 4: BYOL moves its target with m(4), after the optimiser; MoCo before the key of step 5, with m(5)."""
     seen = []
@@ -336,6 +336,7 @@ def test_moco_v3_sums_both_directions():
     np.testing.assert_allclose(value_of(method, params, extra, rows)[0], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_simsiam_stops_one_branch_and_no_more():
     """The gradient is that of the predictions with the embeddings of the other view held fixed."""
     method, free = small.make('simsiam'), small.make('simsiam', stop_gradient=False)

@@ -61,6 +61,7 @@ def assert_agree(reference, other, loss, gradient):
 
 
 # Rounding has nothing to do with the method, so one of them stands for all in the quick suite.
+@pytest.mark.slow
 @small.each(quick=('moco_v2',))
 def test_eight_devices_agree_with_one(name):
     assert_agree(*one_and_many(name, 'jit', 8, double=False), LOSS_FLOAT32, GRADIENT_FLOAT32)

@@ -40,7 +40,7 @@ def made(name):
     return module, jax.tree.map(jnp.asarray, Compiled(module).init(jax.random.key(0), inputs)), inputs
 
 
-@pytest.mark.parametrize('name', NETWORKS)
+@small.each(NETWORKS, quick=('resnet', 'vit'))
 def test_every_layer_and_the_rest_behind_it_make_the_whole(name):
     module, variables, inputs = made(name)
 

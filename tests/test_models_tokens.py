@@ -50,6 +50,7 @@ def test_the_fused_kernel_is_given_even_lengths_and_sees_no_padding(length, monk
     assert [kind for kind, _ in seen[1:]] == [None] * 3
 
 
+@pytest.mark.slow
 def test_registers_are_free_tokens_that_no_output_is_made_of():
     module = VIT.clone(registers=3)
     variables = started(module, IMAGES)
@@ -296,6 +297,7 @@ def test_a_cross_decoder_equals_numpy():
     np.testing.assert_allclose(found, linear(norm(x, 'norm', p), p['head']), atol=10 * FLOAT32)
 
 
+@pytest.mark.slow
 def test_a_cross_decoder_of_the_whole_grid_puts_given_tokens_at_their_places():
     """What it is given may come in any order; of a given patch its own token decides, of others the mask token."""
     module, variables, found = crossed(queries=None)

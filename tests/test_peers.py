@@ -48,6 +48,7 @@ def test_both_halves_have_one_schedule(tool):
         assert abs(float(ours(step)) - peers_recipe.rate_share(step, steps=50, warmup=7)) < SCHEDULE
 
 
+@pytest.mark.slow
 def test_our_half_trains_and_encodes(tool, toy, tmp_path):
     import peers_ours
 

@@ -142,6 +142,7 @@ def test_a_refresh_gets_the_features_in_order_and_restarts_the_groups_that_it_na
     np.testing.assert_allclose(refreshed.extra['mean'], expected.mean(0), rtol=tolerances.FLOAT32, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_refresh_that_needs_features_runs_before_every_epoch(monkeypatch, tmp_path):
     built = build.build_method
     monkeypatch.setattr(build, 'build_method', lambda *a, **k: counted(built(*a, **k)))

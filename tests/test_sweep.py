@@ -30,6 +30,7 @@ def alone(c):
     return state, np.mean(losses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'overrides, members, width',
     [

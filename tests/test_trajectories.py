@@ -23,13 +23,12 @@ from trajectories import (
 
 HERE = Path(__file__).parent / 'trajectories'
 NOTES = json.loads((HERE / 'references.json').read_text())
-QUICK = ('byol',)  # EMA target, predictor, schedules, exclusions of LARS
 # NNCLR's nearest neighbours flip by rounding, and so do ReLUs in INTL's runs; in float64 they do not (docs/parity.md).
 FLOAT32 = [c for c in problem.CASES if c not in ('nnclr', 'intl', 'intl_m')]
-CASES = [c if c in QUICK else pytest.param(c, marks=pytest.mark.slow) for c in FLOAT32]
 
 
-@pytest.mark.parametrize('name', CASES)
+@pytest.mark.slow
+@pytest.mark.parametrize('name', FLOAT32)
 def test_fifty_float32_steps(name):
     assert problem.fingerprint(name) == NOTES[name]['views'], 'NumPy draws other views than those of the recording'
     ours, theirs = replay.run(name), problem.recorded(name)
