@@ -94,6 +94,7 @@ def test_metrics_are_lines_with_their_step(finished):
     assert all(np.isfinite(v) for line in lines for v in line.values())
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(finished, tmp_path, no_report):
     PREPARED.forget()
     assert run(tmp_path / 'again') == 0

@@ -288,6 +288,7 @@ def explained_after(method, rows, steps=200):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('normalize', [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_training_explains_pixels_and_the_control_does_not(normalize):
     """Every image is a ramp with a slope of its own: what is seen tells what is hidden, in that image alone."""
