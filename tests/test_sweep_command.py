@@ -243,6 +243,7 @@ def test_runs_that_differ_in_numbers_alone_are_one_group():
     'name, field, what',
     [
         ('simclr', 'train.microbatches=2', 'train.microbatches=2 is for runs one by one'),
+        ('simclr', 'branch_from=runs/trunk', "branch_from='runs/trunk' is for runs one by one"),
         ('vicreg', 'monitor.patience=3', 'monitor.patience=3 is for runs one by one'),
         ('deepcluster_v2', 'seed=3', 'deepcluster_v2 is refreshed between epochs'),
         ('simclr', 'seed=3', ''),

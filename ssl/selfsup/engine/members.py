@@ -24,6 +24,7 @@ ALONE = {
     'monitor.patience': 0,
     'monitor.on_collapse': 'warn',
     'init_from': '',
+    'branch_from': '',
     'train.stop_after_steps': 0,
     'train.stop_after_minutes': 0.0,
 }
