@@ -121,7 +121,7 @@ def test_resuming_repeats_the_uninterrupted_run_to_the_bit(finished, tmp_path, n
         pytest.param('instdisc', ('method.negatives=64',), marks=pytest.mark.slow),
         pytest.param('invprop', (), marks=pytest.mark.slow),
         pytest.param('diet', (), marks=pytest.mark.slow),
-        pytest.param('pirl', (), marks=pytest.mark.slow),
+        pytest.param('pirl', ('method.grid=2',), marks=pytest.mark.slow),  # 8 x 8 pixels here
     ],
 )
 def test_resuming_is_exact_for_queues_targets_streams_and_clusters(method, overrides, tmp_path, no_report):
