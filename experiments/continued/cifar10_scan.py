@@ -7,28 +7,18 @@
 Hardware, time, result: not run yet. The authors' matched accuracy: 81.8 % (mean of ten runs), from their SimCLR.
 """
 
-from selfsup.config import defaults
+from common import cifar10, continued
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'scan'
+    c = cifar10(continued('scan', 'runs/cifar10/simclr', 1e-4, 50))
     c.method.clusters = 10
     c.method.neighbours = 20
     c.method.entropy_weight = 5.0
-    c.init_from = 'runs/cifar10/simclr'
     c.model.name = 'resnet18'
     c.model.stem = 'cifar_pad2'
-    c.data.source = 'tfds:cifar10'
     c.data.batch_size = 128
     c.data.holdout = 0.02
     c.augment.recipe = 'solo_symmetric'
     c.augment.size = 32
-    c.augment.mean = (0.4914, 0.4822, 0.4465)
-    c.augment.std = (0.2470, 0.2435, 0.2616)
-    c.optimizer.learning_rate = 1e-4
-    c.optimizer.weight_decay = 1e-4
-    c.optimizer.schedule = 'constant'
-    c.optimizer.warmup_epochs = 0.0
-    c.train.epochs = 50
     return c

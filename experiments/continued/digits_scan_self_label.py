@@ -7,26 +7,16 @@
 Two CPU cores, a minute. Result: not run yet.
 """
 
-from selfsup.config import defaults
+from common import continued, digits
 
 
 def get_config():
-    c = defaults()
-    c.method.name = 'scan_self_label'
+    c = digits(continued('scan_self_label', 'runs/continued/digits_scan', 2e-4, 50))
     c.method.clusters = 10
     c.method.threshold = 0.99
-    c.init_from = 'runs/continued/digits_scan'
     c.init_networks = ('encoder', 'head')
-    c.model.name = 'convnet'
-    c.data.source = 'digits'
-    c.data.pad = 2
     c.augment.views.weak = dict(affine=dict(degrees=0.0, translate=0.03, scale=(1.0, 1.0), shear=0.0))
     c.augment.views.strong = dict(
         affine=dict(degrees=20.0, translate=0.1, scale=(0.8, 1.2), shear=10.0), noise=dict(deviation=0.1)
     )
-    c.optimizer.learning_rate = 2e-4
-    c.optimizer.weight_decay = 1e-4
-    c.optimizer.schedule = 'constant'
-    c.optimizer.warmup_epochs = 0.0
-    c.train.epochs = 50
     return c

@@ -6,22 +6,13 @@
 Two CPU cores, seconds. Result: not run yet.
 """
 
-from selfsup.config import defaults
+from common import continued, digits
 
 
 def get_config():
-    c = defaults()  # digits/vicreg, but for what continues it
-    c.method.name = 'vicreg'
+    c = digits(continued('vicreg', 'runs/digits/vicreg', 2e-4, 10))
     c.method.regularisers = {'e2mc': {'squash': 'sigmoid', 'entropy_weight': 10.0, 'covariance_weight': 1.0}}
-    c.init_from = 'runs/digits/vicreg'
     c.init_networks = ('encoder', 'projector')
-    c.model.name = 'convnet'
     c.projector.widths = (512, 512, 256)
-    c.data.source = 'digits'
-    c.data.pad = 2
     c.augment.recipe = 'digits'
-    c.optimizer.learning_rate = 2e-4
-    c.optimizer.schedule = 'constant'
-    c.optimizer.warmup_epochs = 0.0
-    c.train.epochs = 10
     return c
