@@ -1,13 +1,12 @@
 """Several encoders, or features in files, on a list of tasks: means by kind of task, ranks, and FEET's table."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from . import cli
 from .errors import UserError, command
-from .files import check_place, placed, plain
+from .files import check_place, write_json
 
 USAGE = """usage: selfsup bench NAME=FOLDER NAME=FILE.npz ... [--data=a,b] [--tasks=a,b] [--feet] [--out=FILE.json]
 
@@ -48,7 +47,6 @@ def of_files(name: str, files: list[str], data: list[str]) -> dict[str, Any]:
 
 def of_encoder(name: str, folders: list[str], data: list[str]) -> dict[str, Any]:
     """Data set -> train and test, as an encoder sees them."""
-    from . import evals
     from .engine import build, encoder, images
 
     if len(folders) > 1:
@@ -61,11 +59,7 @@ def of_encoder(name: str, folders: list[str], data: list[str]) -> dict[str, Any]
         else:
             own = build.open_data(trained.config)
             parts = {'train': own.labelled, 'test': own.test}
-        pair = []
-        for source in parts.values():
-            rows, kept = images.encoded(trained, source, batch_size=trained.config.evaluate.batch_size)
-            pair.append(evals.Features(rows, source.labels[kept]))
-        found[spec] = tuple(pair)
+        found[spec] = tuple(images.features(trained, source) for source in parts.values())
     return found
 
 
@@ -125,8 +119,7 @@ def main(arguments: list[str]) -> int:
         show('FEET: frozen and few-shot accuracy; delta over frozen in per cent of it', table)
         written['feet'] = table
     if out:
-        with placed(out) as temporary:
-            temporary.write_text(json.dumps(plain(written), indent=2, allow_nan=False) + '\n')
+        write_json(out, written)
         print(f'numbers: {out}', flush=True)
     return 0
 

@@ -1,7 +1,6 @@
 """Numbers of a run, of an encoder, or of features in a file; without --only it repeats a run's table and report."""
 
 import functools
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 from . import cli
 from .errors import UserError, command, nearest
-from .files import check_place, placed, plain, read_jsonl
+from .files import check_place, placed, read_jsonl, write_json
 
 USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [--only=a,b] [--out=FILE.json]
                                  [--with=FOLDER] [--image-size=N] [--channels=N]
@@ -102,17 +101,6 @@ def of_features(
     return results
 
 
-def _encoded(encoder: Any, data: Any) -> tuple[Any, Any]:
-    """Features of the train and test parts by an encoder."""
-    from . import evals
-    from .engine import images
-
-    size, parts = encoder.config.evaluate.batch_size, (data['train'], data['test'])
-    found = [(part, *images.encoded(encoder, part, batch_size=size)) for part in parts]
-    ours, theirs = (evals.Features(features, part.labels[kept]) for part, features, kept in found)
-    return ours, theirs
-
-
 def of_encoder(trained: Any, data: Any, names: Sequence[str], other: Any = None) -> dict[str, float]:
     """The numbers of an encoder on labelled data: those that learn from images, of its features, of its patches.
 
@@ -126,8 +114,13 @@ def of_encoder(trained: Any, data: Any, names: Sequence[str], other: Any = None)
     if set(names) & set(OF_IMAGES):
         results |= of_images(trained, data, names)
     if set(names) - set(OF_ENCODER):
-        pair = _encoded(other, data) if 'relative' in names else None
-        results |= of_features(*_encoded(trained, data), names, results.get('fine_tuned'), pair)
+        from .engine import images
+
+        def features(encoder: Any) -> tuple[Any, Any]:
+            return images.features(encoder, data['train']), images.features(encoder, data['test'])
+
+        pair = features(other) if 'relative' in names else None
+        results |= of_features(*features(trained), names, results.get('fine_tuned'), pair)
     if 'clustering' in names:
         from .engine.assignments import has_clusters, of_assignments
 
@@ -200,8 +193,7 @@ def show(results: dict[str, float]) -> None:
 
 def write(results: Any, file: Path) -> None:
     """The numbers as JSON; null where one is not finite."""
-    with placed(file) as temporary:
-        temporary.write_text(json.dumps(plain(results), indent=2, allow_nan=False) + '\n')
+    write_json(file, results)
     print(f'numbers: {file}', flush=True)
 
 

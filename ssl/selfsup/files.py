@@ -133,6 +133,12 @@ def json_line(content: dict[str, Any]) -> str:
     return json.dumps(plain(content), allow_nan=False) + '\n'
 
 
+def write_json(file: Path, content: Any) -> None:
+    """A whole JSON file in the place of what was there; see :func:`plain`."""
+    with placed(file) as temporary:
+        temporary.write_text(json.dumps(plain(content), indent=2, allow_nan=False) + '\n')
+
+
 def parse_json(text: str, where: str) -> dict[str, Any]:
     """The JSON object in a text.
 

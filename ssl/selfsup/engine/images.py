@@ -18,7 +18,7 @@ from ..data import sources
 from ..data.pictures import SKIP, CorruptImage
 from ..data.readers import Files, Fitted, Reader, Selected, Treated, called
 from ..errors import UserError
-from ..evals import extract
+from ..evals import Features, extract
 
 LARGEST_IMAGE = 8192  # pixels, as of data.image_size
 HELD_BYTES = 2**30  # images that are taken in every epoch of an evaluation are kept in memory up to this
@@ -124,6 +124,12 @@ class Images:
     def __getitem__(self, index: Any) -> np.ndarray:
         """The images at a slice or an array of places."""
         return np.stack([image for _, image in decoded(self._source, self._rows[index])])
+
+
+def features(encoder: Any, source: sources.Source) -> Features:
+    """An encoder's features of a source with their labels, `evaluate.batch_size` images of its config at a time."""
+    rows, kept = encoded(encoder, source, batch_size=encoder.config.evaluate.batch_size)
+    return Features(rows, source.labels[kept])
 
 
 def labelled_images(source: sources.Source) -> tuple[Any, np.ndarray]:

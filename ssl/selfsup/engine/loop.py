@@ -104,7 +104,7 @@ def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int |
         print(note, flush=True)
     if step:
         print(f'going on from step {step}{"" if restored else f" of {config.branch_from}"}', flush=True)
-    pause = round(until * run.epoch_steps) or run.total
+    pause = min(round(until * run.epoch_steps) or run.total, run.total)
     if step < pause:
         print('compiling the step; its first results take a while', flush=True)
     try:
@@ -231,15 +231,15 @@ def _loop(
     try:
         if step == 0 and run.method.refresh and run.method.refresh.needs_features:
             state = run.refresh(state, run.training_features(state))
-        while step < min(pause, run.total) and not done(config, writer.lines):
+        while step < pause and not done(config, writer.lines):
             count = run.next_chunk(step)
             state, metrics = run.dispatch(state, *run.feed(step, count))
             step += count
             if run.refresh_steps and step % run.refresh_steps == 0 and step < run.total:
                 state = run.refresh(state, run.training_features(state))
             numbers = monitor(state) if run.is_border(step, config.monitor.every_epochs) else None
-            budget = config.train.stop_after_steps and step - first >= config.train.stop_after_steps
-            budget = budget or pause <= step < run.total
+            spent = config.train.stop_after_steps and step - first >= config.train.stop_after_steps
+            budget = spent or pause <= step < run.total
             minutes = config.train.stop_after_minutes
             over = bool(minutes) and time.monotonic() - begun >= 60 * minutes
             border = run.is_border(step, config.checkpoint.every_epochs)

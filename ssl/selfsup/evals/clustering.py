@@ -30,8 +30,13 @@ def _nearest(centres: Array, z: Array) -> Array:
 def contingency(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """How many rows have value a in one labelling and b in the other, over the values that occur."""
     a, b = (np.unique(x, return_inverse=True)[1] for x in (first, second))
-    table = np.zeros((a.max() + 1, b.max() + 1), np.int64)
-    np.add.at(table, (a, b), 1)
+    return _counted(a, b, a.max() + 1, b.max() + 1)
+
+
+def _counted(clusters: np.ndarray, labels: np.ndarray, count: int, classes: int) -> np.ndarray:
+    """How many rows have each of `count` clusters and each of `classes` classes."""
+    table = np.zeros((count, classes), np.int64)
+    np.add.at(table, (clusters, labels), 1)
     return table
 
 
@@ -73,9 +78,7 @@ def _rand_index(table: np.ndarray) -> float:
 
 def matched(clusters: np.ndarray, labels: np.ndarray, *, count: int, classes: int) -> np.ndarray:
     """The class of each of `count` clusters under the one-to-one matching with most hits (Hungarian); −1 for none."""
-    table = np.zeros((count, classes), np.int64)
-    np.add.at(table, (clusters, labels), 1)
-    return _named(table)
+    return _named(_counted(clusters, labels, count, classes))
 
 
 def _named(table: np.ndarray) -> np.ndarray:
@@ -138,9 +141,8 @@ def assigned(
         classes = int(max(labels.max(), test_labels.max())) + 1
         names = matched(clusters[known], labels[known], count=count, classes=classes)
         theirs, classes_of = test_clusters[test_known], test_labels[test_known]
-        table = np.zeros((count, classes), np.int64)
-        np.add.at(table, (theirs, classes_of), 1)
-        found = {'accuracy': float(np.mean(names[theirs] == classes_of)), **agreement(table), **found}
+        fit = agreement(_counted(theirs, classes_of, count, classes))
+        found = {'accuracy': float(np.mean(names[theirs] == classes_of)), **fit, **found}
     return {f'assigned_{name}': value for name, value in found.items()}
 
 
@@ -179,7 +181,6 @@ def clustering(
     ours, theirs = (extract(lambda rows: _nearest(centres, rows), part, batch_size=8192) for part in (z, z_test))
     size = max(classes, int(test.labels.max()) + 1)
     named = matched(ours, train.labels, count=count, classes=size)
-    table = np.zeros((count, size), np.int64)
-    np.add.at(table, (theirs, test.labels), 1)
-    found = {'accuracy': float(np.mean(named[theirs] == test.labels)), **agreement(table)}
+    fit = agreement(_counted(theirs, test.labels, count, size))
+    found = {'accuracy': float(np.mean(named[theirs] == test.labels)), **fit}
     return {f'cluster_{name}': value for name, value in found.items()}

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import re
+from collections.abc import Iterable
 
 from ..errors import UserError
 
@@ -60,9 +61,13 @@ def folder_of(member: tuple[str, ...]) -> str:
     return name[: LONGEST // 4] + '-' + hashlib.sha256(','.join(member).encode()).hexdigest()[:16]
 
 
-def without_seed(member: tuple[str, ...]) -> tuple[str, ...]:
-    """The combination that a run is a seed of."""
-    return tuple(word for word in member if not word.startswith('seed='))
+def combinations(runs: Iterable[tuple[str, ...]]) -> dict[str, list[tuple[str, ...]]]:
+    """Runs by the combination that each is a seed of, in the order of the first; 'all' where only seeds differ."""
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for member in runs:
+        name = ' '.join(word for word in member if not word.startswith('seed='))
+        found.setdefault(name or 'all', []).append(member)
+    return found
 
 
 def shard_of(text: str) -> tuple[int, int]:

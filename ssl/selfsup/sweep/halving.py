@@ -82,9 +82,14 @@ def merit(place: Path, by: str, epochs: float) -> float:
     return goodness(found[-1], by) if found else -math.inf
 
 
+def _left(count: int, keep: float) -> int:
+    """How many of so many go on: the share rounded up, but for what rounding adds to it; at least one."""
+    return max(math.ceil(keep * count - 1e-9), 1)
+
+
 def kept(merits: Mapping[str, Sequence[float]], keep: float) -> list[str]:
     """The better part of the combinations by the mean over their runs, in the order given; at least one."""
-    count = max(math.ceil(keep * len(merits) - 1e-9), 1)
+    count = _left(len(merits), keep)
     means = {name: float(np.mean(values)) for name, values in merits.items()}
     first = sorted(means, key=lambda name: -means[name])[:count]
     return [name for name in merits if name in first]
@@ -110,5 +115,5 @@ def share_trained(count: int, given: Rule, epochs: int) -> float:
     total, left, before = 0.0, count, 0.0
     for rung in given.rungs:
         total += left * (rung - before)
-        left, before = max(math.ceil(given.keep * left - 1e-9), 1), rung
+        left, before = _left(left, given.keep), rung
     return (total + left * (epochs - before)) / (count * epochs)

@@ -10,7 +10,7 @@ from ..errors import REQUEUE, UserError
 from ..evals.model_selection import goodness
 from ..files import is_number
 from . import halving
-from .grid import folder_of, without_seed
+from .grid import combinations, folder_of
 from .summary import SCORES, row_of
 from .training import Runs, one_by_one, trained
 
@@ -36,19 +36,12 @@ def rule_of(values: dict[str, Any], configs: Sequence[ConfigDict], *, whole: boo
     return halving.rule(values['prune'], values['rungs'], values['keep'], configs)
 
 
-def _combinations(members: Sequence[Member]) -> dict[str, list[Member]]:
-    found: dict[str, list[Member]] = {}
-    for member in members:
-        found.setdefault(' '.join(without_seed(member)) or 'all', []).append(member)
-    return found
-
-
 def train(runs: Runs, root: Path, rule: halving.Rule, failed: list[Member]) -> int:
     """Trains all runs to the first rung, the better part to the next, and what is left to the end.
 
     Returns: REQUEUE after a signal, else 0; `failed` grows by the runs that failed.
     """
-    groups = _combinations(list(runs))
+    groups = combinations(runs)
     places = {name: [root / folder_of(member) for member in members] for name, members in groups.items()}
     left = list(groups)
     for rung, epochs in enumerate(rule.rungs):
@@ -75,7 +68,7 @@ def _at(place: Path, run: ConfigDict) -> float:
 
 def tell(rows: dict[Member, dict[str, Any] | None], root: Path, rule: halving.Rule) -> None:
     """Prints what pruning saves, and what it costs of the best score where all runs are finished."""
-    groups = _combinations(list(rows))
+    groups = combinations(rows)
     places = {name: [root / folder_of(member) for member in members] for name, members in groups.items()}
     left = halving.survivors(places, rule, len(rule.rungs) - 1)
     epochs = max((row or {}).get('train.epochs') or 0 for row in rows.values())

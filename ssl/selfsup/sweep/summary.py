@@ -6,7 +6,7 @@ from typing import Any
 
 from ..files import is_number, read_json
 from ..runs.listing import read
-from .grid import without_seed
+from .grid import combinations
 
 SCORES = ('rankme', 'probe_accuracy', 'knn', 'linear_1', 'linear_10', 'linear')
 
@@ -22,15 +22,13 @@ def cells(rows: list[dict[str, Any]], score: str) -> str:
 
 def summary(rows: dict[tuple[str, ...], dict[str, Any] | None]) -> tuple[list[str], list[list[str]]]:
     """Columns and lines of the table: combinations without their seed, and what became of their runs."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for member, row in rows.items():
-        groups.setdefault(without_seed(member), []).append(row or {'state': 'missing'})
+    groups = {name: [rows[m] or {'state': 'missing'} for m in runs] for name, runs in combinations(rows).items()}
     have = [score for score in SCORES if any(is_number(row.get(score)) for found in groups.values() for row in found)]
     lines = []
-    for names, found in groups.items():
+    for name, found in groups.items():
         states = [row['state'] for row in found]
         told = ', '.join(f'{states.count(state)} {state}' for state in dict.fromkeys(states))
-        lines.append([' '.join(names) or 'all', told, *(cells(found, score) for score in have)])
+        lines.append([name, told, *(cells(found, score) for score in have)])
     return ['combination', 'runs', *have], lines
 
 
