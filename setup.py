@@ -8,7 +8,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 CARRIED = ('*.py', '*.txt')
-RECORDED = ('digits.json', 'cifar5k_vit.json', 'recipes.json')
+RECORDED = ('digits.json', 'cifar5k_vit.json', 'recipes.json', 'findings/*.json')
 
 
 class BuildWithConfigs(build_py):
@@ -21,13 +21,15 @@ class BuildWithConfigs(build_py):
         target = Path(self.build_lib) / 'selfsup' / 'experiments'
         shutil.rmtree(target, ignore_errors=True)  # of an earlier build, with configs that are gone
         for pattern in CARRIED:
-            for file in (ROOT / 'experiments').glob(f'*/{pattern}'):
-                (target / file.parent.name).mkdir(parents=True, exist_ok=True)
-                shutil.copy(file, target / file.parent.name)
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / 'experiments' / '__init__.py', target)
-        for name in RECORDED:
-            shutil.copy(ROOT / 'docs' / name, target)
+            for file in (ROOT / 'experiments').rglob(pattern):
+                place = target / file.relative_to(ROOT / 'experiments')
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, place)
+        for pattern in RECORDED:
+            for file in (ROOT / 'docs').glob(pattern):
+                place = target / file.relative_to(ROOT / 'docs')
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, place)
 
 
 setup(cmdclass={'build_py': BuildWithConfigs})

@@ -218,4 +218,6 @@ def test_a_wheel_works_outside_the_checkout(tmp_path):
     assert (tmp_path / 'runs' / 'digits' / 'vicreg' / 'report.md').is_file()
     done = call('selfsup', 'runs')
     assert done.stdout.splitlines()[1].split('\t')[:3] == ['digits/vicreg', 'finished', 'vicreg']
+    done = call('selfsup', 'reproduce', 'findings', 'inner_product', '--seeds=0')
+    assert 'numbers are within' in done.stdout, done.stdout + done.stderr
     assert Path(call('selfsup.doctor').stdout and site / 'selfsup' / 'experiments' / 'digits.json').is_file()

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from selfsup import reproduce
 from selfsup.errors import UserError
 
 from experiments.tables.findings import FINDINGS, __main__, embedding_limits, prominent_feature, stepwise
@@ -31,8 +32,7 @@ def test_the_first_seed_gives_the_recorded_numbers(name):
     found = FINDINGS[name].measure(FINDINGS[name].seeds[0])
     assert set(found) == set(recorded)
     for key, value in found.items():
-        # Networks and searches amplify rounding; the closed forms agree to more digits than this.
-        assert value == pytest.approx(recorded[key][0], rel=0.02, abs=0.02), key
+        assert value == pytest.approx(recorded[key][0], rel=__main__.CLOSE, abs=__main__.CLOSE), key
 
 
 def test_a_finding_that_does_not_show_is_said_so():
@@ -61,12 +61,20 @@ def test_three_documents_in_the_plane_have_every_pair_and_a_logistic_curve_has_i
     np.testing.assert_allclose(found, expected, rtol=0.02)  # the step is 0.004 of the largest time constant
 
 
+def test_a_repeated_finding_stands_beside_the_recorded_one(tmp_path, capsys):
+    assert reproduce.main(['findings', 'inner_product', '--seeds=0', f'--workdir={tmp_path}']) == 0
+    *sentences, last = capsys.readouterr().out.splitlines()
+    count = len(json.loads(RECORDED['inner_product'].read_text())['numbers'])
+    assert len(sentences) == 2 and all(': holds: ' in line for line in sentences)
+    assert last.startswith(f'inner_product: {count} of {count} numbers are within')
+    assert {file.name for file in tmp_path.iterdir()} == {f'inner_product.{end}' for end in ('json', 'md', 'png')}
+
+
 @pytest.mark.parametrize(
     'words, message',
     [
-        ([], 'no finding is named'),
         (['cosin'], "'cosin' is no finding; did you mean cosine"),
-        (['cosine', '--out=nowhere'], '--out=nowhere is no folder'),
+        (['cosine', '--workdir=setup.py'], '--workdir=setup.py is no folder'),
         (['cosine', '--seeds=a'], '--seeds must be a whole number'),
     ],
 )

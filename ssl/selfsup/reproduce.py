@@ -17,16 +17,17 @@ USAGE = """usage: selfsup reproduce [TABLE] [--workdir=FOLDER] [options of the t
   --workdir=FOLDER  by default runs/tables/TABLE; what is finished there is kept, so a stopped command goes on
 
 Runs a table with the overrides that it was recorded with. A table of scores ends with ours beside the recorded ones;
---methods=a,b and --seeds=1,2,3 choose rows. Recipes that have changed since are told of."""
+--methods=a,b and --seeds=1,2,3 choose rows, `findings NAME ...` findings. Changed recipes are told of."""
 SHARED = ('__init__', 'recipes', 'table')  # in the folder of tables, and no tables
 
 
 def tables() -> dict[str, str]:
-    """Name of a table -> the first line of its docstring."""
+    """Name of a table -> the first line of its docstring; a folder with a command (`findings`) is one as well."""
     root = experiments()
-    files = sorted((root / 'tables').glob('*.py')) if root else []
-    docs = {file.stem: ast.get_docstring(ast.parse(file.read_text(encoding='utf-8'))) or '' for file in files}
-    return {name: doc.split('\n')[0] for name, doc in docs.items() if name not in SHARED}
+    files = {file.stem: file for file in root.glob('tables/*.py')} if root else {}
+    files |= {file.parent.name: file for file in root.glob('tables/*/__main__.py')} if root else {}
+    docs = {name: ast.get_docstring(ast.parse(file.read_text(encoding='utf-8'))) or '' for name, file in files.items()}
+    return {name: docs[name].split('\n')[0] for name in sorted(docs) if name not in SHARED}
 
 
 def module_of(root: Path, name: str) -> ModuleType:
@@ -66,7 +67,8 @@ def main(arguments: list[str]) -> int:
         for config, lines in changed.items():
             print(f'{name}/{config} has changed since its numbers were recorded: {"; ".join(lines)}', file=sys.stderr)
         rest = [*(f'--config.{override}' for override in recipe['overrides']), *rest]
-    return module_of(root, name).main(rest)
+    folder = (root / 'tables' / name).is_dir()
+    return module_of(root, f'{name}.__main__' if folder else name).main(rest)
 
 
 if __name__ == '__main__':

@@ -4,19 +4,22 @@ python -m experiments.tables.findings cosine stepwise --seeds=0,1,2
 """
 
 import json
+import math
 import time
 from pathlib import Path
 
 from selfsup import cli, errors
+from selfsup.config import shipped
 
 from . import FINDINGS
 from .finding import arrays, held, page
 
-USAGE = """usage: python -m experiments.tables.findings NAME ... [--seeds=0,1,2] [--out=docs/findings]
+USAGE = """usage: python -m experiments.tables.findings [NAME ...] [--seeds=0,1,2] [--workdir=docs/findings]
 
-  NAME          findings, or all
-  --seeds=a,b   by default those of each finding
-  --out=FOLDER  gets NAME.json, NAME.png and NAME.md"""
+  NAME              findings, by default all
+  --seeds=a,b       by default those of each finding
+  --workdir=FOLDER  gets NAME.json, NAME.png and NAME.md"""
+CLOSE = 0.02  # relative or absolute: networks and searches amplify rounding, closed forms agree to more digits
 PAGES = Path(__file__).parents[3] / 'docs' / 'findings'
 
 
@@ -39,26 +42,45 @@ def measured(name: str, seeds: tuple[int, ...]) -> dict:
     return {'seeds': list(seeds), 'seconds': round(time.process_time() - start, 1), 'numbers': numbers}
 
 
+def beside(name: str, found: dict) -> str:
+    """How far numbers are from the recorded ones of the same seeds; '' where there are none."""
+    file = shipped.recorded(f'findings/{name}.json')
+    old = json.loads(file.read_text(encoding='utf-8')) if file else {}
+    pairs = [
+        (a, b)
+        for key, values in old.get('numbers', {}).items()
+        for seed, a in zip(old['seeds'], values, strict=True)
+        for other, b in zip(found['seeds'], found['numbers'].get(key, []), strict=False)
+        if seed == other
+    ]
+    if not pairs:
+        return ''
+    close = sum(math.isclose(a, b, rel_tol=CLOSE, abs_tol=CLOSE) for a, b in pairs)
+    return f'{name}: {close} of {len(pairs)} numbers are within {CLOSE} of the recorded ones of the same seeds'
+
+
 def main(arguments: list[str]) -> int:
-    values, _ = cli.parse(arguments, {'': [], 'seeds': '', 'out': str(PAGES)}, USAGE)
-    names = list(FINDINGS) if values[''] == ['all'] else values['']
-    if not names:
-        raise errors.UserError(f'no finding is named; {USAGE.splitlines()[0]}')
+    values, _ = cli.parse(arguments, {'': [], 'seeds': '', 'workdir': str(PAGES)}, USAGE)
+    names = values[''] or list(FINDINGS)
     for name in names:
         if name not in FINDINGS:
             raise errors.UserError(f'{name!r} is no finding{errors.nearest(name, FINDINGS)}')
     seeds = tuple(cli.integer('seeds', text) for text in values['seeds'].split(',')) if values['seeds'] else ()
-    out = Path(values['out'])
-    if not out.is_dir():
-        raise errors.UserError(f'--out={out} is no folder')
+    out = Path(values['workdir'])
+    if out.exists() and not out.is_dir():
+        raise errors.UserError(f'--workdir={out} is no folder')
     cli.prepare()
+    out.mkdir(parents=True, exist_ok=True)
     for name in names:
         recorded = measured(name, seeds or FINDINGS[name].seeds)
+        told = beside(name, recorded)
         (out / f'{name}.json').write_text(json.dumps(recorded, indent=1) + '\n')
         (out / f'{name}.md').write_text(page(name, FINDINGS[name], recorded))
         draw(name, recorded, out / f'{name}.png')
         for sentence, good in held(FINDINGS[name], recorded['numbers']).items():
             print(f'{name}: {"holds" if good else "DOES NOT HOLD"}: {sentence}', flush=True)
+        if told:
+            print(told, flush=True)
     return 0
 
 
