@@ -86,9 +86,11 @@ def encode(rows):
 def test_batches_are_encoded_like_an_array_and_compiled_once():
     rows = np.random.default_rng(0).normal(size=(37, 4, 4)).astype(np.float32)
     counting = jax.jit(encode)
-    batches = (rows[start : start + 16] for start in range(0, 37, 16))
-    found = evals.extract(counting, batches)
-    np.testing.assert_array_equal(found['features'], evals.extract(counting, rows, batch_size=16)['features'])
+    expected = evals.extract(counting, rows, batch_size=16)['features']
+    np.testing.assert_array_equal(expected, encode(rows)['features'])
+    for most in (0, 5, 37, 100):  # how many rows there are at most may be unknown, or wrong
+        batches = (rows[start : start + 16] for start in range(0, 37, 16))
+        np.testing.assert_array_equal(evals.extract(counting, batches, most=most)['features'], expected)
     assert counting._cache_size() == 1
     with pytest.raises(UserError, match='a batch of 9 rows follows a first batch of 5'):
         evals.extract(encode, iter([rows[:5], rows[:9]]))

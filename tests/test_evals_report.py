@@ -250,6 +250,27 @@ def test_raw_pixels_have_a_row_below_a_limit_only(config, monkeypatch):
     assert found.notes == ['Raw pixels are left out: 1,024 values are more than 1,023.']
 
 
+@pytest.mark.parametrize('size', [(64, 96), (33, 20), (12, 50)])
+def test_pixels_of_large_images_are_means_over_blocks(size):
+    images = np.random.default_rng(0).integers(0, 256, (2, *size, 3)).astype(np.uint8)
+    shape = report.pixels_shape(images.shape[1:])
+    assert shape == (min(size[0], 32), min(size[1], 32), 3)
+    rows, columns = (np.append(np.arange(n) * full // n, full) for n, full in zip(shape, size, strict=False))
+    expected = [
+        images[:, rows[i] : rows[i + 1], columns[j] : columns[j + 1]].mean((1, 2), np.float64) / 255
+        for i in range(shape[0])
+        for j in range(shape[1])
+    ]
+    np.testing.assert_allclose(report.pixels(images), np.concatenate(expected, axis=1), atol=1e-6)
+
+
+def test_small_images_and_series_keep_their_values():
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 8, 1)).astype(np.uint8)
+    np.testing.assert_allclose(report.pixels(images), images.reshape(2, -1) / 255, rtol=1e-6)
+    series = np.random.default_rng(0).normal(size=(2, 100, 5)).astype(np.float32)
+    np.testing.assert_array_equal(report.pixels(series), series.reshape(2, -1))
+
+
 def test_vectors_are_reported_too(config):
     """Inputs of one axis, as a source of features has them."""
     rng = np.random.default_rng(0)

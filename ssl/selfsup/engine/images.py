@@ -99,7 +99,7 @@ def encoded(
 
     if not len(source):
         raise UserError(f'{source.name} holds no images')
-    out = extract(encode, images())
+    out = extract(encode, images(), most=len(source) if rows is None else len(rows))
     return out, np.concatenate(kept)
 
 

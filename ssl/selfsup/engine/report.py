@@ -31,6 +31,7 @@ from .speed import sentence
 REPRESENTATIONS = {'trained': 'trained encoder', 'untrained': 'untrained encoder', 'pixels': 'raw pixels'}
 # Raw pixels have a row where train and test together have no more values than this, 1 GiB as float32.
 MOST_PIXELS = 2**28
+PIXELS_SIDE = 32  # larger images are averaged over blocks to this, so that their row costs no more than CIFAR-10's
 
 TASK = 'accuracy of the pretext task on the last logged training batches'
 TASK_LINES = 5  # logged batches over which the accuracy of a pretext task is averaged
@@ -89,9 +90,26 @@ def label_note(data: Data) -> str:
 
 
 def pixels(rows: np.ndarray) -> np.ndarray:
-    """Inputs `[n, …]` as flat float32 rows; uint8 in [0, 1]."""
-    flat = rows.reshape(len(rows), -1).astype(np.float32)
-    return flat / 255 if rows.dtype == np.uint8 else flat
+    """Inputs `[n, …]` as flat float32 rows, uint8 in [0, 1]; larger images are averaged to `PIXELS_SIDE` a side."""
+    scale = np.float32(1 / 255 if rows.dtype == np.uint8 else 1)
+    if rows.ndim == 4:
+        for axis, side in zip((1, 2), pixels_shape(rows.shape[1:]), strict=False):
+            if side < rows.shape[axis]:
+                rows = _averaged(rows, axis, side)
+    return rows.reshape(len(rows), -1).astype(np.float32) * scale
+
+
+def pixels_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of one input before :func:`pixels` flattens it."""
+    return tuple(min(side, PIXELS_SIDE) for side in shape[:2]) + shape[2:] if len(shape) == 3 else shape
+
+
+def _averaged(images: np.ndarray, axis: int, side: int) -> np.ndarray:
+    """Means over `side` blocks of an axis, whose lengths differ by at most one."""
+    starts = np.arange(side) * images.shape[axis] // side
+    lengths = np.diff([*starts, images.shape[axis]]).astype(np.float32)
+    sums = np.add.reduceat(images, starts, axis=axis, dtype=np.float32)
+    return sums / lengths.reshape(-1, *[1] * (images.ndim - axis - 1))
 
 
 def representations(data: Data, encoder: Encoder, untrained: Encoder | None) -> Encoded:
@@ -107,9 +125,12 @@ def representations(data: Data, encoder: Encoder, untrained: Encoder | None) -> 
     rows = [np.flatnonzero(part.labels >= 0) for part in (data.labelled, data.test)]
     if probed:
         encoders = {'trained': encoder, **({'untrained': untrained} if untrained is not None else {})}
-        values = int(np.prod(data.test.image_shape)) * (len(rows[0]) + len(data.test))
+        shape = pixels_shape(data.test.image_shape)
+        values = int(np.prod(shape)) * (len(rows[0]) + len(data.test))
         if values <= MOST_PIXELS:
             encoders['pixels'] = pixels
+            if shape != tuple(data.test.image_shape):
+                notes.append(f'Raw pixels are means over blocks of the images, {shape[0]} x {shape[1]} of them.')
         else:
             notes.append(f'Raw pixels are left out: {values:,} values are more than {MOST_PIXELS:,}.')
     size = encoder.config.evaluate.batch_size

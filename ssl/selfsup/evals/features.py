@@ -1,6 +1,7 @@
 """Features of a whole data set, exact under a padded last batch; and what every evaluation does with them first."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -28,7 +29,12 @@ class Features(NamedTuple):
 
 
 def extract(
-    encode: Callable[[Any], Any], inputs: ArrayLike | Iterable[np.ndarray], *, batch_size: int = 512, mesh: Any = None
+    encode: Callable[[Any], Any],
+    inputs: ArrayLike | Iterable[np.ndarray],
+    *,
+    batch_size: int = 512,
+    mesh: Any = None,
+    most: int = 0,
 ) -> Any:
     """`encode` over all rows of `inputs`, in batches of one shape; a tree of host arrays `[n, …]`.
 
@@ -41,8 +47,11 @@ def extract(
         data set need not fit into memory; no batch may have more rows than the first.
       batch_size: rows encoded at once; batches of an iterable have their own size.
       mesh: of the devices.
+      most: rows that an iterable has at most, where that is known: results are then written where they stay, and
+        memory is that of the results and not of two copies of them.
     """
-    size, pieces = 0, []
+    size, filled, held = 0, 0, None
+    room = getattr(inputs, 'shape', (most,))[0]
     for rows in _batches(inputs, batch_size):
         if not size:
             size = len(rows) + -len(rows) % (mesh.shape['data'] if mesh else 1)
@@ -54,10 +63,26 @@ def extract(
         if missing:
             rows = np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])
         out = jax.device_get(encode(jax.device_put(rows, sharded(mesh)) if mesh else rows))
-        pieces.append(jax.tree.map(lambda x, kept=size - missing: np.asarray(x)[:kept], out))
-    if not pieces:
+        kept = size - missing
+        if held is None or filled + kept > room:
+            room = max(room, 2 * filled, filled + kept)
+            held = jax.tree.map(partial(_with_room, room, filled), out, out if held is None else held)
+        jax.tree.map(partial(_write, filled, kept), held, out)
+        filled += kept
+    if held is None:
         raise UserError('there are no images to encode')
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
+    return jax.tree.map(lambda x: x[:filled], held)
+
+
+def _with_room(room: int, filled: int, like: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """An array `[room, …]` whose first `filled` rows are those of `held`."""
+    new = np.empty((room, *like.shape[1:]), like.dtype)
+    new[:filled] = held[:filled]
+    return new
+
+
+def _write(start: int, count: int, held: np.ndarray, rows: np.ndarray) -> None:
+    held[start : start + count] = rows[:count]
 
 
 def _batches(inputs: Any, size: int) -> Iterator[np.ndarray]:
