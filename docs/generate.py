@@ -7,9 +7,9 @@
 - the tables of docs/masked.md from docs/cifar5k_vit.json (`python -m experiments.tables.cifar5k_vit`)
 - the tables of docs/peers.md, docs/speedrun.md and docs/ablations.md from the JSON files of those names
   (`python benchmarks/peers.py`, `python -m experiments.tables.speedrun` and `ablations`)
-- docs/digits.md, the README's table of methods and the result in the docstring of each config of experiments/digits
-  from the recorded scores in docs/digits.json (`python -m experiments.tables.digits` writes such a
-  file as WORKDIR/table.json)
+- docs/digits.md, docs/methods.md, the README's table of methods and the result in the docstring of each config of
+  experiments/digits from the recorded scores in docs/digits.json (`python -m experiments.tables.digits` writes such
+  a file as WORKDIR/table.json)
 """
 
 import inspect
@@ -50,6 +50,16 @@ table, and goes on where it was stopped (jax 0.10.2, Python 3.11, CPU, one threa
 """
 
 
+METHODS = """# Methods
+
+Every method with its paper, one of its configs and its score on digits: accuracy in per cent of a linear probe with
+ten labels per class, mean of three seeds; untrained encoders give 86, raw pixels 89.5 ([digits.md](digits.md) has all
+columns, deviations and controls). Without a score it was not measured there. `selfsup methods NAME` prints one with its
+hyper-parameters, and [losses.md](losses.md) lists the losses. Where the authors' code and others differ, the docstring
+says which reading was taken, and [parity.md](parity.md) how the agreement was measured.
+
+Written by `python docs/generate.py`.
+"""
 FINDINGS_HEAD = """# Findings
 
 Claims of papers, repeated in seconds to minutes on a CPU: each page has the claim, what was asserted of our numbers
@@ -161,9 +171,20 @@ def digits_part(recorded: table.Recorded) -> str:
     return f'{fill[0]}\n\n{table.summary(recorded, COLUMN)}\n\n{fill[1]}\n'
 
 
-def methods_table(recorded: table.Recorded) -> str:
-    """The README's table: every method with its paper, a config and its digits score."""
-    lines = ['| method | paper | family | config | digits |', '| --- | --- | --- | --- | ---: |']
+def families_table(recorded: table.Recorded) -> str:
+    """The README's table: the methods of each family, with a link to the paper and the digits score."""
+    families: dict[str, dict[str, str]] = {}
+    for one in catalogue.rows(recorded):
+        score = '' if one.score is None else f' {one.score:.1f}'
+        families.setdefault(one.family, {}).setdefault(one.title, f'[{one.title}]({one.link}){score}')
+    lines = ['| family | methods, and digits where they were measured |', '| --- | --- |']
+    lines += [f'| {family} | {", ".join(cells.values())} |' for family, cells in families.items()]
+    return '\n'.join(lines) + '\n'
+
+
+def methods_page(recorded: table.Recorded) -> str:
+    """docs/methods.md: every method with its paper, a config and its digits score."""
+    lines = [METHODS, '| method | paper | family | config | digits |', '| --- | --- | --- | --- | ---: |']
     for one in catalogue.rows(recorded):
         config = min(one.configs, key=lambda name: (not name.startswith('digits/'), name)) if one.configs else ''
         score = '' if one.score is None else f'{one.score:.1f}'
@@ -232,7 +253,8 @@ def pages(recorded: table.Recorded) -> dict[Path, str]:
         ROOT / 'docs' / 'diagnostics.md': reached.page(),
         **findings_pages(),
         ROOT / 'docs' / 'digits.md': f'{DIGITS}{digits_part(recorded)}\n{table.markdown(table.rows(recorded))}\n',
-        readme: between(readme, 'methods', methods_table(recorded)),
+        ROOT / 'docs' / 'methods.md': methods_page(recorded),
+        readme: between(readme, 'methods', families_table(recorded)),
         masked: between(masked, 'scores', small_vit_table()),
         regularisers: between(regularisers, 'regularisers', regularisers_table()),
         **{ROOT / 'docs' / f'{name}.md': part_page(name) for name in PARTS},

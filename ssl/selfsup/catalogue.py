@@ -64,7 +64,9 @@ def rows(scores: Mapping[str, Any] | None = None) -> list[Row]:
         runs = list(scores.get(name, {}).get('none', {}).values())
         what = (inspect.getdoc(constructor) or '').split('\n')[0]
         # Of what continues another run, `continued/digits_scan` is the method scan on digits.
-        own = [c for c in configs if name in (c.rsplit('/')[1], c.removeprefix('continued/').partition('_')[2])]
+        own = [
+            c for c in configs if name == (c.partition('_')[2] if c.startswith('continued/') else c.partition('/')[2])
+        ]
         family = constructor.__module__.split('.')[-2]
         title = re.split(r' \(|: |\.$', head)[0]
         authors, link = (paper[1], paper[2]) if paper else ('', '')
