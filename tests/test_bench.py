@@ -54,7 +54,7 @@ def test_files_are_ranked_and_what_they_are_too_small_for_is_left_out(tmp_path, 
     assert list(written['summary']) == ['tight', 'loose']
     assert written['summary']['tight']['rank'] == 1 and written['summary']['tight']['borda'] == 2
     assert set(written['scores']['loose']) == {'data1/knn', 'data1/retrieval'}
-    assert 'data1/few_shot: left out, train has 3 class of labels' in capsys.readouterr().out
+    assert 'data1/few_shot: left out, train has 3 classes of labels' in capsys.readouterr().out
     assert written['feet']['tight']['data1/frozen'] == 1.0
 
 

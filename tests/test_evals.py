@@ -19,6 +19,7 @@ SETTINGS = {
     'low_label': {'label_counts': (2,), 'shares': (0.1,), 'draws': 2},
     'few_shot': {'ways': 3, 'shots': (2,), 'queries': 3, 'episodes': 10, 'chunk': 6},
     'clustering': {'restarts': 2, 'iterations': 10},
+    'novel_classes': {'steps': 2, 'restarts': 2, 'iterations': 10},
     'retrieval': {'ks': (1, 5)},
     'label_noise': {'rates': (0.0, 0.4), 'draws': 2},
     'ranks': {},
@@ -32,9 +33,9 @@ SETTINGS = {
 # What each says of how many of its predictions hit, where nothing else enters: over all constant labels they sum to 1.
 HITS = {
     'knn': 'knn', 'logistic': 'linear_logistic', 'sgd': 'linear_sgd', 'low_label': 'low_label_2',
-    'clustering': 'cluster_accuracy', 'label_noise': 'label_noise_0.4',
+    'clustering': 'cluster_accuracy', 'novel_classes': 'novel_accuracy', 'label_noise': 'label_noise_0.4',
 }  # fmt: skip
-SHARDED = ('knn', 'logistic', 'sgd', 'few_shot', 'clustering', 'retrieval')
+SHARDED = ('knn', 'logistic', 'sgd', 'few_shot', 'clustering', 'novel_classes', 'retrieval')
 
 
 def blobs(count, seed, dim=6):
@@ -184,6 +185,8 @@ def test_bad_features_are_named(data, name, fault):
         ('few_shot', {'shots': (500,)}, '0 have them'),
         ('few_shot', {'classifier': 'tree'}, 'classifier must be one of'),
         ('few_shot', {'episodes': 1}, 'at least two episodes'),
+        ('few_shot', {'classifier': 'transports'}, 'classifier must be one of logistic, centre, cosine, transport'),
+        ('novel_classes', {'steps': 1}, 'steps=1 must be at least 2'),
         ('clustering', {'clusters': 91}, '91 clusters are more than the 90 samples'),
         ('retrieval', {'ks': (91,)}, 'depths from 1 to the 90 samples'),
         ('logistic', {'inverse_regularizations': (0.0,)}, 'must be positive'),

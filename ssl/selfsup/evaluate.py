@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,14 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
                     vectors:<name> or features:<npz>; by default the run's own (transfer: another)
   --features A B    npz files with `features` [n, dim] and `labels` [n]; or one file of selfsup.embed
   --only=a,b        knn, logistic, sgd, low_label, few_shot, clustering (and assigned_..., of a method that assigns
-                    clusters), retrieval, label_noise, ranks, widths, feet, geometry (spread, dimension, hubs, neural
-                    collapse), hubs (k-NN with fewer hubs), rescaling (k-NN of whitened features), sparse_probe and
-                    intrinsic_probe (how few features say a class); and, of a --workdir, online, fine_tune, views
-                    (alignment and LiDAR of augmented views), dense (segmentation of rendered images), factors (R2,
-                    DCI, MIG; of shapes:<images>), of a vision transformer tokens (mean patch, class token, last
-                    blocks) and attentive (a probe of the patch tokens), of a dictionary dictionary (error, sparsity,
-                    controls); or all that it has. For features: knn,logistic,clustering,ranks
+                    clusters), novel_classes (in steps, without labels), retrieval, label_noise, ranks, widths, feet,
+                    geometry (spread, dimension, hubs, neural collapse), hubs (k-NN with fewer hubs), rescaling (k-NN
+                    of whitened features), sparse_probe and intrinsic_probe (how few features say a class); and, of a
+                    --workdir, online, fine_tune, views (alignment and LiDAR of augmented views), dense (segmentation
+                    of rendered images), factors (R2, DCI, MIG; of shapes:<images>), of a vision transformer tokens
+                    (mean patch, class token, last blocks) and attentive (a probe of the patch tokens), of a dictionary
+                    dictionary (error, sparsity, controls); or all that it has, less those that the data do not allow.
+                    For features: knn,logistic,clustering,ranks
   --with=OTHER      with --only: a second encoder, for relative (alike spaces, stitching; of features: --with A B) and
                     memorisation (SSLMem: OTHER has not seen the training images)
   --layers=all      a row for each layer (probe, k-NN, CKA to the features, CCA to pixels and labels, dimension,
@@ -84,24 +85,54 @@ def possible(trained: Any, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name not in absent)
 
 
+def taken(name: str, compute: Callable[[], dict[str, float]], every: bool) -> dict[str, float]:
+    """What `compute` gives; where `every` evaluation was asked for, one that the data do not allow is left out."""
+    try:
+        return compute()
+    except UserError as error:
+        if not every:
+            raise
+        print(f'{name} is left out: {error}', flush=True)
+        return {}
+
+
 def of_features(
-    train: Any, test: Any, names: Sequence[str], fine_tuned: float | None = None, other: Any = None
+    train: Any,
+    test: Any,
+    names: Sequence[str],
+    fine_tuned: float | None = None,
+    other: Any = None,
+    *,
+    every: bool = False,
 ) -> dict[str, float]:
-    """The numbers that need features alone; `other` holds train and test of another encoder."""
+    """The numbers that need features alone.
+
+    Args:
+      train, test: features and labels.
+      names: which numbers; those of images are passed over.
+      fine_tuned: accuracy after fine-tuning, for `feet`.
+      other: train and test of another encoder, for `relative`.
+      every: see :func:`taken`.
+    """
     from . import evals
+
+    def of(name: str) -> dict[str, float]:
+        if name == 'feet':
+            return evals.feet(train, test, fine_tuned=fine_tuned)
+        if name == 'relative':
+            return evals.relative(*(evals.labelled(part) for part in (train, test, *other)))
+        return evals.evaluate(train, test, only=(name,))
 
     results: dict[str, float] = {}
     for name in names:
-        if name == 'feet':
-            results |= evals.feet(train, test, fine_tuned=fine_tuned)
-        elif name == 'relative':
-            results |= evals.relative(*(evals.labelled(part) for part in (train, test, *other)))
-        elif name not in OF_ENCODER:
-            results |= evals.evaluate(train, test, only=(name,))
+        if name not in OF_ENCODER:
+            results |= taken(name, functools.partial(of, name), every)
     return results
 
 
-def of_encoder(trained: Any, data: Any, names: Sequence[str], other: Any = None) -> dict[str, float]:
+def of_encoder(
+    trained: Any, data: Any, names: Sequence[str], other: Any = None, *, every: bool = False
+) -> dict[str, float]:
     """The numbers of an encoder on labelled data: those that learn from images, of its features, of its patches.
 
     Args:
@@ -109,40 +140,32 @@ def of_encoder(trained: Any, data: Any, names: Sequence[str], other: Any = None)
       data: the sources `train` and `test`, by name.
       names: which numbers.
       other: another encoder, for those that compare two.
+      every: leaves out, with a line, what the data do not allow; see :func:`taken`.
     """
+    from .engine import assignments, dictionary_evals, factor_evals, images, patch_evals, view_evals
+
     results: dict[str, float] = {}
-    if set(names) & set(OF_IMAGES):
-        results |= of_images(trained, data, names)
+    if asked := [name for name in OF_IMAGES if name in names]:
+        results |= taken(','.join(asked), functools.partial(of_images, trained, data, asked), every)
     if set(names) - set(OF_ENCODER):
-        from .engine import images
 
         def features(encoder: Any) -> tuple[Any, Any]:
             return images.features(encoder, data['train']), images.features(encoder, data['test'])
 
         pair = features(other) if 'relative' in names else None
-        results |= of_features(*features(trained), names, results.get('fine_tuned'), pair)
-    if 'clustering' in names:
-        from .engine.assignments import has_clusters, of_assignments
-
-        results |= of_assignments(trained, data) if has_clusters(trained) else {}
-    if set(names) & {'views', 'memorisation'}:
-        from .engine import view_evals
-
-        results |= view_evals.of_views(trained, data) if 'views' in names else {}
-        results |= view_evals.of_memorisation(trained, other) if 'memorisation' in names else {}
-    if set(names) & {*OF_TOKENS, 'dense'}:
-        from .engine.patch_evals import PATCH_EVALUATIONS
-
-        for name in (name for name in PATCH_EVALUATIONS if name in names):
-            results |= PATCH_EVALUATIONS[name](trained, data)
-    if 'factors' in names:
-        from .engine.factor_evals import of_factors
-
-        results |= of_factors(trained, data)
-    if 'dictionary' in names:
-        from .engine.dictionary_evals import of_dictionary
-
-        results |= of_dictionary(trained, data)
+        results |= of_features(*features(trained), names, results.get('fine_tuned'), pair, every=every)
+    clusters = assignments.of_assignments if assignments.has_clusters(trained) else lambda *_: {}
+    groups: dict[str, Callable[[], dict[str, float]]] = {
+        'clustering': lambda: clusters(trained, data),
+        'views': lambda: view_evals.of_views(trained, data),
+        'memorisation': lambda: view_evals.of_memorisation(trained, other),
+        **{name: functools.partial(of, trained, data) for name, of in patch_evals.PATCH_EVALUATIONS.items()},
+        'factors': lambda: factor_evals.of_factors(trained, data),
+        'dictionary': lambda: dictionary_evals.of_dictionary(trained, data),
+    }
+    for name, compute in groups.items():
+        if name in names:
+            results |= taken(name, compute, every)
     return results
 
 
@@ -256,7 +279,7 @@ def main(arguments: list[str]) -> int:
         sets = read_features(files)
         pair = read_features(others, '--with') if others else None
         try:
-            results = of_features(*sets, names, other=pair)
+            results = of_features(*sets, names, other=pair, every=values['only'] == 'all')
         except UserError as error:
             raise UserError(f'--features {" ".join(files)}: {error}') from error
         show(results)
@@ -302,9 +325,7 @@ def of_workdir(values: dict[str, str], others: Sequence[str]) -> int:
         return 0
     if names:
         data = evaluated_parts(trained.config, other)
-        if values['only'] == 'all' and not data['train'].factors:
-            names = tuple(name for name in names if name != 'factors')
-        results = of_encoder(trained, data, names, beside)
+        results = of_encoder(trained, data, names, beside, every=values['only'] == 'all')
         show(results)
         write(results, Path(values['out'] or root / 'evaluation.json'))
         return 0

@@ -21,6 +21,7 @@ from .layers import layers
 from .linear import label_noise, linear_logistic, linear_probe, low_label
 from .logistic import logistic_path, logistic_regression
 from .model_selection import Candidate, kendall, ranked, regret
+from .novel_classes import novel_classes
 from .pair_rank import pair_rank
 from .relative import relative
 from .rescaling import rescaling
@@ -69,6 +70,7 @@ __all__ = [
     'logistic_path',
     'logistic_regression',
     'low_label',
+    'novel_classes',
     'pair_rank',
     'ranked',
     'ranks',

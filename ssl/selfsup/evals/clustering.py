@@ -16,10 +16,19 @@ from .features import Features, check_both, extract, unit_rows
 
 
 @functools.partial(jax.jit, static_argnames=('clusters', 'iterations', 'restarts', 'mesh'))
-def _fit(key: Array, z: Array, *, clusters: int, iterations: int, restarts: int, mesh: Mesh | None) -> Array:
-    """Centres of the best of several runs of k-means."""
+def fit_centres(
+    key: Array,
+    z: Array,
+    valid: Array | None = None,
+    *,
+    clusters: int,
+    iterations: int,
+    restarts: int,
+    mesh: Mesh | None,
+) -> Array:
+    """Centres `[clusters, dim]` of the best of several runs of k-means on the rows `z [n, dim]` that are `valid`."""
     z = constrain_batch(z, mesh)
-    return diagnostics.kmeans(key, z, clusters=clusters, iterations=iterations, restarts=restarts)[0]
+    return diagnostics.kmeans(key, z, valid=valid, clusters=clusters, iterations=iterations, restarts=restarts)[0]
 
 
 @jax.jit
@@ -177,7 +186,9 @@ def clustering(
         raise UserError(f'{count} clusters are more than the {len(train.features)} samples of train')
     z, z_test = unit_rows(train.features), unit_rows(test.features)
     key = jax.random.key(seed)
-    centres = _fit(key, jnp.asarray(z), clusters=count, iterations=iterations, restarts=max(restarts, 1), mesh=mesh)
+    centres = fit_centres(
+        key, jnp.asarray(z), clusters=count, iterations=iterations, restarts=max(restarts, 1), mesh=mesh
+    )
     ours, theirs = (extract(lambda rows: _nearest(centres, rows), part, batch_size=8192) for part in (z, z_test))
     size = max(classes, int(test.labels.max()) + 1)
     named = matched(ours, train.labels, count=count, classes=size)

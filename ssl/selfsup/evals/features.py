@@ -161,7 +161,8 @@ def check_both(train: Features, test: Features, *, classes: int = 2) -> tuple[Fe
             raise UserError(f'{name}: {int((part.labels < 0).sum())} samples have no label')
     names = np.unique(train.labels)
     if len(names) < classes:
-        raise UserError(f'train has {len(names)} class of labels; this evaluation needs at least {classes} classes')
+        count = '1 class' if len(names) == 1 else f'{len(names)} classes'
+        raise UserError(f'train has {count} of labels; this evaluation needs at least {classes} classes')
     every = np.concatenate([names, np.setdiff1d(test.labels, names)])
     order = np.argsort(every, kind='stable')
 

@@ -15,6 +15,7 @@ from .hubs import hubs
 from .intrinsic_probe import intrinsic_probe
 from .knn import knn_grid
 from .linear import label_noise, linear_logistic, low_label
+from .novel_classes import novel_classes
 from .rescaling import rescaling
 from .retrieval import retrieval
 from .sgd import linear_sgd
@@ -44,6 +45,7 @@ EVALUATIONS: dict[str, Callable[..., dict[str, float]]] = {
     'low_label': low_label,
     'few_shot': few_shot,
     'clustering': clustering,
+    'novel_classes': novel_classes,
     'retrieval': retrieval,
     'label_noise': label_noise,
     'ranks': ranks,
