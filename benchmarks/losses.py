@@ -114,6 +114,7 @@ LOSSES: dict[str, tuple[Callable, Callable | None]] = {
         None,
     ),
     'lejepa': (lambda a, b, r: losses.lejepa(a, b, directions=r['directions']), None),
+    'visreg': (lambda a, b, r: losses.visreg(a, b, directions=r['directions']), None),
     # It whitens fewer dims than it has rows, whatever the width.
     'w_mse': (lambda a, b, r: losses.w_mse(a[:, : len(a) // 2], b[:, : len(b) // 2]), None),
 }

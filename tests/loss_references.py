@@ -569,18 +569,18 @@ def e2mc_reference(z1, z2, squash='normal'):
 
 def visreg(z1, z2):
     directions = jnp.asarray(QUEUE[:5, : np.shape(z1)[1]], jnp.float32)
-    return sum(sum(losses.visreg_terms(z, directions, stop_scale=False).values()) for z in (z1, z2))
+    return losses.visreg(z1, z2, directions=directions, lambd=0.75, stop_scale=False)
 
 
 def visreg_reference(z1, z2):
-    total = 0.0
+    total = 0.25 * np.mean((z1 - z2) ** 2) / 4
     for z in (z1, z2):
         mean, deviation = z.mean(0), z.std(0)
-        total += np.mean(mean**2) + np.mean((1 - deviation) ** 2)
+        total += 0.75 * (np.mean(mean**2) + np.mean((1 - deviation) ** 2)) / 2
         quantiles = [NormalDist().inv_cdf(i / (len(z) + 1)) for i in range(1, len(z) + 1)]
         for direction in unit(QUEUE[:5].astype(np.float32).astype(float)):
             x = np.sort((z - mean) / (deviation + 1e-4) @ direction)
-            total += np.mean((x - quantiles) ** 2) / 5
+            total += 0.75 * np.mean((x - quantiles) ** 2) / 10
     return total
 
 

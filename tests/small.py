@@ -90,6 +90,7 @@ KEYWORDS = {
     'tico': {'momentum': 0.9},
     'mmcr': {},
     'lejepa': {'directions': 32},
+    'visreg': {'directions': 32},
     'intl': {},
     'intl_m': {'momentum': 0.9},
     'bootmae': {'ratio': 0.5, 'momentum': 0.9},

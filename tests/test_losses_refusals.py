@@ -199,7 +199,10 @@ BAD = {
     'form': (lambda: losses.ldreg(jnp.ones((8, 3)), neighbours=4, form='l3'), ['form', 'l3']),
     'squash': (lambda: losses.e2mc(jnp.ones((8, 3)), squash='tanh'), ['squash', 'tanh']),
     'entropy of one row': (lambda: losses.e2mc(jnp.ones((1, 3))), ['z', '2 row', '[1, 3]']),
-    'slices': (lambda: losses.visreg_terms(jnp.ones((4, 3)), jnp.ones((5, 2))), ['directions', '[5, 2]', '[4, 3]']),
+    'slices': (
+        lambda: losses.centre_scale_shape(jnp.ones((4, 3)), jnp.ones((5, 2))),
+        ['directions', '[5, 2]', '[4, 3]'],
+    ),
     'prototypes': (
         lambda: losses.swav(jnp.ones((4, 3)), jnp.ones((4, 3)), prototypes=jnp.ones((5, 2))),
         ['prototypes', '[5, 2]', '[4, 3]'],

@@ -174,7 +174,7 @@ def test_entropy_is_largest_for_the_distribution_of_the_squash():
 def test_golden_visreg(x64):
     z = np.random.RandomState(0).randn(2, 8, 16)
     directions = np.random.RandomState(2).randn(16, 32).T
-    terms = [compiled(losses.visreg_terms)(view, directions) for view in z]
+    terms = [compiled(losses.centre_scale_shape)(view, directions) for view in z]
     for name, expected in (('centre', 0.0710839470), ('scale', 0.0671378669), ('shape', 0.1492361810)):
         np.testing.assert_allclose(np.mean([t[name] for t in terms]), expected, atol=1e-8)  # quantiles were float32
 
@@ -183,7 +183,7 @@ def test_the_shape_of_visreg_does_not_act_on_the_scale(x64):
     """Its gradient along z − µ of each dimension would change σ; with σ stopped it is that of (z − µ)/σ alone."""
     z, directions = views(32)[0], np.eye(6)
     gradients = [
-        np.asarray(jax.jit(jax.grad(lambda z, s=s: losses.visreg_terms(z, directions, stop_scale=s)['shape']))(z))
+        np.asarray(jax.jit(jax.grad(lambda z, s=s: losses.centre_scale_shape(z, directions, stop_scale=s)['shape']))(z))
         for s in (True, False)
     ]
     assert np.abs(np.sum(gradients[0] * (z - z.mean(0)), axis=0)).max() > 1e-3

@@ -121,6 +121,7 @@ LEARNABLE = {
     **{name: {'groups': 2, 'queue': 512} for name in ('co2', 'mochi', 'moco_hard')},
     # Prototypes of an untrained network stand close together and hold the queries there until they are made anew.
     'pcl': {'groups': 2, 'queue': 512, 'prototype_start': 1000},
+    'visreg': {'lambd': 0.1},  # new directions each step and eight rows: the shape is mostly noise
     'tico': {'beta': 0.0},  # else the covariance, which begins at zero, grows and the loss with it
 }
 

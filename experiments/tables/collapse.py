@@ -91,6 +91,7 @@ FAULTS = {
     'exemplar': NO_NEGATIVES,
     'icon': NO_NEGATIVES,
     'lejepa': Fault('no SIGReg', ('method.lambd=0.0',)),
+    'visreg': Fault('no centre, scale and shape', ('method.lambd=0.0',)),
     'mmcr': Fault('no global nuclear norm: views are only asked to be alike', change=only_alike),
     'moco_v1': NO_QUEUE,
     'moco_v2': NO_QUEUE,

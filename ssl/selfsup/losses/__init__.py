@@ -80,7 +80,7 @@ from .unisiam import unisiam, unisiam_terms
 from .vibcreg import vibcreg, vibcreg_terms
 from .vicreg import vicreg, vicreg_terms
 from .vicregl import vicregl_local, vicregl_local_terms
-from .visreg import visreg_terms
+from .visreg import centre_scale_shape, visreg, visreg_terms
 from .whitening import w_mse
 
 __all__ = [
@@ -91,6 +91,7 @@ __all__ = [
     'byol',
     'capi',
     'capi_targets',
+    'centre_scale_shape',
     'cluster_cross_entropy',
     'cluster_kernel',
     'cluster_negatives',
@@ -208,6 +209,7 @@ __all__ = [
     'vicreg_terms',
     'vicregl_local',
     'vicregl_local_terms',
+    'visreg',
     'visreg_terms',
     'w_mse',
     'whitened_contrastive',

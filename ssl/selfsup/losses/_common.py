@@ -53,6 +53,14 @@ def several(*views: jax.typing.ArrayLike, rows: int = 1) -> tuple:
     return tuple(z.astype(dtype) for z in found)
 
 
+def drawn_to_mean(views: tuple, centres: int) -> Array:
+    """Mean over views, batch and dims of (z_v − c)², with c the mean of the first `centres` views (0: of all)."""
+    if not 0 <= centres <= len(views):
+        raise ValueError(f'centres must lie between 0 and the {len(views)} views, not {centres}')
+    centre = sum(views[: centres or len(views)]) / (centres or len(views))
+    return sum(jnp.mean((z - centre) ** 2) for z in views) / len(views)
+
+
 def same_width(name: str, x: Array, other: str, z: Array) -> None:
     """Refuses `x` where it is not as wide as `z`; the error names both and their shapes."""
     if x.shape[-1] != z.shape[-1]:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import HIGHEST, matrix, normalize, same_width, several
+from ._common import HIGHEST, drawn_to_mean, matrix, normalize, same_width, several
 
 
 def sigreg(
@@ -85,11 +85,8 @@ def lejepa_terms(
       Balestriero and LeCun 2025, https://arxiv.org/abs/2511.08544, section 5 (LeJEPA).
     """
     views = several(z1, z2, *more)
-    if not 0 <= centres <= len(views):
-        raise ValueError(f'centres must lie between 0 and the {len(views)} views, not {centres}')
-    centre = sum(views[: centres or len(views)]) / (centres or len(views))
     return {
-        'invariance': sum(jnp.mean((z - centre) ** 2) for z in views) / len(views),
+        'invariance': drawn_to_mean(views, centres),
         'sigreg': sum(sigreg(z, directions, knots=knots, limit=limit) for z in views) / len(views),
     }
 

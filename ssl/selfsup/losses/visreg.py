@@ -1,13 +1,13 @@
-"""VISReg's regulariser: centre, scale and shape of the embeddings apart."""
+"""VISReg: views agree, and centre, scale and shape of the embeddings are regularised apart."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import HIGHEST, matrix, normalize, same_width
+from ._common import HIGHEST, drawn_to_mean, matrix, normalize, same_width, several
 
 
-def visreg_terms(
+def centre_scale_shape(
     z: Float[ArrayLike, 'batch dim'],
     directions: Float[ArrayLike, 'count dim'],
     *,
@@ -51,3 +51,67 @@ def visreg_terms(
         'scale': jnp.mean((1.0 - deviation) ** 2),
         'shape': jnp.mean((jnp.sort(projected, axis=0) - quantiles) ** 2),
     }
+
+
+def visreg_terms(
+    z1: Float[ArrayLike, 'batch dim'],
+    z2: Float[ArrayLike, 'batch dim'],
+    *more: Float[ArrayLike, 'batch dim'],
+    directions: Float[ArrayLike, 'count dim'],
+    centres: int = 0,
+    eps: ArrayLike = 1e-4,
+    stop_scale: bool = True,
+) -> dict[str, Float[Array, '']]:
+    """The four parts of :func:`visreg`, unweighted.
+
+    Args:
+      z1, z2, more: embeddings of two or more views of the same images, not normalised.
+      directions, eps, stop_scale: of :func:`centre_scale_shape`; the same directions serve all views.
+      centres: how many of the first views make up the mean that all are drawn to; 0 takes all.
+
+    Returns:
+      `invariance`: mean over views, batch and dims of (z_v − mean_v z)²; `centre`, `scale` and `shape`: their means
+      over views.
+
+    References:
+      Wu et al. 2026, https://arxiv.org/abs/2606.02572.
+    """
+    views = several(z1, z2, *more)
+    parts = [centre_scale_shape(z, directions, eps=eps, stop_scale=stop_scale) for z in views]
+    means = {name: sum(part[name] for part in parts) / len(views) for name in parts[0]}
+    return {'invariance': drawn_to_mean(views, centres), **means}
+
+
+def visreg(
+    z1: Float[ArrayLike, 'batch dim'],
+    z2: Float[ArrayLike, 'batch dim'],
+    *more: Float[ArrayLike, 'batch dim'],
+    directions: Float[ArrayLike, 'count dim'],
+    lambd: ArrayLike = 0.9,
+    centres: int = 0,
+    eps: ArrayLike = 1e-4,
+    stop_scale: bool = True,
+) -> Float[Array, '']:
+    """L = (1 − λ)·mean (z_v − mean_v z)² + λ·(centre + scale + shape): views agree, embeddings are standard normal.
+
+    Neither negatives, nor stop-gradient between views, nor teacher.
+
+    Args:
+      z1, z2, more: embeddings of two or more views of the same images, not normalised.
+      directions, eps, stop_scale: of :func:`centre_scale_shape`.
+      lambd: λ in [0, 1]. Authors: 0.9 on ImageNet, 0.6 on Imagenette.
+      centres: how many of the first views (the authors': the global crops) make up the mean; 0 takes all.
+
+    Returns:
+      A scalar ≥ 0; at collapse to one point c, λ·(mean c² + 1 + the mean squared quantile), the last near 1.
+
+    Convention: statistics of the whole batch, as the authors gather it; lightly's are those of one device.
+
+    Cost: `views` times :func:`centre_scale_shape`; no state.
+
+    References:
+      Wu et al. 2026, https://arxiv.org/abs/2606.02572.
+    """
+    terms = visreg_terms(z1, z2, *more, directions=directions, centres=centres, eps=eps, stop_scale=stop_scale)
+    invariance = terms.pop('invariance')
+    return (1.0 - lambd) * invariance + lambd * sum(terms.values())

@@ -80,6 +80,7 @@ from .redundancy.unsee import unsee
 from .redundancy.vibcreg import vibcreg
 from .redundancy.vicreg import vicreg
 from .redundancy.vicregl import vicregl
+from .redundancy.visreg import visreg
 from .redundancy.w_mse import w_mse
 from .regularised import REGULARISERS, regularised
 
@@ -165,6 +166,7 @@ METHODS = {
     'vibcreg': vibcreg,
     'vicreg': vicreg,
     'vicregl': vicregl,
+    'visreg': visreg,
     'w_mse': w_mse,
     'whitened_contrastive': whitened_contrastive,
 }
@@ -256,6 +258,7 @@ __all__ = [
     'vibcreg',
     'vicreg',
     'vicregl',
+    'visreg',
     'w_mse',
     'whitened_contrastive',
 ]

@@ -291,6 +291,14 @@ def scheduled(constructor: Callable[..., Method], *networks: Any, **values: Any)
     return at(0)._replace(embed=embed, criterion=criterion, after=after)
 
 
+def random_directions(key: Array, count: int, z: Array) -> Array:
+    """Normal draws `[count, dim]`, which losses scale to unit length: uniform on the sphere of embeddings `[n, dim]`.
+
+    In the precision of the arithmetic: two programs may round a float32 draw differently, which float64 would show.
+    """
+    return jax.random.normal(key, (count, z.shape[1]), jnp.promote_types(z.dtype, jnp.float32))
+
+
 def weighted(terms: dict[str, Any], **weights: Any) -> Any:
     """Σ weight · term over the named terms, in the order given."""
     return sum(weight * terms[name] for name, weight in weights.items())

@@ -17,7 +17,7 @@ from .. import losses
 from ..errors import UserError
 from ..losses.local_dimension import ESTIMATORS, FORMS
 from ..signature import Count, Counts, Domain, NonNegative, Positive, Whole
-from .base import Method
+from .base import Method, random_directions
 from .pretext.lorot import lorot
 from .regulariser import Regulariser, seen
 
@@ -66,11 +66,6 @@ def _added(
         return regularised
 
     return Regulariser(around, rows, parts, joined)
-
-
-def _directions(key: Array, count: int, z: Array) -> Array:
-    """Normal draws, which the losses scale to unit length; in the precision of the arithmetic."""
-    return jax.random.normal(key, (count, z.shape[1]), jnp.promote_types(z.dtype, jnp.float32))
 
 
 def _mean(function: Callable[[Array], Array], views: tuple[Array, ...]) -> Array:
@@ -171,7 +166,7 @@ def sigreg(
     """
 
     def term(views: tuple, key: Array) -> tuple:
-        drawn = _directions(key, directions, views[0])
+        drawn = random_directions(key, directions, views[0])
         return _mean(partial(losses.sigreg, directions=drawn, knots=knots), views), {}
 
     return _added('sigreg', of, weight, term)
@@ -186,7 +181,7 @@ def visreg(
     eps: Positive = 1e-4,
     of: Of = 'embeddings',
 ) -> Regulariser:
-    """VISReg's centre, scale and shape, each the mean over views; see :func:`selfsup.losses.visreg_terms`.
+    """VISReg's centre, scale and shape, each the mean over views; see :func:`selfsup.losses.centre_scale_shape`.
 
     Args:
       centre_weight, scale_weight, shape_weight: authors: 0.9 each, beside an invariance of 0.1.
@@ -198,8 +193,8 @@ def visreg(
     """
 
     def term(views: tuple, key: Array) -> tuple:
-        drawn = _directions(key, directions, views[0])
-        parts = [losses.visreg_terms(z, drawn, eps=eps) for z in views]
+        drawn = random_directions(key, directions, views[0])
+        parts = [losses.centre_scale_shape(z, drawn, eps=eps) for z in views]
         means = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
         weights = {'centre': centre_weight, 'scale': scale_weight, 'shape': shape_weight}
         value = sum(weight * means[name] for name, weight in weights.items())

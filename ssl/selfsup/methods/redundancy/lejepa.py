@@ -3,11 +3,10 @@
 from typing import Annotated, Any
 
 import flax.linen as nn
-import jax
 
 from ... import losses
 from ...signature import Count, Domain, Share, Whole
-from ..base import Method, pairs, weighted
+from ..base import Method, pairs, random_directions, weighted
 from ..siamese import siamese
 
 
@@ -39,9 +38,8 @@ def lejepa(
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
         views = outputs['embeddings']
-        first, _ = pairs(views)
-        # The loss scales each direction to unit length, so normal draws are uniform on the sphere.
-        drawn = jax.random.normal(key, (directions, first.shape[1]), 'float32')
+        pairs(views)  # refuses a single view
+        drawn = random_directions(key, directions, views[0])
         terms = losses.lejepa_terms(*views, directions=drawn, centres=centres, knots=knots)
         return weighted(terms, invariance=1.0 - lambd, sigreg=lambd), (extra, terms)
 

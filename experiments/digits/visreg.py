@@ -1,0 +1,16 @@
+"""VISReg on scikit-learn's 8x8 digits.
+
+    python -m selfsup.train --config=experiments/digits/visreg.py --workdir=runs/digits/visreg
+
+Two CPU cores, one to two minutes.
+"""
+
+from common import digits
+
+
+def get_config():
+    c = digits('visreg')
+    c.method.lambd = 0.6
+    c.method.directions = 256
+    c.projector.widths = (256, 64)
+    return c
