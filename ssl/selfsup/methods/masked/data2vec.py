@@ -1,27 +1,24 @@
 """data2vec for images (Baevski et al. 2022, https://arxiv.org/abs/2202.03555)."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
-import jax
 from jaxtyping import Array
 
 from ... import losses
 from ...augment import masking
 from ...errors import UserError
 from ...signature import Count, Positive, ScheduledShare, StaticProperShare
-from ..base import Method, encode_with, view_keys
+from ..base import Method
 from ..target import follow
 from .patches import (
-    MASKS,
-    at_each_place,
     check_decoder,
     check_encoder,
     copied_encoder,
     deviation,
     drawn,
-    every_patch,
-    explained,
+    head_on_mask_tokens,
     patch_grid,
     target_layers,
 )
@@ -65,49 +62,27 @@ def data2vec(
     check_decoder('data2vec', decoder, 'linear')
     if layers > encoder.depth:
         raise UserError(f'method.layers={layers} must be at most model.depth={encoder.depth}')
-    sized = decoder.clone(out=encoder.dim)
 
     def masks(images: Array, keys: Array) -> tuple[tuple[int, int], Array]:
         grid = patch_grid(encoder, images)
         return grid, drawn(f'method.ratio={ratio}', masking.block, keys, grid, int(grid[0] * grid[1] * ratio))
 
-    def init(key: Array, batch: dict) -> tuple[dict, dict]:
-        images = batch['views'][0][:2]
-        first, second, third = (jax.random.fold_in(key, index) for index in range(3))
-        grid, hidden = masks(images, jax.random.split(third, len(images)))
-        tokens, variables = encoder.init_with_output(first, images, method='tokens', hidden=hidden)
-        decoded = sized.init(second, tokens, every_patch(images, grid), grid)
-        params = {'encoder': variables['params'], 'decoder': decoded['params']}
-        return params, {'batch_stats': {'encoder': {}}, 'target': copied_encoder(params)}
+    base = head_on_mask_tokens(
+        encoder,
+        decoder,
+        masks=masks,
+        width=lambda _: encoder.dim,
+        targets=lambda images, extra: losses.averaged_layers(target_layers(encoder, extra, images, layers, of='block')),
+        loss=partial(losses.masked_smooth_l1, beta=beta),
+        flags='counted',
+    )
 
-    def embed(params: Any, extra: Any, batch: dict, key: Any) -> tuple[dict, dict]:
-        images = batch['views'][0]
-        grid, hidden = masks(images, view_keys(batch, MASKS)(0))
-        seen = {'hidden': hidden, 'train': True, 'keys': view_keys(batch)(0)}
-        tokens = encoder.apply({'params': params['encoder']}, images, method='tokens', **seen)
-        features = (encoder.pooled(tokens),)
-        places = every_patch(images, grid)
-        outputs = {
-            'features': features,
-            'embeddings': features,
-            'predictions': sized.apply({'params': params['decoder']}, tokens, places, grid, train=True),
-            'targets': losses.averaged_layers(target_layers(encoder, extra, images, layers, of='block')),
-            'counted': hidden,
-        }
-        return outputs, extra
+    def init(key: Array, batch: dict) -> tuple[dict, dict]:
+        params, extra = base.init(key, batch)
+        return params, {**extra, 'target': copied_encoder(params)}
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
-        predictions, targets, counted = (outputs[name] for name in ('predictions', 'targets', 'counted'))
-        loss = losses.masked_smooth_l1(predictions, targets, counted, beta=beta)
-        baseline = losses.masked_smooth_l1(at_each_place(targets), targets, counted, beta=beta)
-        return loss, (extra, {'explained_share': explained(loss, baseline), 'target_deviation': deviation(targets)})
+        loss, (extra, metrics) = base.criterion(params, outputs, extra, batch, key)
+        return loss, (extra, {**metrics, 'target_deviation': deviation(outputs['targets'])})
 
-    return Method(
-        init,
-        embed,
-        criterion,
-        encode_with({'encoder': encoder}),
-        follow(momentum),
-        views=1,
-        control='shuffled_targets',
-    )
+    return base._replace(init=init, criterion=criterion, after=follow(momentum))

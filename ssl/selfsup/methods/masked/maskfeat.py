@@ -57,7 +57,7 @@ def maskfeat(
         decoder,
         masks=masks,
         width=lambda channels: cells**2 * orientations * channels,
-        targets=lambda images: losses.hog(images, patch=encoder.patch, cells=cells, orientations=orientations),
+        targets=lambda images, _: losses.hog(images, patch=encoder.patch, cells=cells, orientations=orientations),
         loss=functools.partial(losses.masked_mse, normalize=False),
         flags='counted',
     )

@@ -138,17 +138,17 @@ def head_on_mask_tokens(
     *,
     masks: Callable[[Array, Array], tuple[tuple[int, int], Array]],
     width: Callable[[int], int],
-    targets: Callable[[Array], Array],
+    targets: Callable[[Array, dict], Array],
     loss: Callable[[Array, Array, Array], Array],
     flags: str = 'hidden',
 ) -> Method:
-    """Hidden patches are mask tokens of the encoder, and a head predicts values of each (SimMIM, MaskFeat).
+    """Hidden patches are mask tokens of the encoder, and a head predicts values of each (SimMIM, MaskFeat, data2vec).
 
     Args:
       encoder, decoder: a vision transformer, and a network of kind `linear` or another decoder.
       masks: of images and one key each: the grid, and which patches are hidden, `[batch, patches]`.
       width: of the images' channels: how many values a patch has; the decoder's `out`.
-      targets: of images: these values, `[batch, patches, values]`.
+      targets: of images and the state: these values, `[batch, patches, values]`.
       loss: of predictions, targets and hidden patches.
       flags: the name of the hidden patches among the outputs.
 
@@ -178,7 +178,7 @@ def head_on_mask_tokens(
             'features': features,
             'embeddings': features,
             'predictions': sized(images).apply({'params': params['decoder']}, tokens, places, grid, train=True),
-            'targets': targets(images),
+            'targets': targets(images, extra),
             flags: hidden,
         }
         return outputs, extra

@@ -47,6 +47,6 @@ def simmim(encoder: nn.Module, decoder: nn.Module, *, ratio: StaticProperShare =
         decoder,
         masks=masks,
         width=lambda channels: encoder.patch**2 * channels,
-        targets=lambda images: patchify(images, encoder.patch),
+        targets=lambda images, _: patchify(images, encoder.patch),
         loss=losses.masked_l1,
     )
