@@ -180,4 +180,7 @@ def test_a_dry_run_reads_some_of_the_data(where, tmp_path, capsys, monkeypatch):
         train.main(line)
     if where == 'test':
         assert train.main([*line, '--config.data.on_corrupt=skip']) == 0
-        assert '16 of the first batch, 16 to train on, 2 held out, 5 to test' in capsys.readouterr().out
+        assert (
+            '16 of the first batch, 16 of 16 drawn to train on, 2 of 2 drawn held out, 5 of 6 drawn to test'
+            in capsys.readouterr().out
+        )

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 import small
 from selfsup import cli
@@ -85,6 +86,16 @@ def test_every_page_is_reached_from_the_readme_and_from_the_site():
     assert pages - set(re.findall(r'\]\(docs/(\w+)\.md\)', text)) == set()
     listed = re.findall(r'^(\w+)$', (ROOT / 'docs' / 'index.md').read_text(), re.M)
     assert sorted(listed) == sorted({*pages, *SITE} - {'index'})
+
+
+def test_the_rows_of_photographs_are_looked_up_by_their_files(tmp_path, monkeypatch, capsys):
+    """The example of docs/photographs.md, on features of which row 0 is nearest to row 2."""
+    monkeypatch.chdir(tmp_path)
+    rows = np.array([[1, 0], [0, 1], [0.9, 0.1], [-1, 0], [0.5, 0.5]])
+    np.savez('all.npz', features=rows, files=[f'{n}.jpg' for n in range(5)])
+    (code,) = re.findall(r'```python\n(.*?)```', (ROOT / 'docs' / 'photographs.md').read_text(), re.S)
+    exec(code, {})
+    assert capsys.readouterr().out == '0.jpg is most like 2.jpg 4.jpg 1.jpg\n'
 
 
 def test_networks_of_nnx_take_part():

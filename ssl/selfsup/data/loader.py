@@ -59,7 +59,7 @@ class Resident:
         self.seed, self.count, self.batch_size, self.mesh = seed, len(source), batch_size, mesh
         self.waited = 0.0
         inputs, labels, self.skipped = source.arrays()
-        _tell(source.name, {}, self.skipped)
+        _tell({}, self.skipped)
         spread = None
         if is_shared(inputs.nbytes, mesh):
             spread = PartitionSpec(DATA_AXIS)
@@ -118,7 +118,7 @@ class Streaming:
     def __call__(self, step: int, steps: int) -> tuple[dict[str, Any], jax.Array]:
         started = time.perf_counter()
         batches = [self._read(number) for number in range(step, step + steps)]
-        _tell(self.source.name, self._told, self.skipped)
+        _tell(self._told, self.skipped)
         self._told = dict(self.skipped)
         sharding = NamedSharding(self.mesh, PartitionSpec(None, DATA_AXIS))
 
@@ -147,10 +147,10 @@ class Streaming:
         self._read.close()
 
 
-def _tell(name: str, before: dict[int, str], now: dict[int, str]) -> None:
+def _tell(before: dict[int, str], now: dict[int, str]) -> None:
     """Names the images that were skipped since `before`."""
     for number in now.keys() - before.keys():
-        print(f'skipped, {len(now)} of {name} so far: {now[number]}', file=sys.stderr)
+        print(f'skipped ({len(now)} so far): {now[number]}', file=sys.stderr)
 
 
 def make_feed(

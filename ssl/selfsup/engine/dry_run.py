@@ -59,7 +59,8 @@ def read_some(run: Run) -> str:
         parts['to probe'] = data.labelled
     for name, part in parts.items():
         drawn = np.random.Generator(np.random.Philox(key=run.config.seed)).permutation(len(part))[:SAMPLED]
-        told.append(f'{sum(1 for _ in images.decoded(part, np.sort(drawn)))} {name}')
+        good = sum(1 for _ in images.decoded(part, np.sort(drawn)))
+        told.append(f'{good} of {len(drawn)} drawn {name}')
     return ', '.join(told)
 
 
@@ -72,7 +73,7 @@ def dry_run(config: ConfigDict, on: str = '') -> int:
         return _dry_run_on(config, targets.place(on))
     run = Run(config, mesh=parallel.data_mesh())
     read = read_some(run)
-    _print({**costs(run), 'read': read})
+    _print({**costs(run), 'read as a check': read})
     return 0
 
 
