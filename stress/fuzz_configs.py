@@ -66,16 +66,19 @@ CHEAP = (
     'data.batch_size=16', 'train.epochs=2', 'optimizer.warmup_epochs=1', 'evaluate.label_draws=1', 'data.workers=0',
     'data.per_class=0', 'train.steps_per_call=1', 'data.holdout=0.3',
 )  # fmt: skip
-# Keywords of methods that a batch of 16 small images and one block of a transformer need.
+# Keywords of methods that a batch of 16 small images and one block of a transformer need; where there are several
+# numbers, one of them.
 SMALLER = {
     'queue': 32, 'groups': 4, 'block': 16, 'prototypes': 8, 'local_widths': (8, 8), 'matches': (2, 2), 'layers': 1,
-    'context': 4, 'least': 2, 'length': 1, 'masks': 2,
+    'context': 4, 'least': 2, 'length': 1, 'masks': 2, 'ahead': 1, 'clusters': 8, 'koleo_groups': 2, 'dims': 4,
+    'hardest': 16, 'shares': (0.25, 0.75), 'column_groups': 4,
 }  # fmt: skip
 
 
-# Sizes of encoders and of the other networks.
-SMALL_MODEL = {'widths': (4, 8), 'width': 4, 'stages': (1, 1), 'dim': 16, 'depth': 1, 'heads': 2}
+# Sizes of encoders and of the other networks; an encoder keeps the number of its layers, which decides its map.
+SMALL_MODEL = {'width': 4, 'dim': 16, 'depth': 1, 'heads': 2}
 SMALL_NETWORK = {'widths': (16, 8), 'dim': 16, 'depth': 1, 'heads': 2, 'channel_groups': 4}
+SIDE = 28  # of images and views; its 3/7, of local views, is divided by patches of 4 as well
 SOURCES = {'digits': 'npz:{}/grey.npz', 'vectors': 'vectors:digits'}  # family -> data; others have small colour images
 
 
@@ -85,14 +88,25 @@ def small(file: Path, material: Path) -> tuple[str, ...]:
     family, resolved = file.parts[1], config.load(str(ROOT / file))
     fields = [*CHEAP, f'data.source={SOURCES.get(family, "npz:{}/tiny.npz").format(material)}']
     fields += [f'model.{name}={value}' for name, value in SMALL_MODEL.items() if name in resolved.model]
+    fields += [f'model.{name}={(1,) * len(resolved.model[name])}' for name in ('stages',) if name in resolved.model]
+    if 'widths' in resolved.model:
+        fields += [f'model.widths={(*[4] * (len(resolved.model.widths) - 1), 8)}']
     fields += [f'model.patch={min(resolved.model.patch, 4)}'] if 'patch' in resolved.model else []
-    for section in signature.networks(METHODS[resolved.method.name]):
+    networks = signature.networks(METHODS[resolved.method.name])
+    for section in networks:
         known = resolved[section] if section != 'encoder' else {}
         fields += [f'{section}.{name}={value}' for name, value in SMALL_NETWORK.items() if name in known]
+        # Without a projector its last width is the number of answers.
+        if section == 'predictor' and 'projector' not in networks and 'widths' in known:
+            fields += [f'predictor.widths={(16, known.widths[-1])}']
     if resolved.data.image_size:
-        fields += ['data.image_size=16', 'augment.size=16', 'augment.evaluation_crop=16']
-        fields += ['augment.evaluation_resize=16'] if resolved.augment.evaluation_resize else []
-    fields += [f'method.{name}={value}' for name, value in SMALLER.items() if resolved.method.get(name)]
+        fields += [f'data.image_size={SIDE}', f'augment.size={SIDE}', f'augment.evaluation_crop={SIDE}']
+        fields += [f'augment.evaluation_resize={SIDE}'] if resolved.augment.evaluation_resize else []
+    for name, value in SMALLER.items():
+        if given := resolved.method.get(name):
+            several = isinstance(given, tuple) and not isinstance(value, tuple)
+            fields += [f'method.{name}={(value,) if several else value}']
+    fields += ['method.regularisers.ldreg.neighbours=8'] if 'ldreg' in resolved.method.get('regularisers', {}) else []
     groups = resolved.optimizer.groups.items()
     fields += [f'optimizer.groups.{group}.freeze_steps=0' for group, values in groups if 'freeze_steps' in values]
     return tuple(fields)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from selfsup import convert as converting
 from selfsup import embed, errors, evaluate, pack, select, train
+from selfsup.config import defaults
 
 ROOT = Path(__file__).parent.parent
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
@@ -26,13 +27,12 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     'convert': converting.main,
 }
 # A sentence that names a field, an option or a file.
-GROUPS = (
-    'config|method|model|data|augment|optimizer|train|monitor|checkpoint|evaluate|probe|projector|predictor|decoder|'
-    'schedules|parallel'
-)
+FIELDS = defaults().to_dict()
+GROUPS = '|'.join(['config', *(name for name, value in FIELDS.items() if isinstance(value, dict))])
+ALONE = '|'.join(name for name, value in FIELDS.items() if not isinstance(value, dict))
 NAMED = re.compile(
     rf'--\w|get_config|config file|(?:{GROUPS})(?:\.\w| must)|/|\.(?:npz|py|json|jsonl)\b|'
-    r'the disk is full|\bseed\b|\bcontrol\b|init_from|npz:|folder:|shards:|tfds:'
+    rf'the disk is full|\b(?:{ALONE})\b|npz:|folder:|shards:|tfds:'
 )
 
 

@@ -2,11 +2,13 @@
 
 import json
 import math
+import shutil
 
+import jax
 import numpy as np
 import pytest
 from scipy import stats
-from selfsup import select
+from selfsup import select, train
 from selfsup.config import defaults, to_json, with_overrides
 from selfsup.errors import UserError
 from selfsup.evals import Candidate, kendall, ranked, regret
@@ -138,6 +140,18 @@ def test_bad_arguments(runs, arguments, message):
     folders = [] if message.startswith('at least two') else runs
     with pytest.raises(UserError, match=message):
         select.main([*folders, *arguments])
+
+
+@pytest.mark.slow
+def test_what_no_run_has_recorded_is_measured_on_a_host_with_several_devices(tmp_path, capsys):
+    """The metrics of both runs are gone: their encoders, loaded on one device, are measured beside eight."""
+    small = ['model.widths=(8,16)', 'projector.widths=(16,8)', 'train.epochs=2', 'data.per_class=30']
+    first = str(tmp_path / 'a')
+    assert train.main(['--config=experiments/digits/vicreg.py', f'--workdir={first}', *small]) == 0
+    (tmp_path / 'a' / 'metrics.jsonl').unlink()
+    shutil.copytree(first, tmp_path / 'b')
+    assert jax.device_count() > 1 and select.main([first, str(tmp_path / 'b'), '--by=rankme', '--alarm=off']) == 0
+    assert f'choice: {first}' in capsys.readouterr().out.replace('\n', '')
 
 
 def test_names_are_no_markup(tmp_path, capsys, monkeypatch):

@@ -67,7 +67,7 @@ def measured(candidate: Any, by: str) -> Any:
     config = trained.config.copy_and_resolve_references()
     with config.unlocked():
         config.monitor.measures = (by,)
-    run = Run(config)
+    run = Run(config, devices=1)  # where the encoder was loaded
     state = dataclasses.replace(run.start(), params=trained.params, extra=trained.extra)
     value = float(run.monitor()(state)[by])
     return candidate._replace(measures={**candidate.measures, by: value})

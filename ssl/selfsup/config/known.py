@@ -60,7 +60,8 @@ def check_plain(field: str, value: Any) -> None:
             check_plain(field, entry)
     elif isinstance(value, int):
         most = 2**32 - 1 if field == 'seed' else LARGEST_INTEGER
-        _require(abs(value) <= most, f'{field} must be below 2**{most.bit_length()} in size, not {value:.3g}')
+        told = f'{value:.3g}' if value.bit_length() < 1000 else f'a number of {value.bit_length()} bits'
+        _require(abs(value) <= most, f'{field} must be below 2**{most.bit_length()} in size, not {told}')
     elif isinstance(value, float):
         _require(abs(value) <= LARGEST_FLOAT, f'{field} must be a finite 32-bit number, not {value!r}')
     else:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from ..errors import UserError
 from ..signature import Count, Domain, NonNegative, Positive, ProperShare, Whole
 from .convolution import Conv
 from .positions import INTERPOLATIONS, interpolation_matrix, sincos_positions
@@ -215,7 +216,7 @@ class ViT(nn.Module):
             raise ValueError(f'init_kernels must be one of {", ".join(INITS)}, not {self.init_kernels!r}')
         batch, height, width, _ = images.shape
         if height % self.patch or width % self.patch:
-            raise ValueError(f'patches of {self.patch} do not tile images of {height}x{width}')
+            raise UserError(f'patches of {self.patch} do not tile images of {height}x{width}; see model.patch')
         patches = (height // self.patch) * (width // self.patch)
         if keep is not None and (keep.ndim != 2 or keep.shape[0] % batch or not 1 <= keep.shape[1] <= patches):
             raise ValueError(f'keep must have shape [{batch}, 1 to {patches}], not {list(keep.shape)}')

@@ -5,6 +5,7 @@ from typing import Annotated
 import flax.linen as nn
 
 from ... import losses
+from ...errors import UserError
 from ...signature import Count, Domain, NonNegative, ProperShare, Whole
 from ..base import Method
 from .autoencoder import Rule, Seen, autoencoder
@@ -12,9 +13,16 @@ from .batch_topk import of_batch
 
 
 def sizes(shares: tuple[float, ...], units: int) -> tuple[int, ...]:
-    """Units of each group: `shares` of all, rounded down, the rest in the last."""
+    """Units of each group: `shares` of all, rounded down, the rest in the last.
+
+    Raises:
+      UserError: a group without units.
+    """
     first = [int(share * units) for share in shares[:-1]]
-    return (*first, units - sum(first))
+    found = (*first, units - sum(first))
+    if min(found) < 1:
+        raise UserError(f'method.shares={shares} of {units} units (model.widths) are {found}: each must be at least 1')
+    return found
 
 
 def matryoshka(
