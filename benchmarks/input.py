@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from selfsup import pack
+from selfsup import augment, pack
 from selfsup.data import batches, crop_boxes, loader, readers, sources, workers
 
 VIEWS = {'both': {'size': 224, 'count': 2, 'crop': {'scale': (0.08, 1.0), 'method': 'bicubic'}, 'flip': 0.5}}
@@ -116,7 +116,7 @@ def waiting(source: sources.Source, batch: int, step_ms: float, processes: int, 
 
     feed = loader.make_feed(
         'streaming', source, seed=0, batch_size=batch, mesh=parallel.data_mesh(1), workers=processes,
-        crops=crop_boxes.crops(VIEWS), channels=3,
+        crops=crop_boxes.crops(augment.expand(VIEWS)), channels=3,
     )  # fmt: skip
     jax.block_until_ready(feed(0, 1))
     before, started = feed.waited, time.perf_counter()
@@ -157,7 +157,7 @@ def main() -> None:
         sizes = [source.reader.picture(i).size for i in range(count)]
         square = sources.fitted(source, channels=3)
         same = square.select(np.flatnonzero([size == sizes[1] for size in sizes]), 'of one size')
-        crops = crop_boxes.crops(VIEWS)
+        crops = crop_boxes.crops(augment.expand(VIEWS))
         few = min(count, len(same))
         rates = measure({'bare': bare(same, range(few)), 'whole': reading(same, few, ())}, few, arguments.rounds)
         runs = cropping(source, count, crops, 512)

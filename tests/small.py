@@ -90,6 +90,8 @@ KEYWORDS = {
     'tico': {'momentum': 0.9},
     'mmcr': {},
     'lejepa': {'directions': 32},
+    'care': {},
+    'sie': {},
     'visreg': {'directions': 32},
     'intl': {},
     'intl_m': {'momentum': 0.9},
@@ -195,14 +197,15 @@ def images(n=BATCH, seed=0):
     return jnp.asarray(chosen[..., None], jnp.float32)
 
 
-def answers(numbers):
-    """What the augmentation of a pretext task reports of examples, by their numbers."""
+def answers(numbers, turn=0.0):
+    """What the augmentation of a pretext task reports of examples, by their numbers; `turn` in degrees a row."""
     asked = {'turns': (1, 4), 'jigsaw': (6,), 'patch_pair': (8,), 'part_turn': (16,), 'colours': (4, 4, 13)}
     found = {}
     for name, (*parts, count) in asked.items():
         one = jax.nn.one_hot(jnp.asarray(numbers) % count, count).reshape(-1, *[1] * len(parts), count)
         found[name] = {'answer': jnp.broadcast_to(one, (len(one), *parts, count))}
-    return found
+    turned = {'angle': 10.0 * jnp.asarray(numbers, jnp.float32) + turn * jnp.arange(len(one))}
+    return {**found, 'rotation': turned, 'shared': jnp.zeros((len(one), 4))}
 
 
 def batch(n=BATCH, seed=0):
@@ -215,8 +218,8 @@ def batch(n=BATCH, seed=0):
         'views': tuple(x + 0.3 * e for e in noise),
         'index': jnp.arange(n),
         'view_params': tuple(
-            {'box': jnp.asarray(b), 'flip': jnp.asarray(f), **answers(np.arange(n))}
-            for b, f in zip(boxes, flips, strict=True)
+            {'box': jnp.asarray(b), 'flip': jnp.asarray(f), **answers(np.arange(n), turn)}
+            for b, f, turn in zip(boxes, flips, (0.0, 20.0), strict=True)
         ),
         'label': jnp.asarray(np.arange(n) % 10),
         'keys': jax.random.split(jax.random.key(seed), n),

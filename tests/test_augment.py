@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import small
 import tolerances
+from ml_collections import ConfigDict
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 from selfsup import augment
@@ -114,9 +115,6 @@ def test_small_operations():
     np.testing.assert_allclose(quarter, jnp.rot90(image[:40, :40], -1), atol=1e-5)
 
 
-IMAGE_RECIPES = sorted(set(augment.RECIPES) - {'scarf', 'simcse'})
-# Each recipe compiles its own views, for seconds: two stand for all in the quick suite.
-QUICK = ('digits_multicrop', 'mae')
 # Tasks on parts of an image stand in test_augment_pretext.py.
 IMAGE_RECIPES = sorted(
     set(augment.RECIPES) - {'scarf', 'simcse', 'jigsaw', 'relative_patch', 'rotation', 'colourisation'}
@@ -139,6 +137,17 @@ def test_recipes_give_finite_views_of_their_size(name):
         assert view.shape == (4, size, size, channels) and view.dtype == jnp.float32
         assert np.isfinite(view).all()
     assert len(views) < 2 or not np.allclose(views[0], views[1])
+
+
+@pytest.mark.parametrize('name', [n for n, recipe in augment.RECIPES.items() if len(recipe(56)) > 1])
+def test_global_crops_come_before_local_ones_though_a_config_sorts_its_groups(name):
+    """As of a config that was read: ml_collections keeps groups in alphabetical order, 'local' before 'whole'."""
+    specs = ConfigDict(augment.RECIPES[name](56)).to_dict()
+    assert list(specs) == sorted(specs)
+    sizes = [spec.get('size', 56) for spec in augment.expand(specs).values()]
+    assert sizes == sorted(sizes, reverse=True) and len(sizes) == sum(spec.get('count', 1) for spec in specs.values())
+    if name in ('dino', 'swav', 'digits_multicrop'):
+        assert sizes[:3] == [56, 56, {'dino': 24, 'swav': 24, 'digits_multicrop': sizes[2]}[name]] and sizes[2] < 56
 
 
 def test_a_view_depends_on_step_position_and_view_alone():
@@ -357,6 +366,7 @@ NO_IMAGE = {
     'colour_bins',
     'hamming_permutations',
     'check_spec',
+    'expand',
     'make_evaluation',
     'make_view',
     'make_views',

@@ -76,7 +76,7 @@ def test_a_large_set_is_spread_over_the_devices(monkeypatch):
 
 @pytest.mark.parametrize('shape', [(375, 500), (40, 200), (33, 32)])
 def test_boxes_are_those_of_the_step(shape):
-    positions, crop = np.arange(50, 82), crop_boxes.crops(VIEWS)
+    positions, crop = np.arange(50, 82), crop_boxes.crops(augment.expand(VIEWS))
 
     @jax.jit
     def device(step):
@@ -103,7 +103,7 @@ def open_feed(folder, number=0, on_corrupt='stop', canvas=0):
         'seed': 5,
         'batch_size': 8,
         'mesh': parallel.data_mesh(2),
-        'crops': crop_boxes.crops(VIEWS),
+        'crops': crop_boxes.crops(augment.expand(VIEWS)),
         'channels': 3,
     }
     return source, loader.make_feed('streaming', source, **options, workers=number, canvas=canvas)
@@ -144,7 +144,7 @@ def test_crops_on_reading_are_the_devices_crops(folder, number, canvas, tmp_path
 def test_a_large_jpeg_is_decoded_smaller(tmp_path):
     picture = photograph(np.random.default_rng(1), 400, 480)
     picture.save(tmp_path / 'large.jpg', quality=95)
-    crops = crop_boxes.crops({'a': VIEWS['second']})
+    crops = crop_boxes.crops(augment.expand({'a': VIEWS['second']}))
     with Image.open(tmp_path / 'large.jpg') as opened:
         (small,) = batches.cut(opened, 'large', [(40, 80, 200, 240)], crops, 3)
         assert opened.size == (60, 50)  # an eighth: 200 pixels are 25 then, and 12 are needed
@@ -182,7 +182,9 @@ assert not {'jax', 'tensorflow', 'grain'} & set(sys.modules)
     import pickle
 
     source, _ = sources.open_source(f'folder:{folder}')
-    work = batches.Work(source.reader, source.name, len(source), source.spec, 0, 8, (0, 8), crop_boxes.crops(VIEWS), 3)
+    work = batches.Work(
+        source.reader, source.name, len(source), source.spec, 0, 8, (0, 8), crop_boxes.crops(augment.expand(VIEWS)), 3
+    )
     subprocess.run([sys.executable, '-c', code], input=pickle.dumps(work), check=True)
 
 
@@ -289,11 +291,16 @@ def test_colour_operations_and_normalisation_need_their_channels():
 
 def test_crops_on_reading_need_a_crop_and_a_stream(folder):
     with pytest.raises(UserError, match=r'augment.views.a has no crop'):
-        crop_boxes.crops({'a': {'flip': 0.5}})
+        crop_boxes.crops(augment.expand({'a': {'flip': 0.5}}))
     with pytest.raises(UserError, match='data.crop=reading needs data.feed=streaming'):
         source, _ = sources.open_source('digits')
         loader.make_feed(
-            'resident', source, seed=0, batch_size=8, mesh=parallel.data_mesh(1), crops=crop_boxes.crops(VIEWS)
+            'resident',
+            source,
+            seed=0,
+            batch_size=8,
+            mesh=parallel.data_mesh(1),
+            crops=crop_boxes.crops(augment.expand(VIEWS)),
         )
 
 
@@ -324,7 +331,13 @@ def test_packed_images_are_those_of_the_folder(folder, tmp_path, monkeypatch):
     np.testing.assert_array_equal(dogs[0]['input'], whole[16]['input'])
     # Another process opens them again.
     feed = loader.make_feed(
-        'streaming', dogs, seed=0, batch_size=4, mesh=parallel.data_mesh(1), workers=1, crops=crop_boxes.crops(VIEWS)
+        'streaming',
+        dogs,
+        seed=0,
+        batch_size=4,
+        mesh=parallel.data_mesh(1),
+        workers=1,
+        crops=crop_boxes.crops(augment.expand(VIEWS)),
     )
     assert feed(0, 1)[0]['input'].views[0].shape == (1, 4, 16, 16, 3)
     feed.close()

@@ -203,6 +203,11 @@ BAD = {
         lambda: losses.centre_scale_shape(jnp.ones((4, 3)), jnp.ones((5, 2))),
         ['directions', '[5, 2]', '[4, 3]'],
     ),
+    'chunk': (lambda: losses.care(jnp.ones((6, 3)), jnp.ones((6, 3)), chunk=4), ['chunk=4', '6 rows', 'z1']),
+    'prediction': (
+        lambda: losses.sie_terms(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((2, 5))),
+        ['predicted', '[2, 5]', '[4, 3]'],
+    ),
     'prototypes': (
         lambda: losses.swav(jnp.ones((4, 3)), jnp.ones((4, 3)), prototypes=jnp.ones((5, 2))),
         ['prototypes', '[5, 2]', '[4, 3]'],

@@ -42,7 +42,7 @@ def zero(tree):
 # One query meets one key, or one target's covariance.
 TWO_VIEWS = (
     'amdim', 'co2', 'esimcse', 'mochi', 'moco_hard', 'moco_v1', 'moco_v2', 'pcl', 'pirl', 'ressl', 'scan',
-    'scan_self_label', 'tico', 'whitened_contrastive',
+    'scan_self_label', 'sie', 'tico', 'whitened_contrastive',
 )  # fmt: skip
 # Whose first view is the target network's alone.
 FIRST_OF_THE_TARGET = ('intl_m',)

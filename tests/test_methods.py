@@ -141,7 +141,7 @@ def test_contract(name):
     rows = small.batch()
     params, extra = jax.eval_shape(lambda: small.started(method, rows))
     assert set(params) - {
-        'prototypes', 'local_projector', 'patch_projector', 'feature_decoder', 'head', 'per_example', 'context', 'ahead',
+        'prototypes', 'local_projector', 'patch_projector', 'feature_decoder', 'head', 'hypernetwork', 'per_example', 'context', 'ahead',
         *OF_DICTIONARIES,
     } == set(networks)  # fmt: skip
     assert method.views == 1 or name in NO_PROJECTOR or {'encoder', 'projector'} <= set(params)

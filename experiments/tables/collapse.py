@@ -99,6 +99,8 @@ FAULTS = {
     'nnclr': NO_NEGATIVES_NO_NORM,
     'pcl': NO_QUEUE,
     'pirl': NO_NEGATIVES,
+    'care': NO_NEGATIVES,
+    'sie': Fault('no variance and covariance', ('method.variance_weight=0.0', 'method.covariance_weight=0.0')),
     'co2': NO_QUEUE,
     'emp_ssl': Fault('no coding rate: views are only asked to be alike', change=only_alike),
     'frossl': Fault('no Frobenius norm: views are only asked to be alike', change=only_alike),

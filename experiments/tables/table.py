@@ -34,7 +34,8 @@ NAMES = {
     'tico': 'TiCo', 'vibcreg': 'VIbCReg', 'vicreg': 'VICReg', 'vicregl': 'VICRegL',
     'visreg': 'VISReg', 'w_mse': 'W-MSE',
     'diet': 'DIET', 'instdisc': 'InstDisc', 'invprop': 'Invariance Propagation', 'pirl': 'PIRL',
-    'co2': 'CO2', 'directclr': 'DirectCLR', 'emp_ssl': 'EMP-SSL', 'frossl': 'FroSSL', 'macl': 'MACL', 'mochi': 'MoCHi',
+    'care': 'CARE', 'sie': 'SIE', 'co2': 'CO2', 'directclr': 'DirectCLR', 'emp_ssl': 'EMP-SSL',
+    'frossl': 'FroSSL', 'macl': 'MACL', 'mochi': 'MoCHi',
     'hypersphere': 'alignment and uniformity', 'moco_hard': 'MoCo, hard negatives', 'nnbyol': 'NNBYOL',
     'nnsiam': 'NNSiam', 'pcl': 'PCL', 'sela': 'SeLa', 'unisiam': 'UniSiam',
 }  # fmt: skip

@@ -47,7 +47,8 @@ class Domain(NamedTuple):
     def describe(self) -> str:
         """In words: `a number above 0`, `integers from 1, at least one`."""
         if self.choices:
-            return f'one of {", ".join(map(repr, self.choices))}'
+            words = ', '.join(map(repr, self.choices))
+            return f'a tuple of at least one of {words}' if self.several else f'one of {words}'
         low = f' from {self.least:g}' if self.least > -math.inf else ''
         low = f' above {self.above:g}' if self.above > -math.inf else low
         high = f' to {self.most:g}' if self.most < math.inf else ''

@@ -15,7 +15,7 @@ from .lab import cell_colours, colour_bins, to_lab
 from .mixing import cutmix, mixup
 from .operations import OPERATIONS, check_spec
 from .patches import erase, jigsaw_tiles, random_cutout, random_erasing, random_patch_shuffle, shuffle_patches
-from .pipeline import make_evaluation, make_view, make_views, normalise
+from .pipeline import expand, make_evaluation, make_view, make_views, normalise
 from .policy import rand_augment
 from .pretext import (
     four_turns,
@@ -65,6 +65,7 @@ __all__ = [
     'hamming_permutations',
     'jigsaw_tiles',
     'jitter',
+    'expand',
     'make_evaluation',
     'make_view',
     'make_views',

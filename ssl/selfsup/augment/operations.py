@@ -127,7 +127,7 @@ def _check_field(where: str, field: str, entry: Any) -> None:
 def check_spec(name: str, spec: dict[str, Any]) -> None:
     """Refuses unknown operations and fields, probabilities outside [0, 1] and ranges upside down."""
     for operation, value in spec.items():
-        if operation in ('size', 'count'):
+        if operation in ('size', 'count', 'shared'):
             _check_count(f'{name}.{operation}', operation, value)
             continue
         if operation not in OPERATIONS:

@@ -1,5 +1,6 @@
 """From a specification (plain data) to a function of (key, image), and from that to a batch of views."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -92,9 +93,14 @@ class Canvas(NamedTuple):
     boxes: tuple[Array, ...]
 
 
-def expand(specs: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """One specification per view, in the order in which views come out."""
-    return [spec for spec in specs.values() for _ in range(spec.get('count', 1))]
+def expand(specs: dict[str, dict[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
+    """One specification per view, `(name, number within the name)` -> it, in the order in which views come out.
+
+    Larger sizes come first, and a view without one, which is the whole image, before all: methods take the first
+    views for the global crops, and a config that was written and read again has its groups in alphabetical order.
+    """
+    by_size = sorted(specs.items(), key=lambda entry: -entry[1].get('size', math.inf))
+    return {(name, number): spec for name, spec in by_size for number in range(spec.get('count', 1))}
 
 
 def make_views(
@@ -103,7 +109,7 @@ def make_views(
     """The function `(key, images, positions, sources) -> (views, view_params)` of a recipe.
 
     Args:
-      specs: view name -> specification; views come out in this order, `count` of each, larger sizes first.
+      specs: view name -> specification; `count` views of each, in the order of :func:`expand`.
       mean, std: normalisation per channel (or one for all), applied last.
       reference: rows `[rows, …]` of the training set, for operations that draw from it (`corrupt`).
 
@@ -111,18 +117,21 @@ def make_views(
       A function of a key for the step, uint8 or [0, 1] float images `[batch, height, width, channels]`,
       each example's position in the global batch, and, per view, which row it is drawn from (None:
       the example's own row). Example i's view v has the key
-      `fold_in(fold_in(key, positions[i]), v)`, so it depends on nothing but step, position and view.
+      `fold_in(fold_in(key, positions[i]), v)`, so it depends on nothing but step, position and view. With `shared=n`
+      in a view's specification n neighbours in the batch have the key of the first of them, and `view_params` of that
+      view a `shared` of zeros, `[batch, n]`, whose shape says so.
       Where workers have cropped already, the images are :class:`Crops`, and where they drew the boxes alone
       :class:`Canvas`.
     """
-    functions = [make_view(spec, reference) for spec in expand(specs)]
+    functions = [(make_view(spec, reference), spec.get('shared', 1)) for spec in expand(specs).values()]
 
     def views(
         key: PRNGKeyArray, images: Any, positions: Array, sources: list[Array | None] | None = None
     ) -> tuple[tuple[Array, ...], tuple[dict, ...]]:
-        keys = jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
+        fold = jax.vmap(lambda position: jax.random.fold_in(key, position))
+        keys = {shared: fold(positions // shared * shared) for shared in {shared for _, shared in functions}}
         out, sampled = [], []
-        for number, function in enumerate(functions):
+        for number, (function, shared) in enumerate(functions):
             rows, cropped = (images,), True
             if isinstance(images, Crops):
                 rows = (images.views[number], images.boxes[number])
@@ -134,7 +143,9 @@ def make_views(
             def one(k: PRNGKeyArray, *row: Array, f: Callable = function, n: int = number, done: bool = cropped) -> Any:
                 return f(jax.random.fold_in(k, n), *row, cropped=done)
 
-            image, params = jax.vmap(one)(keys, *rows)
+            image, params = jax.vmap(one)(keys[shared], *rows)
+            if shared > 1:
+                params['shared'] = jnp.zeros((len(positions), shared))
             out.append(normalise(image, mean, std))
             sampled.append(params)
         return tuple(out), tuple(sampled)

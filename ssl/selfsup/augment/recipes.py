@@ -1,7 +1,8 @@
 """The papers' augmentations as plain data: name -> `(size) -> {view name: specification}`.
 
-A specification holds `size`, `count` (views drawn from it) and the operations it uses; an operation
-that is absent is not done. :mod:`.pipeline` says what each key means and in which order they run.
+A specification holds `size`, `count` (views drawn from it), `shared` (neighbours in the batch that share what is
+drawn) and the operations it uses; an operation that is absent is not done. :mod:`.pipeline` says what each key means
+and in which order they run.
 """
 
 from typing import Any
@@ -109,6 +110,19 @@ def digits_weak(size: int) -> dict[str, Spec]:
     strong = {**digits(size)['both'], 'count': 1}
     weak = dict(count=1, affine=dict(degrees=5.0, translate=0.05, scale=(0.9, 1.1), shear=5.0))
     return dict(strong=strong, weak=weak)
+
+
+def digits_shared(size: int) -> dict[str, Spec]:
+    """`digits`, and two more views in which 16 neighbours in the batch share what is drawn (CARE)."""
+    view = digits(size)['both']
+    return dict(both=view, shared={**view, 'shared': 16})
+
+
+def digits_turned(size: int) -> dict[str, Spec]:
+    """`digits` with the turn as an operation of its own, which reports its angle (SIE)."""
+    view = digits(size)['both']
+    affine = {**view['affine'], 'degrees': 0.0}
+    return dict(both={**view, 'affine': affine, 'rotation': dict(degrees=20.0)})
 
 
 def swav(size: int) -> dict[str, Spec]:
@@ -222,6 +236,8 @@ RECIPES = {
     'digits_crops': digits_crops,
     'digits_masked': digits_masked,
     'digits_multicrop': digits_multicrop,
+    'digits_shared': digits_shared,
+    'digits_turned': digits_turned,
     'digits_weak': digits_weak,
     'dino': dino,
     'exemplar': exemplar,

@@ -188,6 +188,9 @@ def _check_batch(config: ConfigDict) -> None:
     for field in ('train.microbatches', 'train.batch_norm_groups'):
         count = fields.value_at(config, field)
         _require(batch % count == 0, f'{field}={count} must divide data.batch_size={batch}')
+    for name, spec in config.augment.views.items():
+        count = spec.get('shared', 1)
+        _require(batch % count == 0, f'augment.views.{name}.shared={count} must divide data.batch_size={batch}')
 
 
 def _check_method(config: ConfigDict) -> None:

@@ -65,21 +65,28 @@ class Draws(NamedTuple):
     left: np.ndarray
 
 
-def crops(specs: dict[str, dict[str, Any]]) -> list[Crop]:
-    """The crop of every view of a recipe, in the order of the views.
+def crops(views: dict[tuple[str, int], dict[str, Any]]) -> list[Crop]:
+    """The crop of every view, in the order of the views.
+
+    Args:
+      views: what :func:`selfsup.augment.expand` gives of a recipe.
 
     Raises:
       UserError: if a view has none.
     """
     found = []
-    for name, spec in specs.items():
+    for (name, _), spec in views.items():
         if 'crop' not in spec:
             raise UserError(
                 f'augment.views.{name} has no crop, and data.crop=reading or canvas takes one of every view'
             )
+        if spec.get('shared', 1) > 1:
+            raise UserError(
+                f'augment.views.{name}.shared={spec["shared"]} draws one crop for several images, and with '
+                f'data.crop=reading or canvas each image has its own; take data.crop=device'
+            )
         fields: dict[str, Any] = {'scale': (0.08, 1.0), 'ratio': (3 / 4, 4 / 3), 'method': 'bilinear', **spec['crop']}
-        crop = Crop(spec['size'], tuple(fields['scale']), tuple(fields['ratio']), fields['method'])
-        found += [crop] * spec.get('count', 1)
+        found.append(Crop(spec['size'], tuple(fields['scale']), tuple(fields['ratio']), fields['method']))
     return found
 
 

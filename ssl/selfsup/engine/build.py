@@ -272,7 +272,7 @@ def build_feed(config: ConfigDict, source: sources.Source, mesh: Any, *, describ
 def _cropping(config: ConfigDict) -> dict[str, Any]:
     """Which crops are taken as images are read, and in how many channels."""
     c = config.data
-    crops = crop_boxes.crops(config.augment.views.to_dict()) if c.crop != 'device' else ()
+    crops = crop_boxes.crops(augment.expand(config.augment.views.to_dict())) if c.crop != 'device' else ()
     return {'crops': crops, 'canvas': c.canvas if c.crop == 'canvas' else 0, 'channels': c.channels}
 
 

@@ -14,6 +14,7 @@ from .dinosr import dinosr, moved_codes, nearest_codes
 from .dinov2 import dinov2_class, koleo
 from .e2mc import e2mc, e2mc_terms
 from .emp_ssl import emp_ssl, emp_ssl_terms
+from .equivariance import care, sie_terms
 from .esimcse import esimcse
 from .frossl import frossl, frossl_terms
 from .group_whitening import group_whiten, whitened_contrastive
@@ -91,6 +92,7 @@ __all__ = [
     'byol',
     'capi',
     'capi_targets',
+    'care',
     'centre_scale_shape',
     'cluster_cross_entropy',
     'cluster_kernel',
@@ -185,6 +187,7 @@ __all__ = [
     'ressl',
     'scan',
     'scan_terms',
+    'sie_terms',
     'sigreg',
     'simsiam',
     'sinkhorn',

@@ -41,6 +41,8 @@ from .distillation.byol import byol
 from .distillation.dino import dino
 from .distillation.nnbyol import nnbyol
 from .distillation.simsiam import simsiam
+from .equivariant.care import care
+from .equivariant.sie import sie
 from .instance.diet import diet
 from .instance.instdisc import instdisc
 from .instance.invprop import invprop
@@ -95,6 +97,7 @@ METHODS = {
     'byol': byol,
     'capi': capi,
     'cmae': cmae,
+    'care': care,
     'co2': co2,
     'colourisation': colourisation,
     'cpc': cpc,
@@ -153,6 +156,7 @@ METHODS = {
     'scan': scan,
     'scan_self_label': scan_self_label,
     'sela': sela,
+    'sie': sie,
     'simclr': simclr,
     'simmim': simmim,
     'simsiam': simsiam,
@@ -187,6 +191,7 @@ __all__ = [
     'byol',
     'capi',
     'cmae',
+    'care',
     'co2',
     'colourisation',
     'cpc',
@@ -245,6 +250,7 @@ __all__ = [
     'scan',
     'scan_self_label',
     'sela',
+    'sie',
     'simclr',
     'simmim',
     'simsiam',

@@ -1,0 +1,16 @@
+"""CARE on scikit-learn's 8x8 digits.
+
+    python -m selfsup.train --config=experiments/digits/care.py --workdir=runs/digits/care
+
+Two CPU cores, about two minutes.
+"""
+
+from common import digits
+
+
+def get_config():
+    c = digits('care')
+    c.method.temperature = 0.5
+    c.projector.widths = (256, 128)
+    c.augment.recipe = 'digits_shared'
+    return c

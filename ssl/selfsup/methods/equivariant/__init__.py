@@ -1,0 +1,1 @@
+"""Methods whose embeddings move with a transformation in a known way."""
