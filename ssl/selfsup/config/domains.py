@@ -88,7 +88,7 @@ FIELDS: dict[str, Any] = {
     'evaluate.neighbours': Count,
     'evaluate.temperature': Positive,
     'evaluate.label_counts': OptionalCounts,
-    'evaluate.label_draws': Count,
+    'evaluate.label_draws': at_most(Count, 10_000),
     'evaluate.inverse_regularization': Positive,
 }
 
