@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import small
+from PIL import Image
 from selfsup import config, evals
-from selfsup.engine import dictionary_evals, pictures, untrained
+from selfsup.engine import dictionary_evals, origin, pictures, unit_pictures, untrained
 from selfsup.engine.run import Run
 from selfsup.errors import UserError
-from selfsup.evals.dictionary import reconstructed
+from selfsup.evals.dictionary import purities, reconstructed, top_purity
 from tolerances import FLOAT32
 
 
@@ -67,6 +68,103 @@ def test_parts_that_do_not_fit_are_refused(change, words):
     with pytest.raises(UserError) as caught:
         evals.dictionary(coded(), coded(seed=1)._replace(**change))
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+@pytest.mark.parametrize('magnitude', [True, False])
+def test_the_purity_of_a_unit_is_the_share_of_the_commonest_class_of_its_top_rows(magnitude):
+    rng = np.random.default_rng(0)
+    codes = rng.normal(size=(60, 12)) * (rng.random((60, 12)) < 0.4)
+    codes[:, 3] = 0
+    codes[2:, 5] = 0  # on in two rows
+    labels, shares = rng.integers(0, 4, 60), []
+    for unit in np.abs(codes).T if magnitude else codes.T:
+        if (unit != 0).sum() >= 5:
+            top = labels[np.argsort(-unit)[:5]]
+            shares.append(max((top == c).mean() for c in range(4)))
+    assert len(shares) == 10
+    assert top_purity(codes, labels, count=5, magnitude=magnitude) == pytest.approx(np.mean(shares))
+    assert np.isnan(top_purity(codes[:, [3, 5]], labels, count=5))
+
+
+def test_units_of_one_class_are_purer_than_random_directions():
+    test = coded(rows=400, units=9)
+    pure = test._replace(labels=np.arange(400) % 4, codes=np.eye(4, dtype=np.float32)[np.arange(400) % 4])
+    found = purities(pure)
+    assert found['top_purity'] == 1 and found['top_purity_directions'] < 0.8
+
+
+def test_units_are_shown_that_enough_rows_and_not_too_many_turn_on():
+    codes = np.zeros((200, 5), np.float32)
+    codes[:10, 0], codes[:19, 1], codes[:8, 2], codes[:30, 3], codes[:15, 4] = 1, 2, 50, 9, -4
+    codes[3, 4] = -7
+    assert unit_pictures.shown_units(codes).tolist() == [4, 1, 0]  # 2 is on in 8 rows, 3 in 15 %
+    inputs = np.random.default_rng(0).normal(size=(200, 3))
+    units, control = unit_pictures.chosen_rows(codes, inputs)
+    assert units.shape == (3, unit_pictures.EACH) and units[0, 0] == 3 and set(units[2]) <= set(range(10))
+    assert control.shape == (unit_pictures.RANDOM, unit_pictures.EACH)
+
+
+def features_file(tmp_path, **arrays):
+    """A features file of 40 images, whose test rows are of every third image of the test set, and its config."""
+    rng = np.random.default_rng(0)
+    pictures_ = rng.integers(0, 256, (70, 6, 6, 3), dtype=np.uint8)
+    np.savez(tmp_path / 'images.npz', train_images=pictures_[:40], train_labels=np.arange(40) % 2,
+             test_images=pictures_[40:], test_labels=np.arange(30) % 2)  # fmt: skip
+    index = np.arange(0, 30, 3)
+    spec = f'npz:{tmp_path}/images.npz'
+    given = config.load('experiments/cifar5k/simclr.py', [])
+    made = {
+        'train_features': rng.normal(size=(40, 4)).astype(np.float32), 'test_index': index,
+        'test_features': rng.normal(size=(10, 4)).astype(np.float32), origin.FIELD: origin.described(given, spec),
+    }  # fmt: skip
+    np.savez(tmp_path / 'f.npz', **{k: v for k, v in {**made, **arrays}.items() if v is not None})
+    fields = [f'data.source=features:{tmp_path}/f.npz', 'data.batch_size=16', 'model.widths=(8,)', 'train.epochs=1']
+    return config.load('experiments/dictionaries/topk.py', fields), pictures_[40:][index], spec
+
+
+def test_a_features_file_leads_back_to_its_images(tmp_path):
+    resolved, expected, spec = features_file(tmp_path)
+    np.testing.assert_array_equal(origin.of_rows(resolved).images(), expected)
+    resolved, expected, spec = features_file(tmp_path, **{origin.FIELD: None})
+    assert origin.of_rows(resolved) is None  # nothing says where they are
+    np.testing.assert_array_equal(origin.of_rows(resolved, spec).images(), expected)
+    assert origin.of_rows(config.load('experiments/dictionaries/topk.py', [])) is None
+
+
+@pytest.mark.parametrize(
+    ('arrays', 'given', 'words'),
+    [
+        ({'test_index': np.array([31])}, '', ['rows of 32 test images', 'holds 30', '--images']),
+        ({'test_index': np.array([0.5])}, '', ['test_index', 'float64']),
+        ({origin.FIELD: 'nonsense'}, '', ['origin', '--images']),
+        ({origin.FIELD: '[1]'}, '', ['origin', '--images']),
+        ({}, 'vectors:iris', ['vectors:iris', 'cannot be shown']),
+        ({}, 'npz:nowhere.npz', ['nowhere.npz']),
+    ],
+)
+def test_features_whose_images_are_not_there_are_refused(tmp_path, arrays, given, words):
+    with pytest.raises(UserError) as caught:
+        origin.of_rows(features_file(tmp_path, **arrays)[0], given)
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+@pytest.mark.slow
+def test_units_of_features_are_shown_by_their_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(unit_pictures, 'LEAST_DENSE', 1.0)  # of ten rows every unit is on in many
+    monkeypatch.setattr(unit_pictures, 'EACH', 2)
+    resolved, expected, _ = features_file(tmp_path)
+    run = Run(resolved, devices=1)
+    encoder = untrained.of_run(run)
+    source = unit_pictures.images_of(encoder, run.data.test)
+    part = dictionary_evals.coded(encoder, run.data.test)
+    units, control = unit_pictures.chosen_rows(part.codes, part.inputs)
+    assert unit_pictures.plot_units(part.codes, part.inputs, source, tmp_path / 'units.png')
+    with Image.open(tmp_path / 'units.png') as picture:
+        shown = np.asarray(picture)
+    side = 96 + pictures.GAP
+    assert shown.shape == (side * (len(units) + 1 + len(control)), 2 * side, 3)
+    np.testing.assert_array_equal(shown[pictures.GAP : side : 16, pictures.GAP : side : 16], expected[units[0, 0]])
+    np.testing.assert_array_equal(shown[-96::16, -96::16], expected[control[-1, -1]])
 
 
 @pytest.fixture(scope='module')

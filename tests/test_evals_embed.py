@@ -51,7 +51,7 @@ def embedded(tmp_path, *options):
 def test_a_flat_folder_is_one_part_with_the_name_of_every_file(trained, tmp_path):
     folder = save(tmp_path / 'd', [10, 200, 60])
     found = embedded(tmp_path, f'--data=folder:{folder}')
-    assert set(found) == {'features', 'labels', 'index', 'files', 'class_names'}
+    assert set(found) == {'features', 'labels', 'index', 'files', 'class_names', 'origin'}
     assert [str(file).rsplit('/', 1)[-1] for file in found['files']] == ['00.png', '01.png', '02.png']
     np.testing.assert_allclose(found['features'][:, 0], np.array([10, 200, 60]) / 255, atol=1e-6)
     assert found['index'].tolist() == [0, 1, 2] and found['labels'].tolist() == [-1] * 3
@@ -90,7 +90,7 @@ def test_a_source_with_a_test_set_keeps_its_parts(trained, tmp_path):
     np.savez(tmp_path / 'a.npz', train_images=images[:6], train_labels=np.arange(6) % 2, test_images=images[6:])
     found = embedded(tmp_path, f'--data=npz:{tmp_path / "a.npz"}')
     names = {f'{part}_{name}' for part in ('train', 'test') for name in ('features', 'labels', 'index')}
-    assert set(found) == names | {'class_names'} and found['test_features'].shape == (3, 2)
+    assert set(found) == names | {'class_names', 'origin'} and found['test_features'].shape == (3, 2)
     assert found['class_names'].tolist() == ['0', '1']  # of the part that has labels
 
 

@@ -15,7 +15,8 @@ USAGE = """usage: selfsup embed --workdir=FOLDER --out=FILE.npz [--data=SOURCE] 
   --out=FILE.npz    gets train_features, train_labels, train_index, test_features, test_labels, test_index and
                     class_names; `features`, `labels` and `index` for other data without a test set of its own.
                     `index` is the number of each row's image in the source, in its order; images that cannot be decoded
-                    have no row where data.on_corrupt=skip. `files` (train_files, test_files) names each row's file
+                    have no row where data.on_corrupt=skip. `files` (train_files, test_files) names each row's file.
+                    `origin` says how the images were opened, so that a dictionary of the features can show them
   --data=SOURCE     digits, tfds:<name>, npz:<file>, folder:<path>, list:<file>, shards:<folder>, shapes:<n>,
                     vectors:<name> or features:<npz>; by default the run's own. One image is enough
   --step=N          which checkpoint; by default the newest
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> int:
     cli.prepare()
     import numpy as np
 
-    from .engine import build, encoder, images
+    from .engine import build, encoder, images, origin
 
     step = None if values['step'] == 'newest' else cli.integer('step', values['step'])
     trained = encoder.load(values['workdir'], step=step)
@@ -70,6 +71,8 @@ def main(arguments: list[str]) -> int:
     # One of two parts may be without labels, and so without names.
     names = max((source.class_names for source in parts.values()), key=len)
     arrays['class_names'] = np.array(names, dtype=np.str_)
+    described = origin.described(trained.config, None if values['data'] == 'own' else spec)
+    arrays[origin.FIELD] = np.array(described, np.str_)
     written(Path(values['out']), arrays)
     shapes = ', '.join(f'{name} {list(a.shape)}' for name, a in arrays.items())
     print(f'{values["out"]}: {shapes}')

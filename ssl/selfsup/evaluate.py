@@ -11,7 +11,7 @@ from .errors import UserError, command, nearest
 from .files import check_place, placed, read_jsonl, write_json
 
 USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [--only=a,b] [--out=FILE.json]
-                                 [--with=FOLDER] [--image-size=N] [--channels=N]
+                                 [--with=FOLDER] [--images=SOURCE] [--image-size=N] [--channels=N]
        selfsup evaluate --workdir=FOLDER --layers=all [--step=N] [--data=SOURCE] [--out=FILE.json] [...]
        selfsup evaluate --features TRAIN.npz TEST.npz [--with TRAIN.npz TEST.npz] [--only=a,b] [--out=FILE.json]
 
@@ -27,10 +27,12 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
                     --workdir, online, fine_tune, views (alignment and LiDAR of augmented views), dense (segmentation
                     of rendered images), factors (R2, DCI, MIG; of shapes:<images>), of a vision transformer tokens
                     (mean patch, class token, last blocks) and attentive (a probe of the patch tokens), of a dictionary
-                    dictionary (error, sparsity, controls); or all that it has, less those that the data do not allow.
-                    For features: knn,logistic,clustering,ranks
+                    dictionary (error, sparsity, controls, and in units.png the test images that turn units on most);
+                    or all that it has, less those that the data do not allow. For features: knn,logistic,clustering,ranks
   --with=OTHER      with --only: a second encoder, for relative (alike spaces, stitching; of features: --with A B) and
                     memorisation (SSLMem: OTHER has not seen the training images)
+  --images=SOURCE   with --only=dictionary, of a dictionary of features: the images that they are features of, for the
+                    picture units.png; by default those that the file of selfsup embed names
   --layers=all      a row for each layer (probe, k-NN, CKA to the features, CCA to pixels and labels, dimension,
                     hubness) in layers.json, and their picture in layers.png; or names of taps, between commas
   --out=FILE.json   also writes the numbers there
@@ -249,9 +251,24 @@ def of_layers(trained: Any, data: Any, text: str, file: Path) -> None:
     print(f'picture: {picture}', flush=True)
 
 
+def show_units(trained: Any, test: Any, given: str, file: Path) -> None:
+    """Draws the images of a dictionary's units, or says why there are none."""
+    from .engine import dictionary_evals, unit_pictures
+
+    images = unit_pictures.images_of(trained, test, given)
+    if images is None:
+        print('no picture of units: it is not known of what images these rows are; --images=SOURCE can say', flush=True)
+        return
+    coded = dictionary_evals.coded(trained, test)
+    if unit_pictures.plot_units(coded.codes, coded.inputs, images, file):
+        print(f'picture: {file}', flush=True)
+    else:
+        print('no picture of units: none is on in enough rows and few enough', flush=True)
+
+
 def main(arguments: list[str]) -> int:
     options: cli.Options = {'workdir': '', 'features': [], 'step': 'newest', 'data': 'own', 'only': '', 'out': ''}
-    options = {**options, 'image-size': '', 'channels': '', 'with': [], 'layers': ''}
+    options = {**options, 'image-size': '', 'channels': '', 'with': [], 'layers': '', 'images': ''}
     values, overrides = cli.parse(arguments, options, USAGE)
     # One word may name both files, and a name may hold a comma.
     files, others = (
@@ -271,6 +288,8 @@ def main(arguments: list[str]) -> int:
         raise UserError('--layers is a table of its own, of --workdir; leave --only, --with and --features out')
     if others and not values['only']:
         raise UserError(f'--with is read by --only={" and --only=".join(OF_TWO)}')
+    if values['images'] and 'dictionary' not in values['only'].split(','):
+        raise UserError(f'--images={values["images"]} is read by --only=dictionary')
     cli.prepare()
     if files:
         from .engine.features_files import read_features
@@ -327,7 +346,10 @@ def of_workdir(values: dict[str, str], others: Sequence[str]) -> int:
         data = evaluated_parts(trained.config, other)
         results = of_encoder(trained, data, names, beside, every=values['only'] == 'all')
         show(results)
-        write(results, Path(values['out'] or root / 'evaluation.json'))
+        place = Path(values['out'] or root / 'evaluation.json')
+        write(results, place)
+        if 'dictionary' in names and other is None:
+            show_units(trained, data['test'], values['images'], place.with_name('units.png'))
         return 0
     if weights.is_encoder(values['workdir']):
         data = build.open_data(trained.config, other)

@@ -109,12 +109,12 @@ def atoms(encoder: Encoder, images: np.ndarray) -> dict[str, np.ndarray] | None:
 
 def plot_atoms(encoder: Encoder, images: np.ndarray, file: Path) -> bool:
     """Writes :func:`atoms` as a PNG; False, and no file, if there are none."""
-    return _sheet(atoms(encoder, images), file)
+    return sheet(atoms(encoder, images), file)
 
 
 def plot_reconstructions(encoder: Encoder, images: np.ndarray, file: Path) -> bool:
     """Writes :func:`reconstructions` as a PNG, one column an image; False, and no file, if there are none."""
-    return _sheet(reconstructions(encoder, images), file)
+    return sheet(reconstructions(encoder, images), file)
 
 
 def principal_colours(maps: np.ndarray) -> np.ndarray:
@@ -169,10 +169,10 @@ def patch_colours(encoder: Encoder, images: np.ndarray) -> dict[str, np.ndarray]
 
 def plot_patches(encoder: Encoder, images: np.ndarray, file: Path) -> bool:
     """Writes :func:`patch_colours` as a PNG, one column an image; False, and no file, if there are none."""
-    return _sheet(patch_colours(encoder, images), file)
+    return sheet(patch_colours(encoder, images), file)
 
 
-def _sheet(found: dict[str, np.ndarray] | None, file: Path) -> bool:
+def sheet(found: dict[str, np.ndarray] | None, file: Path) -> bool:
     """Writes groups of images as rows of a PNG; False, and no file, if there are none."""
     from PIL import Image
 

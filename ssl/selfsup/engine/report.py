@@ -27,6 +27,7 @@ from .encoder import Encoder
 from .pictures import plot_atoms, plot_patches, plot_reconstructions
 from .plots import plot_features, plot_training
 from .speed import sentence
+from .unit_pictures import images_of, plot_units
 
 REPRESENTATIONS = {'trained': 'trained encoder', 'untrained': 'untrained encoder', 'pixels': 'raw pixels'}
 # Raw pixels have a row where train and test together have no more values than this, 1 GiB as float32.
@@ -54,6 +55,15 @@ def _of_images(plot: Callable[[Encoder, np.ndarray, Path], bool]) -> Callable[[D
     return draw
 
 
+def _units(drawn: Drawn, file: Path) -> str | None:
+    source = images_of(drawn.encoder, drawn.data.test)
+    if source is None:
+        return None
+    rows, codes = drawn.encoded.rows[1], drawn.encoded.test.features
+    inputs = drawn.data.test.select(rows, 'pictured').arrays()[0].reshape(len(rows), -1)
+    return '' if plot_units(codes, inputs, source.select(rows, 'shown'), file) else None
+
+
 # File -> its caption, and the function (drawn, file) that draws it: '', a sentence on a part that is left out, or None
 # where the picture is not one of this method.
 PICTURES: dict[str, tuple[str, Callable[[Drawn, Path], str | None]]] = {
@@ -64,6 +74,10 @@ PICTURES: dict[str, tuple[str, Callable[[Drawn, Path], str | None]]] = {
     ),
     'reconstructions.png': ('hidden patches, their reconstruction, the images', _of_images(plot_reconstructions)),
     'atoms.png': ('atoms of the units that these images turn on most', _of_images(plot_atoms)),
+    'units.png': (
+        'a unit a row: the test images that turn it on most; below, those furthest along random directions',
+        _units,
+    ),
     'patches.png': ('images, and three principal components of their patch features', _of_images(plot_patches)),
 }
 

@@ -12,6 +12,7 @@ from .features import Features
 from .linear import linear_probe
 
 LEAST_DENSE = 0.1  # a unit that more of the rows turn on counts as dense
+TOP = 9  # rows of a unit whose classes are compared
 
 
 class Coded(NamedTuple):
@@ -58,6 +59,42 @@ def reconstructed(
     }
 
 
+def top_purity(values: np.ndarray, labels: np.ndarray, *, count: int = TOP, magnitude: bool = True) -> float:
+    """How much the rows that a unit is on for most are of one class: the mean share of the commonest class among them.
+
+    Args:
+      values: `[rows, units]`; of a unit the `count` rows of largest value are looked at.
+      labels: `[rows]`, from 0.
+      count: rows a unit. Units that fewer rows turn on (a value other than 0) are left out.
+      magnitude: whether values of both signs count by their size.
+
+    Returns:
+      A share between 1 / count and 1; NaN where no unit is on in so many rows.
+    """
+    values = np.abs(values) if magnitude else values
+    values = values[:, (values != 0).sum(axis=0) >= count]
+    if not values.size:
+        return float('nan')
+    top = np.argpartition(-values, count - 1, axis=0)[:count]
+    counts = (labels[top][..., None] == np.arange(labels.max() + 1)).sum(axis=0)
+    return float(counts.max(axis=1).mean() / count)
+
+
+def purities(test: Coded, *, seed: int = 0) -> dict[str, float]:
+    """:func:`top_purity` of a dictionary's units, and of as many random directions of the inputs.
+
+    Args:
+      test: rows with a label each.
+      seed: of the directions.
+    """
+    directions = np.random.default_rng(seed).normal(size=(test.inputs.shape[1], test.codes.shape[1]))
+    projected = (test.inputs - test.inputs.mean(axis=0)) @ directions.astype(test.inputs.dtype)
+    return {
+        'top_purity': top_purity(test.codes, test.labels),
+        'top_purity_directions': top_purity(projected, test.labels, magnitude=False),
+    }
+
+
 def dictionary(train: Coded, test: Coded, *, controls: bool = True, seed: int = 0) -> dict[str, float]:
     """The numbers of a dictionary on test rows, beside those of simpler codes of as many numbers.
 
@@ -70,8 +107,9 @@ def dictionary(train: Coded, test: Coded, *, controls: bool = True, seed: int = 
     Returns:
       `explained_variance` (R²) and `normalised_error` of the reconstructions, `l0`, `dead` and `dense` (shares of
       units) of the codes, all on test; `probe_codes`, `probe_reconstructions`, `probe_inputs`, accuracies of a logistic
-      regression on train's (C = 1, :func:`linear_probe`); `explained_variance_pca`, `_nmf`, `_random` of the controls.
-      All have `dictionary_` before them.
+      regression on train's (C = 1, :func:`linear_probe`); `top_purity` of the units and `top_purity_directions` of as
+      many random directions; `explained_variance_pca`, `_nmf`, `_random` of the controls. All have `dictionary_` before
+      them.
 
     Raises:
       UserError: parts of other widths, inputs that do not vary.
@@ -98,6 +136,7 @@ def dictionary(train: Coded, test: Coded, *, controls: bool = True, seed: int = 
                 for part, rows in zip((train, test), known, strict=True)
             ]
             found[f'probe_{name}'] = linear_probe(*sets, label_counts=())['linear']
+        found |= purities(Coded(*(part[known[1]] for part in test)), seed=seed)
     if controls:
         active = int(np.clip(round(found['l0']), 1, min(train.inputs.shape)))
         others = reconstructed(train.inputs, test.inputs, active=active, units=test.codes.shape[1], seed=seed)
