@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from selfsup import config, embed, evaluate
+from selfsup import config, embed
 from selfsup.data.sources import Source
-from selfsup.engine import build, images, report
+from selfsup.engine import build, evaluations, images, report
 from selfsup.engine.encoder import Encoder
 
 TEST = 500
@@ -59,7 +59,9 @@ def run_embed(encoder: Encoder, data: build.Data) -> int:
 
 
 def run_evaluate(encoder: Encoder, data: build.Data) -> int:
-    evaluate.of_encoder(encoder, {'train': data.labelled, 'test': data.test}, evaluate.chosen('default', images=True))
+    evaluations.of_encoder(
+        encoder, {'train': data.labelled, 'test': data.test}, evaluations.chosen('default', images=True)
+    )
     return images.encoded(encoder, data.test, batch_size=512)[0].shape[1]
 
 

@@ -3,8 +3,8 @@
 import re
 
 import small
-from selfsup import evaluate
 from selfsup.cli import COMMANDS
+from selfsup.engine import evaluations
 from selfsup.evals.measures import MEASURES
 from selfsup.evals.suite import EVALUATIONS
 from selfsup.methods import METHODS
@@ -20,7 +20,7 @@ def test_every_function_is_reached():
 
 
 def test_the_places_are_ones_that_a_user_can_name():
-    evaluations = {*EVALUATIONS, 'feet', *evaluate.OF_ENCODER, *evaluate.OF_TWO}
+    known = {*EVALUATIONS, 'feet', *evaluations.OF_ENCODER, *evaluations.OF_TWO}
     for place in set().union(*REACHED.reached().values()):
         if command := re.fullmatch(r'`(\w+)(?: --([\w-]+)(?:=([\w,]+))?)?`', place):
             name, option, values = command.groups()
@@ -28,7 +28,7 @@ def test_the_places_are_ones_that_a_user_can_name():
                 usage = __import__(f'selfsup.{COMMANDS[name][0]}', fromlist=['USAGE']).USAGE
                 assert option is None or f'--{option}' in usage, place
                 if option == 'only':
-                    assert set(values.split(',')) <= evaluations, place
+                    assert set(values.split(',')) <= known, place
         elif table := re.fullmatch(r'`experiments\.tables\.(\w+)(?: (\w+))?`', place):
             assert REACHED.TABLES.joinpath(*filter(None, table.groups())).with_suffix('.py').is_file()
         elif method := re.fullmatch(r'the method `(\w+)`', place):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from selfsup import evals, evaluate, train
-from selfsup.engine import patch_evals
+from selfsup.engine import evaluations, patch_evals
 from selfsup.errors import UserError
 
 
@@ -80,14 +80,14 @@ def test_bad_arguments(files, names, options, message):
 def test_all_leaves_out_what_the_data_do_not_allow_and_a_name_does_not(capsys):
     rows = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
     part = evals.Features(rows, np.arange(40, dtype=np.int32) % 2)
-    found = evaluate.of_features(part, part, ('few_shot', 'knn', 'novel_classes'), every=True)
+    found = evaluations.of_features(part, part, ('few_shot', 'knn', 'novel_classes'), every=True)
     assert 'knn' in found and not any(name.startswith(('few', 'novel')) for name in found)
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith('few_shot is left out: train has 2 classes of labels') and second.startswith(
         'novel_classes is left out: '
     )
     with pytest.raises(UserError, match='needs at least 3 classes'):
-        evaluate.of_features(part, part, ('novel_classes',))
+        evaluations.of_features(part, part, ('novel_classes',))
 
 
 @pytest.mark.slow

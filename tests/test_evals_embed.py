@@ -7,7 +7,7 @@ import pytest
 import small
 from PIL import Image
 from selfsup import embed, evaluate
-from selfsup.engine import encoder
+from selfsup.engine import encoder, evaluations
 from selfsup.errors import UserError
 
 
@@ -58,7 +58,7 @@ def test_a_flat_folder_is_one_part_with_the_name_of_every_file(trained, tmp_path
 
 
 def test_numbers_that_need_images_refuse_vectors(trained, tmp_path):
-    for name in evaluate.OF_IMAGES:
+    for name in evaluations.OF_IMAGES:
         with pytest.raises(
             UserError, match=f'--only={name} learns from crops of images, and vectors:iris.* vectors .4.'
         ):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import small
 from PIL import Image
-from selfsup import config, evals, evaluate, models
+from selfsup import config, evals, models
 from selfsup.data.sources import from_arrays
-from selfsup.engine import build, patch_evals, patches, pictures
+from selfsup.engine import build, evaluations, patch_evals, patches, pictures
 from selfsup.engine.encoder import Encoder
 from selfsup.errors import UserError
 from selfsup.evals import Features
@@ -170,23 +170,23 @@ def test_the_mean_over_a_feature_map_is_the_feature(name, shape):
 
 def test_encoders_and_images_without_tokens_are_refused():
     data = {'train': source(), 'test': source()}
-    for name in evaluate.OF_TOKENS:
+    for name in evaluations.OF_TOKENS:
         with pytest.raises(UserError, match=f'--only={name} reads the tokens of patches, and convnet makes none; take'):
-            evaluate.of_encoder(encoder_of('simclr'), data, (name,))
+            evaluations.of_encoder(encoder_of('simclr'), data, (name,))
     nothing = {part: rows.unlabelled() for part, rows in data.items()}
     with pytest.raises(UserError, match=r'--only=attentive: made has no labels'):
-        evaluate.of_encoder(encoder_of('mae'), nothing, ('attentive',))
+        evaluations.of_encoder(encoder_of('mae'), nothing, ('attentive',))
     odd = {part: from_arrays('odd', np.zeros((4, 9, 9), np.uint8), [0, 1, 0, 1]) for part in data}
-    for name in (*evaluate.OF_TOKENS, 'dense'):
+    for name in (*evaluations.OF_TOKENS, 'dense'):
         with pytest.raises(UserError, match='images of 9x9x1 do not fit the encoder: patches of 2 do not tile'):
-            evaluate.of_encoder(encoder_of('mae'), odd, (name,))
-    everything = evaluate.chosen('all', images=True)
-    assert evaluate.possible(encoder_of('mae'), everything) == tuple(n for n in everything if n != 'dictionary')
-    assert set(everything) - set(evaluate.possible(encoder_of('simclr'), everything)) == {
+            evaluations.of_encoder(encoder_of('mae'), odd, (name,))
+    everything = evaluations.chosen('all', images=True)
+    assert evaluations.possible(encoder_of('mae'), everything) == tuple(n for n in everything if n != 'dictionary')
+    assert set(everything) - set(evaluations.possible(encoder_of('simclr'), everything)) == {
         'tokens', 'attentive', 'dictionary'
     }  # fmt: skip
     with pytest.raises(UserError, match='--only=dense passes images through an encoder; it needs --workdir'):
-        evaluate.chosen('knn,dense', images=False)
+        evaluations.chosen('knn,dense', images=False)
 
 
 def test_tokens_above_the_limit_are_those_of_an_even_draw(monkeypatch, capsys):

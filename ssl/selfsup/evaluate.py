@@ -1,13 +1,12 @@
 """Numbers of a run, of an encoder, or of features in a file; without --only it repeats a run's table and report."""
 
-import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from . import cli
-from .errors import UserError, command, nearest
+from .errors import UserError, command
 from .files import check_place, placed, read_jsonl, write_json
 
 USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [--only=a,b] [--out=FILE.json]
@@ -28,7 +27,8 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
                     of rendered images), factors (R2, DCI, MIG; of shapes:<images>), of a vision transformer tokens
                     (mean patch, class token, last blocks) and attentive (a probe of the patch tokens), of a dictionary
                     dictionary (error, sparsity, controls, and in units.png the test images that turn units on most);
-                    or all that it has, less those that the data do not allow. For features: knn,logistic,clustering,ranks
+                    or all that it has, less those that the data do not allow. Of --features by default
+                    knn,logistic,clustering,ranks
   --with=OTHER      with --only: a second encoder, for relative (alike spaces, stitching; of features: --with A B) and
                     memorisation (SSLMem: OTHER has not seen the training images)
   --images=SOURCE   with --only=dictionary, of a dictionary of features: the images that they are features of, for the
@@ -41,166 +41,6 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
   --channels=N      with --only: 1 for grey, 3 for RGB; by default the run's data.channels
 
 Samples without a label (-1) are left out of all numbers but ranks and geometry, and the probes of layers."""
-
-OF_IMAGES = ('online', 'fine_tune')  # evaluations that pass images through the encoder as they learn
-OF_TOKENS = ('tokens', 'attentive')  # that read tokens of patches
-OF_TWO = ('relative', 'memorisation')  # that compare with another encoder
-OF_ENCODER = (
-    *OF_IMAGES,
-    *OF_TOKENS,
-    'dense',
-    'dictionary',
-    'views',
-    'memorisation',
-    'factors',
-)  # that need more than features
-
-
-def chosen(text: str, *, images: bool, paired: bool = False) -> tuple[str, ...]:
-    """The evaluations of --only; `paired` where --with names another encoder."""
-    from .evals.suite import DEFAULT, EVALUATIONS
-
-    known = (*EVALUATIONS, 'feet', 'relative', *(OF_ENCODER if images else ()))
-    if text in ('all', 'default'):
-        known = tuple(name for name in known if paired or name not in OF_TWO)
-    names = known if text == 'all' else DEFAULT if text == 'default' else tuple(text.split(','))
-    for name in names:
-        if name in OF_ENCODER and not images:
-            raise UserError(f'--only={name} passes images through an encoder; it needs --workdir, not --features')
-        if name not in known:
-            raise UserError(f'--only: {name!r} is no evaluation{nearest(name, known)}')
-        if name in OF_TWO and not paired:
-            raise UserError(f'--only={name} compares two encoders; name the other by --with')
-    if paired and not set(names) & set(OF_TWO):
-        raise UserError(f'--with is read by --only={" and --only=".join(OF_TWO)}, and not by {",".join(names)}')
-    return names
-
-
-def possible(trained: Any, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of `names` that an encoder has: without tokens, codes or an augmentation not those that read them."""
-    from .engine.dictionary_evals import is_dictionary
-    from .engine.patches import has_tokens
-    from .engine.view_evals import has_views
-
-    absent = {*(() if has_tokens(trained) else OF_TOKENS), *(() if is_dictionary(trained) else ('dictionary',))}
-    absent |= {*(() if has_views(trained) else ('views',))}
-    return tuple(name for name in names if name not in absent)
-
-
-def taken(name: str, compute: Callable[[], dict[str, float]], every: bool) -> dict[str, float]:
-    """What `compute` gives; where `every` evaluation was asked for, one that the data do not allow is left out."""
-    try:
-        return compute()
-    except UserError as error:
-        if not every:
-            raise
-        print(f'{name} is left out: {error}', flush=True)
-        return {}
-
-
-def of_features(
-    train: Any,
-    test: Any,
-    names: Sequence[str],
-    fine_tuned: float | None = None,
-    other: Any = None,
-    *,
-    every: bool = False,
-) -> dict[str, float]:
-    """The numbers that need features alone.
-
-    Args:
-      train, test: features and labels.
-      names: which numbers; those of images are passed over.
-      fine_tuned: accuracy after fine-tuning, for `feet`.
-      other: train and test of another encoder, for `relative`.
-      every: see :func:`taken`.
-    """
-    from . import evals
-
-    def of(name: str) -> dict[str, float]:
-        if name == 'feet':
-            return evals.feet(train, test, fine_tuned=fine_tuned)
-        if name == 'relative':
-            return evals.relative(*(evals.labelled(part) for part in (train, test, *other)))
-        return evals.evaluate(train, test, only=(name,))
-
-    results: dict[str, float] = {}
-    for name in names:
-        if name not in OF_ENCODER:
-            results |= taken(name, functools.partial(of, name), every)
-    return results
-
-
-def of_encoder(
-    trained: Any, data: Any, names: Sequence[str], other: Any = None, *, every: bool = False
-) -> dict[str, float]:
-    """The numbers of an encoder on labelled data: those that learn from images, of its features, of its patches.
-
-    Args:
-      trained: the encoder.
-      data: the sources `train` and `test`, by name.
-      names: which numbers.
-      other: another encoder, for those that compare two.
-      every: leaves out, with a line, what the data do not allow; see :func:`taken`.
-    """
-    from .engine import assignments, dictionary_evals, factor_evals, images, patch_evals, view_evals
-
-    results: dict[str, float] = {}
-    if asked := [name for name in OF_IMAGES if name in names]:
-        results |= taken(','.join(asked), functools.partial(of_images, trained, data, asked), every)
-    if set(names) - set(OF_ENCODER):
-
-        def features(encoder: Any) -> tuple[Any, Any]:
-            return images.features(encoder, data['train']), images.features(encoder, data['test'])
-
-        pair = features(other) if 'relative' in names else None
-        results |= of_features(*features(trained), names, results.get('fine_tuned'), pair, every=every)
-    clusters = assignments.of_assignments if assignments.has_clusters(trained) else lambda *_: {}
-    groups: dict[str, Callable[[], dict[str, float]]] = {
-        'clustering': lambda: clusters(trained, data),
-        'views': lambda: view_evals.of_views(trained, data),
-        'memorisation': lambda: view_evals.of_memorisation(trained, other),
-        **{name: functools.partial(of, trained, data) for name, of in patch_evals.PATCH_EVALUATIONS.items()},
-        'factors': lambda: factor_evals.of_factors(trained, data),
-        'dictionary': lambda: dictionary_evals.of_dictionary(trained, data),
-    }
-    for name, compute in groups.items():
-        if name in names:
-            results |= taken(name, compute, every)
-    return results
-
-
-def of_images(trained: Any, data: Any, names: Sequence[str]) -> dict[str, float]:
-    """The numbers that learn from labelled images, which are decoded as they are needed; see :func:`of_encoder`."""
-    from . import augment, evals
-    from .engine import build
-    from .engine.images import labelled_images
-
-    for part in data.values():
-        if not part.spec.is_image:
-            raise UserError(
-                f'--only={",".join(set(names) & set(OF_IMAGES))} learns from crops of images, and {part.name} holds '
-                f'{part.spec.unit} {list(part.spec.shape)}; take another number'
-            )
-        if not (part.labels >= 0).any():
-            raise UserError(f'--only={",".join(names)}: {part.name} has no labels')
-    images = [evals.Features(*labelled_images(data[part])) for part in ('train', 'test')]
-    prepare = build.build_preparation(trained.config)
-    side = min(prepare(images[0].features[:1]).shape[1:3])
-    # The papers' augmentation of linear evaluation: random resized crop and flip, nothing else.
-    crop = {'size': side, 'crop': {'scale': (0.08, 1.0), 'ratio': (3 / 4, 4 / 3), 'method': 'bicubic'}, 'flip': 0.5}
-    views = augment.make_views({'only': crop}, mean=trained.config.augment.mean, std=trained.config.augment.std)
-
-    results: dict[str, float] = {}
-    common = {'augment': views, 'prepare': prepare}
-    if 'online' in names:
-        results |= evals.linear_online(
-            *images, encode=functools.partial(trained.encode, trained.evaluated['params']), **common
-        )
-    if 'fine_tune' in names:
-        results |= evals.fine_tune(*images, encode=trained.encode, params=trained.evaluated['params'], **common)
-    return results
 
 
 def show(results: dict[str, float]) -> None:
@@ -287,11 +127,12 @@ def main(arguments: list[str]) -> int:
     if values['layers'] and (files or values['only'] or others):
         raise UserError('--layers is a table of its own, of --workdir; leave --only, --with and --features out')
     if others and not values['only']:
-        raise UserError(f'--with is read by --only={" and --only=".join(OF_TWO)}')
+        raise UserError('--with is read by --only=relative and --only=memorisation')
     if values['images'] and 'dictionary' not in values['only'].split(','):
         raise UserError(f'--images={values["images"]} is read by --only=dictionary')
     cli.prepare()
     if files:
+        from .engine.evaluations import chosen, of_features
         from .engine.features_files import read_features
 
         names = chosen(values['only'] or 'default', images=False, paired=bool(others))
@@ -308,23 +149,13 @@ def main(arguments: list[str]) -> int:
     return of_workdir(values, others)
 
 
-def evaluated_parts(config: Any, spec: str | None) -> dict[str, Any]:
-    """The sources `train` and `test` of a run's own data, or of others, which need not be enough to train on."""
-    from .engine import build, images
-
-    if spec is None:
-        data = build.open_data(config)
-        return {'train': data.labelled, 'test': data.test}
-    return images.open_train_and_test(config, spec)
-
-
 def of_workdir(values: dict[str, str], others: Sequence[str]) -> int:
     """The command for a run or an imported encoder."""
     from . import weights
-    from .engine import build, encoder, images, report, run, untrained
+    from .engine import build, encoder, evaluations, images, report, run, untrained
 
     root = Path(values['workdir'])
-    names = chosen(values['only'], images=True, paired=bool(others)) if values['only'] else ()
+    names = evaluations.chosen(values['only'], images=True, paired=bool(others)) if values['only'] else ()
     if len(others) > 1:
         raise UserError(f'--with names one workdir beside --workdir, not {len(others)}')
     step = None if values['step'] == 'newest' else cli.integer('step', values['step'])
@@ -333,18 +164,18 @@ def of_workdir(values: dict[str, str], others: Sequence[str]) -> int:
     beside = encoder.load(others[0]) if others else None
     if not names and not values['layers'] and (values['image-size'] or values['channels']):
         raise UserError('a report is made on images as the encoder was trained on; give --only with --image-size')
-    names = names if values['only'] != 'all' else possible(trained, names)
+    names = names if values['only'] != 'all' else evaluations.possible(trained, names)
     images.set_fields(trained.config, image_size=values['image-size'], channels=values['channels'])
     if not ((names or values['layers']) and values['out']):
         file = root / ('evaluation.json' if names else 'layers.json' if values['layers'] else 'results.json')
         check_place(file, str(file))
     if values['layers']:
         place = Path(values['out'] or root / 'layers.json')
-        of_layers(trained, evaluated_parts(trained.config, other), values['layers'], place)
+        of_layers(trained, evaluations.evaluated_parts(trained.config, other), values['layers'], place)
         return 0
     if names:
-        data = evaluated_parts(trained.config, other)
-        results = of_encoder(trained, data, names, beside, every=values['only'] == 'all')
+        data = evaluations.evaluated_parts(trained.config, other)
+        results = evaluations.of_encoder(trained, data, names, beside, every=values['only'] == 'all')
         show(results)
         place = Path(values['out'] or root / 'evaluation.json')
         write(results, place)
