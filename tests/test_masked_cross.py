@@ -95,7 +95,7 @@ def test_bootmae_adds_the_errors_of_pixels_and_of_the_targets_tokens(neighbours)
 
     def standard(x):
         x = np.asarray(x, np.float64)
-        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
 
     errors = (np.asarray(pixels) - patches) ** 2, (standard(found) - standard(target)) ** 2
     parts = [np.sum(weights * error.mean(-1)) / hidden.sum() for error in errors]

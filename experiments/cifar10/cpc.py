@@ -13,7 +13,6 @@ def get_config():
     c = cifar10('cpc')
     c.method.patch = 8
     c.method.stride = 4
-    c.method.ahead = (2, 3)
     c.data.batch_size = 64  # 3,136 patches, each against all others
     c.augment.recipe = 'mae'
     c.optimizer.name = 'adamw'

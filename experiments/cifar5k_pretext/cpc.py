@@ -12,7 +12,6 @@ def get_config():
     c = pretext('cpc')
     c.method.patch = 8
     c.method.stride = 4
-    c.method.ahead = (2, 3)
     c.method.width = 64
     c.method.context_width = 128
     c.method.depth = 3

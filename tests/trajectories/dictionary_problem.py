@@ -94,8 +94,13 @@ def initial(name: str) -> dict[str, np.ndarray]:
     return {k: v.astype(np.float32) for k, v in found.items()}
 
 
-def fingerprint() -> str:
-    """Checksum of the rows of a run, which tells whether NumPy's streams are those of the recording."""
+def starting(name: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """The initial parameters of a case, by their paths."""
+    return {k: v for k, v in initial(name).items() if k in shapes}
+
+
+def fingerprint(name: str) -> str:
+    """Checksum of the rows of a case, the same in all, which tells whether NumPy's streams are those of the recording."""
     crc = 0
     for step in range(5):
         crc = zlib.crc32(rows(step).tobytes(), crc)

@@ -11,6 +11,8 @@ SIDE, PATCH = 16, 4
 GRID = SIDE // PATCH
 CONTEXT, BLOCKS = 6, 4  # I-JEPA: patches of the context, and target blocks, each of 2 x 2 patches
 HIDDEN = 9  # data2vec: hidden patches of 16
+SHOWN, MASKS = 6, 3  # data2vec 2.0: patches of 16 that a mask shows, and masks of an image
+RATIO = 0.75  # MAE
 
 # A small vision transformer. Rates, decay and momenta are larger than in the papers, so that twenty steps move the
 # parameters far.
@@ -44,6 +46,38 @@ CASES = {
         'optimizer.schedule': 'constant',
         'optimizer.warmup_epochs': 0.0,
         'optimizer.weight_decay': 0.1,
+    },
+    'mae': {
+        'method.ratio': RATIO,
+        'decoder.kind': 'transformer',
+        'decoder.dim': 8,
+        'decoder.depth': 2,
+        'decoder.heads': 2,
+        'optimizer.learning_rate': 0.01,
+        'optimizer.beta2': 0.95,
+        'optimizer.warmup_epochs': 1.0,
+        'optimizer.weight_decay': 0.2,
+    },
+    'data2vec2': {
+        'method.ratio': 1 - SHOWN / GRID**2,
+        'method.masks': MASKS,
+        'method.length': 2,
+        'method.layers': 2,
+        'method.class_weight': 2.0,
+        'method.momentum': 0.9,
+        'method.momentum_final': 0.9,
+        'decoder.kind': 'convolution',
+        'decoder.dim': 8,
+        'decoder.depth': 2,
+        'decoder.channel_groups': 2,
+        'decoder.kernel': 3,
+        'decoder.noise': 0.0,
+        'optimizer.learning_rate': 0.01,
+        'optimizer.beta2': 0.95,
+        'optimizer.schedule': 'constant',
+        'optimizer.warmup_epochs': 0.0,
+        'optimizer.weight_decay': 0.2,
+        'optimizer.clip_norm': 0.3,
     },
     'data2vec': {
         'model.positions': 'learned',
@@ -100,11 +134,33 @@ def hidden(step: int) -> np.ndarray:
     return noise.argsort(axis=1).argsort(axis=1) < HIDDEN
 
 
-def fingerprint() -> str:
-    """Checksum of images and masks, which tells whether NumPy's streams are those of the recording."""
+def noise(step: int) -> np.ndarray:
+    """What MAE's mask of a step is drawn from, `[batch, patches]`: the patches with the smallest are kept."""
+    return np.random.default_rng([8, step]).random((BATCH, GRID * GRID))
+
+
+def random(step: int) -> tuple[np.ndarray, np.ndarray]:
+    """MAE's mask of a step: kept patches `[batch, kept]`, and which are hidden, `[batch, patches]` bool."""
+    order = noise(step).argsort(axis=1)
+    count = int(GRID * GRID * (1 - RATIO))
+    return order[:, :count], order.argsort(axis=1) >= count
+
+
+def several(step: int) -> np.ndarray:
+    """data2vec 2.0's masks of a step, `[batch · masks, patches]` bool, True at hidden ones; an image's together."""
+    drawn = np.random.default_rng([9, step]).random((BATCH * MASKS, GRID * GRID))
+    return drawn.argsort(axis=1).argsort(axis=1) >= SHOWN
+
+
+DRAWN = {'ijepa': blocks, 'data2vec': lambda step: (hidden(step),), 'mae': random,
+         'data2vec2': lambda step: (several(step),)}  # fmt: skip
+
+
+def fingerprint(name: str) -> str:
+    """Checksum of a case's images and masks, which tells whether NumPy's streams are those of the recording."""
     crc = 0
     for step in range(STEPS):
-        for array in (images(step), *blocks(step), hidden(step)):
+        for array in (images(step), *DRAWN[name](step)):
             crc = zlib.crc32(np.ascontiguousarray(array).tobytes(), crc)
     return f'{crc:08x}'
 
@@ -123,9 +179,6 @@ def without_key_bias(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return found
 
 
-def moved(run: dict[str, np.ndarray]) -> float:
-    """‖θ_last − θ_first‖ / ‖θ_first‖ over the parameters."""
-    final = {k.removeprefix('params/'): v for k, v in run.items() if k.startswith('params/')}
-    start = without_key_bias(problem.initial({k: v.shape for k, v in final.items()}))
-    apart = sum(float(np.sum((final[k] - start[k]) ** 2)) for k in start)
-    return (apart / sum(float(np.sum(v**2)) for v in start.values())) ** 0.5
+def starting(name: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """The initial parameters of a case, by their paths."""
+    return without_key_bias(problem.initial(shapes))

@@ -36,10 +36,18 @@ def started(state, dtype):
     return jax.tree.map(lambda x: x.astype(dtype) if x.dtype == jnp.float32 else x, state)
 
 
+SAMPLERS = {'ijepa': 'multi_block', 'data2vec': 'block', 'mae': 'random', 'data2vec2': 'inverse_block'}
+
+
 def masks(name: str, step: int):
     """What a sampler of masks gives in this case."""
     if name == 'data2vec':
         return jnp.asarray(problem.hidden(step))
+    if name == 'mae':
+        return tuple(jnp.asarray(x) for x in problem.random(step))
+    if name == 'data2vec2':
+        hidden = problem.several(step)
+        return jnp.asarray(hidden.argsort(axis=1, kind='stable')[:, : problem.SHOWN]), jnp.asarray(hidden)
     context, targets = (jnp.asarray(x) for x in problem.blocks(step))
     everything = (jnp.ones(x.shape, bool) for x in (context, targets))
     return masking.MultiBlock(context, next(everything), targets, next(everything))
@@ -68,8 +76,7 @@ def run(name: str, dtype=np.float32, changes: dict | None = None) -> dict[str, n
     first = {'views': (jnp.asarray(problem.images(0)),), 'index': index}
     state = started(init_state(method, optimizer, first, seed=0, classes=1), dtype)
     found: dict = {'loss': [], 'learning_rate': []}
-    sampler = {'ijepa': 'multi_block', 'data2vec': 'block'}[name]
-    with mock.patch.object(masking, sampler, lambda *_, **__: given['masks']):
+    with mock.patch.object(masking, SAMPLERS[name], lambda *_, **__: given['masks']):
         for number in range(problem.STEPS):
             inputs = (jnp.asarray(problem.images(number), dtype), masks(name, number))
             state, metrics = step(state, {'input': inputs, 'label': jnp.zeros_like(index), 'index': index})

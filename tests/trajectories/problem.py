@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -372,8 +373,13 @@ def distance(run: dict, reference: dict) -> dict[str, float]:
     return found
 
 
-def moved(run: dict) -> float:
-    """‖θ₅₀ − θ₀‖ / ‖θ₀‖ over the parameters."""
+def starting(name: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """The initial parameters of a case, by their paths: those of every case with these shapes."""
+    return initial(shapes)
+
+
+def moved(run: dict, starting: Callable) -> float:
+    """‖θ_last − θ₀‖ / ‖θ₀‖ over the parameters; `starting` gives θ₀ of their shapes."""
     final = {k.removeprefix('params/'): v for k, v in run.items() if k.startswith('params/')}
-    start = initial({k: v.shape for k, v in final.items()})
-    return _norm([final[k] - start[k] for k in start]) / _norm(list(start.values()))
+    start = starting({k: v.shape for k, v in final.items()})
+    return _norm([final[k] - start[k] for k in final]) / _norm([start[k] for k in final])

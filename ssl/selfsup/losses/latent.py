@@ -10,30 +10,32 @@ from .masked import checked
 EPSILON = 1e-5
 
 
-def _standardized(x: Array, axis: int) -> Array:
+def _standardized(x: Array, axis: int, eps: ArrayLike = EPSILON) -> Array:
     """Mean 0 and variance 1 along an axis (biased variance)."""
     centred = x - jnp.mean(x, axis=axis, keepdims=True)
-    return centred / jnp.sqrt(jnp.mean(centred * centred, axis=axis, keepdims=True) + EPSILON)
+    return centred / jnp.sqrt(jnp.mean(centred * centred, axis=axis, keepdims=True) + eps)
 
 
 def standardize_tokens(
-    tokens: Float[ArrayLike, 'batch length features'], *, instance: bool = False
+    tokens: Float[ArrayLike, 'batch length features'], *, instance: bool = False, eps: ArrayLike = EPSILON
 ) -> Float[Array, 'batch length features']:
     """Each token's features to mean 0 and variance 1: layer norm without parameters, as of I-JEPA's targets.
 
     Args:
       tokens: of the target network, after its last norm.
       instance: instance norm instead, over the tokens for each feature (DinoSR, of the outputs of blocks' MLPs).
+      eps: ε, added to variances. I-JEPA and DinoSR: 1e-5; BootMAE: 1e-6.
 
     Returns:
-      (x − mean) / √(variance + 1e-5) over the features, or over the tokens, with the biased variance.
+      (x − mean) / √(variance + ε) over the features, or over the tokens, with the biased variance.
 
     Cost: O(batch·length·features); no state.
 
     References:
       Assran et al. 2023, https://arxiv.org/abs/2301.08243, and its code, which alone says so.
     """
-    return _standardized(as_float('tokens', tokens), 1 if instance else 2)
+    positive('eps', eps)
+    return _standardized(as_float('tokens', tokens), 1 if instance else 2, eps)
 
 
 def averaged_layers(

@@ -6,11 +6,11 @@ from contextlib import nullcontext
 from unittest import mock
 
 import numpy as np
-import problem
 import torch
 from torch import nn
 from torch.distributed.nn.functional import all_reduce
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from trajectories import problem
 
 FEATURES = 8
 noted: dict = {}  # the model, the losses and the learning rates of the run in progress

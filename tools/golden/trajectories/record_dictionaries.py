@@ -11,23 +11,19 @@ sum, and its atoms are scaled to length 1 after a step, where theirs are at the 
 forward pass.
 """
 
-import argparse
-import contextlib
-import datetime
+import functools
 import importlib
-import io
-import json
 import sys
-import tempfile
 import types
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import torch
+from recording import command, noting
 from torch import nn
 from trajectories import dictionary_problem as problem
-from trajectories import problem as arrays
 
 
 def einsum(a: torch.Tensor, b: torch.Tensor, pattern: str) -> torch.Tensor:
@@ -55,17 +51,6 @@ def batch(step: int) -> torch.Tensor:
     return torch.from_numpy(problem.rows(step)).to(torch.get_default_dtype())
 
 
-def noting(losses: list[float]) -> None:
-    """Notes every loss on its way back."""
-    backward = torch.Tensor.backward
-
-    def noted(self, *args, **kwargs):
-        losses.append(self.item())
-        return backward(self, *args, **kwargs)
-
-    torch.Tensor.backward = noted
-
-
 def fill(pairs: dict[str, torch.Tensor], values: dict[str, torch.Tensor]) -> None:
     with torch.no_grad():
         for path, view in pairs.items():
@@ -73,7 +58,7 @@ def fill(pairs: dict[str, torch.Tensor], values: dict[str, torch.Tensor]) -> Non
 
 
 def trainers(root: Path) -> None:
-    folder = root / 'saprmarks/dictionary_learning/dictionary_learning'
+    folder = root / 'dictionary_learning/dictionary_learning'
     sys.modules['einops'] = types.SimpleNamespace(einsum=einsum)
     package('dictionary_learning', folder)
     package('dictionary_learning.trainers', folder / 'trainers')
@@ -130,7 +115,7 @@ def jump_relu(c: dict, root: Path) -> dict[str, torch.Tensor]:
 
 
 def matryoshka(c: dict, root: Path) -> dict[str, torch.Tensor]:
-    sys.path.insert(0, str(root / 'bartbussmann/matryoshka_sae'))
+    sys.path.insert(0, str(root / 'matryoshka_sae'))
     module = importlib.import_module('sae')
     sizes = [round(share * problem.UNITS) for share in c['method.shares']]
     sae = module.GlobalBatchTopKMatryoshkaSAE(
@@ -159,7 +144,7 @@ def matryoshka(c: dict, root: Path) -> dict[str, torch.Tensor]:
 
 
 def archetypal(c: dict, root: Path) -> dict[str, torch.Tensor]:
-    folder = root / 'KempnerInstitute/overcomplete/overcomplete'
+    folder = root / 'overcomplete/overcomplete'
     sys.modules['einops'] = mock.MagicMock()
     package('overcomplete', folder)
     package('overcomplete.sae', folder / 'sae')
@@ -201,68 +186,23 @@ def archetypal(c: dict, root: Path) -> dict[str, torch.Tensor]:
     return own()
 
 
-RUNS = {
+def run(reference: Callable, case: str, root: Path, folder: Path) -> dict[str, np.ndarray]:
+    """Losses, rates and final arrays of a reference, `(fields, root) -> {path: tensor}`."""
+    losses: list[float] = []
+    noting(losses)
+    final = reference(problem.fields(case), root)
+    found = {(k[1:] if k[0] == '/' else f'params/{k}'): v.detach().numpy() for k, v in final.items()}
+    rates = np.full(problem.STEPS, problem.fields(case)['optimizer.learning_rate'])
+    return {'loss': np.array(losses), 'learning_rate': rates, **found}
+
+
+REFERENCES = {
     'topk': (topk, 'saprmarks/dictionary_learning', 'trainers/top_k.py: TopKTrainer.update'),
     'jump_relu': (jump_relu, 'saprmarks/dictionary_learning', 'trainers/jumprelu.py: JumpReluTrainer.update'),
     'matryoshka': (matryoshka, 'bartbussmann/matryoshka_sae', 'sae.py: GlobalBatchTopKMatryoshkaSAE.forward'),
     'archetypal': (archetypal, 'KempnerInstitute/overcomplete', 'sae/rasae.py: RATopKSAE.forward'),
 }
-
-
-def record(case: str, root: Path, folder: Path, threads: int, dtype: torch.dtype) -> None:
-    """One reference run in a process of its own, since it patches modules."""
-    torch.set_num_threads(threads)
-    torch.set_default_dtype(dtype)
-    losses: list[float] = []
-    noting(losses)
-    with contextlib.redirect_stdout(io.StringIO()):
-        final = RUNS[case][0](problem.fields(case), root)
-    found = {(k[1:] if k[0] == '/' else f'params/{k}'): v.detach().numpy() for k, v in final.items()}
-    rates = np.full(problem.STEPS, problem.fields(case)['optimizer.learning_rate'])
-    np.savez(folder / 'found.npz', loss=np.array(losses), learning_rate=rates, **found)
-
-
-def main() -> None:
-    import record_masked  # the process, the commit and the packing are the same
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--root', type=Path, required=True, help='folder with the checkouts, by repository')
-    parser.add_argument('--case', choices=problem.CASES, action='append', help='default: all')
-    options = parser.parse_args()
-    file = arrays.HERE / 'references.json'
-    notes = json.loads(file.read_text())
-
-    def recorded(case: str, threads: int = 1, dtype: torch.dtype = torch.float32) -> dict[str, np.ndarray]:
-        with tempfile.TemporaryDirectory() as folder:
-            process = record_masked.FORK.Process(target=record, args=(case, options.root, Path(folder), threads, dtype))
-            process.start()
-            process.join()
-            if process.exitcode:
-                raise SystemExit(f'the reference of {case} failed')
-            with np.load(f'{folder}/found.npz') as stored:
-                return dict(stored)
-
-    for case in options.case or problem.CASES:
-        found = recorded(case)
-        again = {name: recorded(case, *how) for name, how in record_masked.VARIANTS.items()}
-        start, final = problem.initial(case), {k[7:]: v for k, v in found.items() if k.startswith('params/')}
-        size = lambda tree: float(np.sqrt(sum(np.sum(np.square(v, dtype=np.float64)) for v in tree)))  # noqa: E731
-        moved = size([final[k] - start[k] for k in final]) / size([start[k] for k in final])
-        _, repository, entry = RUNS[case]
-        notes[case] = {
-            'entry_point': entry,
-            'moved': moved,
-            'noise_floor': {name: problem.distance(run, found) for name, run in again.items()},
-            'recorded': str(datetime.date.today()),
-            'references': {repository: record_masked.commit(options.root, repository)},
-            'steps': problem.STEPS,
-            'torch': torch.__version__.split('+')[0],
-            'views': problem.fingerprint(),
-        }
-        np.savez_compressed(arrays.HERE / f'{case}.npz', **arrays.packed(found), loss_float64=again['float64']['loss'])
-        print(case, f'moved {moved:.2f}', notes[case]['noise_floor'], flush=True)
-        file.write_text(json.dumps(notes, indent=2, sort_keys=True) + '\n')
-
+RUNS = {name: (functools.partial(run, reference), *notes) for name, (reference, *notes) in REFERENCES.items()}
 
 if __name__ == '__main__':
-    main()
+    command(__doc__, problem, RUNS)

@@ -12,28 +12,18 @@ ours), and one line that PyTorch no longer takes: a gradient resized in place. D
 
 import argparse
 import contextlib
-import datetime
-import io
-import json
-import multiprocessing
-import platform
 import sys
-import tempfile
 import types
 from pathlib import Path
 from unittest import mock
 
+import environment
 import numpy as np
 import torch
+from recording import command, noting
 from torch import nn
 from trajectories import instance_problem as problem
 from trajectories import problem as arrays
-
-sys.modules['problem'] = arrays  # as environment.py names it
-import environment  # noqa: E402
-from record_masked import VARIANTS, commit, noting  # noqa: E402
-
-FORK = multiprocessing.get_context('fork')
 
 
 class Done(Exception):
@@ -65,7 +55,8 @@ class Recogniser(environment.Small):
         return y / y.pow(2).sum(1, keepdim=True).sqrt()
 
 
-def instdisc(c: dict, root: Path) -> dict[str, np.ndarray]:
+def instdisc(case: str, root: Path, folder: Path) -> dict[str, np.ndarray]:
+    c = problem.CASES[case]
     checkout = root / 'lemniscate.pytorch'
     torch.Tensor.cuda = lambda self, *_, **__: self
     draws, made = iter(problem.negatives()), {}
@@ -155,7 +146,8 @@ def instdisc(c: dict, root: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def diet(c: dict, root: Path) -> dict[str, np.ndarray]:
+def diet(case: str, root: Path, folder: Path) -> dict[str, np.ndarray]:
+    c = problem.CASES[case]
     for name in ('submitit', 'omega'):
         sys.modules[name] = mock.MagicMock()
     sys.modules['omega'].Trainer = nn.Module
@@ -190,51 +182,5 @@ RUNS = {
 }
 
 
-def record(case: str, root: Path, folder: Path, threads: int, dtype: torch.dtype) -> None:
-    """One reference run in a process of its own, since it patches modules."""
-    torch.set_num_threads(threads)
-    torch.set_default_dtype(dtype)
-    with contextlib.redirect_stdout(io.StringIO()):
-        found = RUNS[case][0](problem.CASES[case], root)
-    np.savez(folder / 'found.npz', **found)
-
-
-def recorded(case: str, root: Path, threads: int = 1, dtype: torch.dtype = torch.float32) -> dict[str, np.ndarray]:
-    """Losses, learning rates and final arrays of one reference run."""
-    with tempfile.TemporaryDirectory() as folder:
-        process = FORK.Process(target=record, args=(case, root, Path(folder), threads, dtype))
-        process.start()
-        process.join()
-        if process.exitcode:
-            raise SystemExit(f'the reference of {case} failed')
-        with np.load(f'{folder}/found.npz') as stored:
-            return dict(stored)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--root', type=Path, required=True, help='folder with the checkouts, by repository name')
-    parser.add_argument('--case', choices=problem.CASES, action='append', help='default: all')
-    options = parser.parse_args()
-    root = options.root.resolve()
-    for case in options.case or list(problem.CASES):
-        main = recorded(case, root)
-        runs = {name: recorded(case, root, *how) for name, how in VARIANTS.items()}
-        np.savez_compressed(arrays.HERE / f'{case}.npz', **arrays.packed(main), loss_float64=runs['float64']['loss'])
-        notes = json.loads((arrays.HERE / 'references.json').read_text())
-        notes[case] = {
-            'references': {RUNS[case][1]: commit(root, Path(RUNS[case][1]).name)},
-            'entry_point': RUNS[case][2],
-            'steps': problem.STEPS,
-            'views': problem.fingerprint(case),
-            'noise_floor': {name: arrays.distance(other, main) for name, other in runs.items()},
-            'moved': arrays.moved(main),
-            'versions': {'python': platform.python_version(), 'torch': torch.__version__, 'numpy': np.__version__},
-            'recorded': datetime.date.today().isoformat(),
-        }
-        (arrays.HERE / 'references.json').write_text(json.dumps(notes, indent=2, sort_keys=True) + '\n')
-        print(case, notes[case]['moved'], notes[case]['noise_floor'], flush=True)
-
-
 if __name__ == '__main__':
-    main()
+    command(__doc__, problem, RUNS)

@@ -2,27 +2,21 @@
 
 Needs PyTorch and git checkouts of the reference repositories; the tests need none of them. The authors'
 model, loss, optimiser, moving average and order of a step run as they are. What this file supplies are images, masks,
-the size of the network, a CPU in the GPU's place, and, of timm, the few helpers that the models import.
+the size of the network, a CPU in the GPU's place, and, of timm, the few helpers that I-JEPA's and data2vec's models
+import. MAE's imports timm 0.3.2 and asserts that version: `pip download --no-deps timm==0.3.2`, unpacked in
+CHECKOUTS/timm-0.3.2, which data2vec 2.0's model imports too (`from_fairseq.py`).
 
     OMP_WAIT_POLICY=passive PYTHONPATH=tests python tools/golden/trajectories/record_masked.py --root CHECKOUTS
 
-Two things of theirs are made as ours are, which the comparison is not about: I-JEPA's sine-cosine tables have their two
-halves exchanged (a permutation of features), and data2vec's class token and positions are decayed as other arrays of
-several axes.
+Two things of theirs are made as ours are, which the comparison is not about: the halves of I-JEPA's, MAE's and
+data2vec 2.0's sine-cosine tables are exchanged (a permutation of features), and data2vec's class token and positions
+are decayed as other arrays of several axes.
 """
 
 import argparse
-import contextlib
 import copy
-import datetime
-import functools
 import importlib
-import io
-import json
-import multiprocessing
-import platform
 import sys
-import tempfile
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -30,104 +24,16 @@ from unittest import mock
 
 import numpy as np
 import torch
+from from_fairseq import data2vec2, exchanged, old_timm, view
+from recording import command, noting
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 from trajectories import masked_problem as problem
-from trajectories import problem as arrays
-
-VARIANTS = {'threads': (2, torch.float32), 'float64': (1, torch.float64)}
-FORK = multiprocessing.get_context('fork')
-HERE = arrays.HERE
-norm = functools.partial(nn.LayerNorm, eps=1e-6)
-
-LAYERS = {
-    'norm1': 'norm1', 'norm2': 'norm2', 'attn.qkv': 'attn/qkv', 'attn.proj': 'attn/proj', 'mlp.fc1': 'fc1',
-    'mlp.fc2': 'fc2',
-}  # fmt: skip
+from transformers import begin, named, norm, placed, turned
 
 
-def turned(parameter: torch.Tensor, name: str) -> tuple[str, torch.Tensor]:
-    """(leaf, a view of a layer's parameter in our layout) of torch's name."""
-    if name == 'bias':
-        return 'bias', parameter
-    if parameter.ndim == 4:
-        return 'kernel', parameter.permute(2, 3, 1, 0)
-    return ('kernel', parameter.T) if parameter.ndim == 2 else ('scale', parameter)
-
-
-def named(module: nn.Module, names: dict[str, str], blocks: str) -> dict[str, torch.Tensor]:
-    """Views of a transformer's parameters by our paths; `names` of its layers outside the blocks, ours by theirs."""
-    found: dict[str, torch.Tensor] = {}
-    for path, parameter in module.named_parameters():
-        layer, _, name = path.rpartition('.')
-        if path in names:
-            found[names[path]] = parameter
-        elif layer in names:
-            leaf, view = turned(parameter, name)
-            found[f'{names[layer]}/{leaf}'] = view
-        elif path.startswith(f'{blocks}.'):
-            _, number, inner = path.split('.', 2)
-            layer, _, name = inner.rpartition('.')
-            if layer in LAYERS:
-                leaf, view = turned(parameter, name)
-                found[f'block{number}/{LAYERS[layer]}/{leaf}'] = view
-            elif inner in ('gamma_1', 'gamma_2'):
-                found[f'block{number}/ls{inner[-1]}/gamma'] = parameter
-            elif inner in ('attn.q_bias', 'attn.v_bias'):
-                found[f'block{number}/attn/{inner[5]}_bias'] = parameter
-    return found
-
-
-def joined(found: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    """Arrays by our paths; biases of queries and values as one with those of keys, which are 0."""
-    values = {k: v.detach().numpy().copy() for k, v in found.items()}
-    for path in [k for k in values if k.endswith('q_bias')]:
-        start = path.removesuffix('q_bias')
-        query, value = values.pop(path), values.pop(f'{start}v_bias')
-        values[f'{start}qkv/bias'] = np.concatenate([query, np.zeros_like(query), value])
-    return values
-
-
-def begin(parts: dict[str, dict[str, torch.Tensor]]) -> None:
-    """Gives the parts of a model the case's initial weights."""
-    found = {f'{part}/{k}': v for part, views in parts.items() for k, v in joined(views).items()}
-    values = problem.without_key_bias(arrays.initial({k: v.shape for k, v in found.items()}))
-    with torch.no_grad():
-        for part, views in parts.items():
-            for path, view in views.items():
-                whole = f'{part}/{path}'
-                if path.endswith(('q_bias', 'v_bias')):
-                    thirds = np.split(values[f'{whole[:-6]}qkv/bias'], 3)
-                    view.copy_(torch.from_numpy(thirds[0 if path.endswith('q_bias') else 2]))
-                else:
-                    view.copy_(torch.from_numpy(values[whole]))
-
-
-def noting(losses: list[float]) -> None:
-    """Notes every loss on its way back."""
-    backward = torch.Tensor.backward
-
-    def noted(self, *args, **kwargs):
-        losses.append(self.item())
-        return backward(self, *args, **kwargs)
-
-    torch.Tensor.backward = noted
-
-
-def view(step: int) -> torch.Tensor:
-    """The images of a step, channels first, in the default type."""
-    return torch.from_numpy(problem.images(step).transpose(0, 3, 1, 2).copy()).to(torch.get_default_dtype())
-
-
-def exchanged(table: Callable) -> Callable:
-    """The table of positions with the halves of its columns exchanged: rows first, as ours."""
-
-    def made(dim: int, *args, **kwargs) -> np.ndarray:
-        return np.roll(table(dim, *args, **kwargs), dim // 2, axis=1)
-
-    return made
-
-
-def ijepa(c: dict, root: Path, folder: Path) -> dict[str, np.ndarray]:
+def ijepa(case: str, root: Path, folder: Path) -> dict[str, np.ndarray]:
+    c = problem.fields(case)
     sys.path.insert(0, str(root / 'ijepa'))
     for name in ('yaml', 'src.datasets.imagenet1k', 'src.transforms'):  # of files and images, of which there are none
         sys.modules[name] = mock.MagicMock()
@@ -199,15 +105,6 @@ def ijepa(c: dict, root: Path, folder: Path) -> dict[str, np.ndarray]:
     return {'loss': np.array(losses), 'learning_rate': np.full(problem.STEPS, rate), **placed(final)}
 
 
-def placed(parts: dict) -> dict[str, np.ndarray]:
-    """The arrays of the parts under the paths of our state."""
-    found = {}
-    for part, views in parts.items():
-        start = 'target/params/encoder' if part == 'target' else f'params/{part}'
-        found |= {f'{start}/{k}': v for k, v in joined(views).items()}
-    return problem.without_key_bias(found)
-
-
 class Following:
     """timm's `ModelEmaV2` as far as the loop uses it: a copy in evaluation mode, and a way to move it."""
 
@@ -241,7 +138,8 @@ def without_timm() -> None:
     sys.modules['timm.models.layers'].to_2tuple = lambda x: (x, x)
 
 
-def data2vec(c: dict, root: Path, folder: Path) -> dict[str, np.ndarray]:
+def data2vec(case: str, root: Path, folder: Path) -> dict[str, np.ndarray]:
+    c = problem.fields(case)
     without_timm()
     sys.path.insert(0, str(root / 'data2vec_vision' / 'beit'))
     modeling, engine, optim, utils = (
@@ -288,65 +186,75 @@ def data2vec(c: dict, root: Path, folder: Path) -> dict[str, np.ndarray]:
     return {'loss': np.array(losses), 'learning_rate': np.asarray(rates), **placed(final)}
 
 
+def mae(case: str, root: Path, folder: Path) -> dict[str, np.ndarray]:
+    c = problem.fields(case)
+    old_timm(root)
+    sys.path.insert(0, str(root / 'mae'))
+    for name in ('torchvision', 'torchvision.transforms', 'torchvision.datasets', 'torch.utils.tensorboard'):
+        sys.modules[name] = mock.MagicMock()
+    main, models = (importlib.import_module(name) for name in ('main_pretrain', 'models_mae'))
+    models.get_2d_sincos_pos_embed = exchanged(models.get_2d_sincos_pos_embed)
+    made: dict = {}
+
+    def parts(model: nn.Module) -> dict:
+        own = {'patch_embed.proj': 'patch_embed', 'norm': 'norm', 'cls_token': 'cls_token'}
+        theirs = {'decoder_embed': 'embed', 'decoder_norm': 'norm', 'decoder_pred': 'head', 'mask_token': 'mask_token'}
+        return {'encoder': named(model, own, 'blocks'), 'decoder': named(model, theirs, 'decoder_blocks')}
+
+    def small(**given):
+        made['model'] = models.MaskedAutoencoderViT(
+            img_size=problem.SIDE, patch_size=problem.PATCH, embed_dim=c['model.dim'], depth=c['model.depth'],
+            num_heads=c['model.heads'], decoder_embed_dim=c['decoder.dim'], decoder_depth=c['decoder.depth'],
+            decoder_num_heads=c['decoder.heads'], norm_layer=norm, **given,
+        )  # fmt: skip
+        begin(parts(made['model']))
+        return made['model']
+
+    class Loader:
+        step = 0
+
+        def __init__(self, *_, **__):
+            pass
+
+        def __len__(self):
+            return problem.STEPS // c['train.epochs']
+
+        def __iter__(self):
+            for _ in range(len(self)):
+                made['noise'] = torch.from_numpy(problem.noise(Loader.step))
+                yield view(Loader.step), None
+                Loader.step += 1
+
+    losses, rates = [], []
+    noting(losses)
+    register_optimizer_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]['lr']))
+    models.small = small
+    torch.rand = lambda *_, **__: made['noise']  # drawn for the masks alone
+    torch.cuda.synchronize = lambda *_: None
+    torch.utils.data.DataLoader, torch.utils.data.DistributedSampler = Loader, mock.MagicMock()
+    given = {
+        'model': 'small', 'batch_size': problem.BATCH, 'epochs': c['train.epochs'], 'mask_ratio': c['method.ratio'],
+        'weight_decay': c['optimizer.weight_decay'], 'lr': c['optimizer.learning_rate'], 'device': 'cpu',
+        'warmup_epochs': int(c['optimizer.warmup_epochs']), 'output_dir': '', 'data_path': '',
+    }  # fmt: skip
+    words = [f'--{name}={value}' for name, value in given.items()]
+    arguments = main.get_args_parser().parse_args([*words, '--norm_pix_loss'])
+    arguments.log_dir = None
+    main.main(arguments)
+    return {'loss': np.array(losses), 'learning_rate': np.array(rates), **placed(parts(made['model']))}
+
+
 RUNS = {
+    'mae': (mae, 'facebookresearch/mae', 'main_pretrain.py: main'),
+    'data2vec2': (
+        data2vec2,
+        'facebookresearch/fairseq',
+        'examples/data2vec/models/data2vec2.py: Data2VecMultiModel.forward',
+    ),
     'ijepa': (ijepa, 'facebookresearch/ijepa', 'src/train.py: main'),
     'data2vec': (data2vec, 'facebookresearch/data2vec_vision', 'beit/engine_for_cyclical.py: train_one_epoch'),
 }
 
 
-def record(case: str, root: Path, folder: Path, threads: int, dtype: torch.dtype) -> None:
-    """One reference run in a process of its own, since it patches modules."""
-    torch.set_num_threads(threads)
-    torch.set_default_dtype(dtype)
-    with contextlib.redirect_stdout(io.StringIO()):
-        found = RUNS[case][0](problem.fields(case), root, folder)
-    np.savez(folder / 'found.npz', **found)
-
-
-def recorded(case: str, root: Path, threads: int = 1, dtype: torch.dtype = torch.float32) -> dict[str, np.ndarray]:
-    """Losses, learning rates and final arrays of one reference run."""
-    with tempfile.TemporaryDirectory() as folder:
-        process = FORK.Process(target=record, args=(case, root, Path(folder), threads, dtype))
-        process.start()
-        process.join()
-        if process.exitcode:
-            raise SystemExit(f'the reference of {case} failed')
-        with np.load(f'{folder}/found.npz') as stored:
-            return dict(stored)
-
-
-def commit(root: Path, repository: str) -> str:
-    """The commit of a checkout, which has a file HEAD.commit where it is no git checkout."""
-    import subprocess
-
-    command = ['git', '-C', str(root / repository), 'rev-parse', 'HEAD']
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--root', type=Path, required=True, help='folder with the checkouts, by repository name')
-    parser.add_argument('--case', choices=problem.CASES, action='append', help='default: all')
-    options = parser.parse_args()
-    root = options.root.resolve()
-    for case in options.case or list(problem.CASES):
-        main = recorded(case, root)
-        runs = {name: recorded(case, root, *how) for name, how in VARIANTS.items()}
-        np.savez_compressed(HERE / f'{case}.npz', **arrays.packed(main), loss_float64=runs['float64']['loss'])
-        notes = json.loads((HERE / 'references.json').read_text())
-        notes[case] = {
-            'references': {RUNS[case][1]: commit(root, Path(RUNS[case][1]).name)},
-            'entry_point': RUNS[case][2],
-            'steps': problem.STEPS,
-            'views': problem.fingerprint(),
-            'noise_floor': {name: arrays.distance(other, main) for name, other in runs.items()},
-            'moved': problem.moved(main),
-            'versions': {'python': platform.python_version(), 'torch': torch.__version__, 'numpy': np.__version__},
-            'recorded': datetime.date.today().isoformat(),
-        }
-        (HERE / 'references.json').write_text(json.dumps(notes, indent=2, sort_keys=True) + '\n')
-        print(case, notes[case]['moved'], notes[case]['noise_floor'], flush=True)
-
-
 if __name__ == '__main__':
-    main()
+    command(__doc__, problem, RUNS)

@@ -3,7 +3,6 @@
 import argparse
 import functools
 import importlib
-import importlib.metadata
 import sys
 import types
 from collections.abc import Callable
@@ -14,12 +13,12 @@ import environment
 import lightning.pytorch as lightning
 import numpy as np
 import omegaconf
-import problem
 import torch
 import torch._dynamo
 import whitening
 from environment import FEATURES, Batches, Small, begin, headless, noted, pairs, started
 from torch import nn
+from trajectories import problem
 
 
 def imported(folder: Path, module: str) -> types.ModuleType:
@@ -33,11 +32,6 @@ def arguments(parser: argparse.ArgumentParser, **values) -> argparse.Namespace:
     required = {a.dest: None for a in parser._actions if a.required or not a.option_strings}
     defaults = {a.dest: a.default for a in parser._actions if a.dest not in ('help', *required)}
     return argparse.Namespace(**{**required, **defaults, **values})
-
-
-def version(package: str) -> str:
-    """The installed version of a package."""
-    return importlib.metadata.version(package)
 
 
 def narrow_linear(wide: int) -> mock._patch:

@@ -8,8 +8,8 @@ from pathlib import Path
 from unittest import mock
 
 import environment
-import problem
 from environment import FEATURES, Batches, headless, pairs, started
+from trajectories import problem
 
 PARTS = {'encoder': 'backbone', 'projector': 'projection'}
 

@@ -28,6 +28,8 @@ from .patches import (
     target_layers,
 )
 
+TOKEN_EPSILON = 1e-6  # of the norm of targets and predicted tokens, as the authors'
+
 
 def with_neighbours(hidden: Array, grid: tuple[int, int]) -> Array:
     """Weights `[batch, patches]`: of a hidden patch 1 + the share of its 3x3 patches that are hidden, of others 0.
@@ -79,6 +81,8 @@ def bootmae(
     m(t). The trained encoder is evaluated. Metrics: both errors; 1 − error / that of predicting the batch's mean at
     each place, `explained_share` of pixels and `explained_tokens` of tokens; and `target_deviation`, of the targets
     over the batch, 0 at collapse. State: parameters of the target encoder.
+
+    Convention: in the authors' loop up to three of the hidden patches change places with shown ones, at random.
 
     Raises:
       UserError: an encoder without patch tokens, decoders of another kind, patches that do not tile the view, a ratio
@@ -134,7 +138,7 @@ def bootmae(
             'token_predictions': featured.apply({'params': params['predictor']}, *given, maps=high, train=True),
             'targets': {
                 'pixels': standardize_channels(patchify(images, encoder.patch), images.shape[3]),
-                'tokens': losses.standardize_tokens(found),
+                'tokens': losses.standardize_tokens(found, eps=TOKEN_EPSILON),
             },
             'weights': with_neighbours(hidden, grid) if neighbours else hidden.astype(jnp.float32),
         }
@@ -147,7 +151,8 @@ def bootmae(
             return losses.masked_mse(predictions, targets, weights > 0, normalize=False, weights=weights)
 
         pixels = compared(outputs['predictions'], targets['pixels'])
-        tokens = compared(losses.standardize_tokens(outputs['token_predictions']), targets['tokens'])
+        guessed = losses.standardize_tokens(outputs['token_predictions'], eps=TOKEN_EPSILON)
+        tokens = compared(guessed, targets['tokens'])
         risen = jnp.minimum((batch['step'] + 1) / warmup_steps, 1.0) if warmup_steps else 1.0
         metrics = {
             'pixel_loss': pixels,

@@ -78,7 +78,7 @@ def cpc(
     *,
     patch: Count = 8,
     stride: Count = 4,
-    ahead: Counts = (2, 3),
+    ahead: Counts = (3,),
     width: Count = 64,
     context_width: Count = 256,
     depth: Count = 5,
@@ -97,7 +97,8 @@ def cpc(
     Args:
       encoder: any, of patches; without batch-norm in the papers, whose statistics tell which patches share an image.
       patch, stride: pixels. Papers: 64 and 32 of 256 (7x7 patches); 80 and 36 of 260 in v2.
-      ahead: the k of the predictions. v1: up to 5 rows; v2: 2 to 3, its `steps_to_ignore`.
+      ahead: the k of the predictions. v1: up to 5 rows; v2: 3 alone, since its loop over i from `steps_to_ignore` = 2
+        to below `steps_to_predict` = 3 predicts i + 1 rows below.
       width: of predictions and targets. v2: 64.
       context_width, depth: of the masked network. v2: 256 and 5.
       scale: of the logits. v2: 0.1.
