@@ -21,7 +21,7 @@ COMMANDS = {
     'engine/view_evals.py': '`evaluate --only=views,memorisation`',
     'evals/clustering.py': '`evaluate --only=clustering`',
     'evals/factors.py': '`evaluate --only=factors`',
-    'evals/few_shot.py': '`few_shot(classifier="transport")`',
+    'evals/few_shot.py': '`evaluate --only=few_shot`',
     'evals/geometry.py': '`evaluate --only=geometry`',
     'evals/hubs.py': '`evaluate --only=hubs`',
     'evals/layers.py': '`evaluate --layers`',
