@@ -81,6 +81,8 @@ def group(
             box = rectangle(tops[number], lefts[number], heights[number], widths[number], size)
             return jnp.where(jnp.sum(covered) < wanted, covered | box, covered)
 
-        return jax.lax.fori_loop(0, count, add, jnp.zeros(size[0] * size[1], bool)).reshape(size)
+        # Nothing is covered at first. Made of the key's draw, so that under shard_map it varies as the result does.
+        nothing = jnp.broadcast_to(wanted < 0.0, size[0] * size[1])
+        return jax.lax.fori_loop(0, count, add, nothing).reshape(size)
 
     return jax.vmap(draw)(keys)
