@@ -1,15 +1,16 @@
 """The table of docs/hardware.md: every method's step planned for hardware that is not there.
 
     python -m experiments.tables.hardware [--recorded=FILE] [--workdir=FOLDER] [--folder=digits] [--methods=a,b]
-        [--on=h100:1,h100:8,tpu-v5e:16x16]
+        [--on=h100:1,tpu-v5e:16x16,h100:8]
 
-Needs requirements-plan.txt. Rows that the file (by default hardware.json of the workdir) holds already are kept, so
-that the command can be stopped and repeated; what does not compile has no row. A row takes half a minute (digits) to
-some minutes (CIFAR-10) of a core.
+Needs requirements-plan.txt. Each row is written as soon as it is there, and rows that the file (by default
+hardware.json of the workdir) holds are kept, so that the command can be stopped and repeated; of what does not compile
+the row says why. A row takes a quarter of a minute (digits) to some minutes (CIFAR-10) of a core.
 """
 
 import json
 import sys
+import textwrap
 from pathlib import Path
 
 from selfsup import cli, errors
@@ -17,7 +18,7 @@ from selfsup import cli, errors
 from . import table
 
 USAGE = __doc__.split('\n\n')[1]
-PLACES = 'h100:1,h100:8,tpu-v5e:16x16'
+PLACES = 'h100:1,tpu-v5e:16x16,h100:8'
 # Images of a step on one device: those of the digits' and CIFAR-10's recipes on one GPU, fewer on each of 256 chips.
 EACH = {'cuda': 256, 'tpu': 16}
 MARKS = ('<!-- plans, written by experiments.tables.hardware -->\n', '<!-- end of plans -->\n')
@@ -49,7 +50,10 @@ def markdown(recorded: Recorded, places: list[str]) -> str:
     for name in sorted({key.split(' on ')[0] for key in recorded}):
         for on in places:
             found = recorded.get(f'{name} on {on}')
-            if found:
+            if found and 'refused' in found:
+                reason = textwrap.shorten(found['refused'].split('[')[0], 90, placeholder=' …')
+                lines.append(f'| {table.named(name)} | {on} | not compiled: {reason.replace("|", "/")}' + ' | ' * 8)
+            elif found:
                 cells = (
                     f'{found["batch"]:,}', f'{found["memory"]["peak"] / 2**20:,.0f}', f'{found["flops"] / 1e9:,.2f}',
                     f'{found["bytes"] / 1e6:,.0f}', f'{found["kernels"]:,.0f}', f'{found["sent"] / 1e6:,.2f}',
@@ -64,7 +68,7 @@ def shares(recorded: Recorded, on: str) -> str:
     from selfsup.hardware.program import SCOPES
 
     lines = ['| method | ' + ' | '.join(SCOPES) + ' |', '| --- ' + '| ---: ' * len(SCOPES) + '|']
-    for key in sorted(k for k in recorded if k.endswith(f' on {on}')):
+    for key in sorted(k for k, found in recorded.items() if k.endswith(f' on {on}') and 'shares' in found):
         cells = [f'{100 * recorded[key]["shares"].get(scope, {}).get("bytes", 0):.1f}' for scope in SCOPES]
         lines.append(f'| {table.named(key.split(" on ")[0])} | ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines) + '\n'
@@ -103,9 +107,9 @@ def main(arguments: list[str]) -> int:
                 continue
             try:
                 recorded[name] = row(values['folder'], method, on)
-            except (errors.UserError, planning.DoesNotFit) as error:
-                print(f'{name}: {" ".join(str(error).split())}', file=sys.stderr)
-                continue
+            except (errors.UserError, planning.DoesNotFit, RuntimeError) as error:  # jax's own errors are RuntimeErrors
+                recorded[name] = {'on': on, 'refused': ' '.join(str(error).split())}
+                print(f'{name}: {recorded[name]["refused"]}', file=sys.stderr)
             lines = [f'{json.dumps(key)}: {json.dumps(found)}' for key, found in recorded.items()]
             file.write_text('{\n' + ',\n'.join(lines) + '\n}\n')
             print(name, flush=True)

@@ -126,7 +126,7 @@ def plan(run: Run, where: targets.Place) -> Plan:
     """
     started = time.monotonic()
     try:
-        compiled = run.dispatch.lower(run.shapes, *run.feed.shapes(run.chunk)).compile()
+        compiled = _compiled(run.dispatch.lower(run.shapes, *run.feed.shapes(run.chunk)))
     except Exception as error:
         if 'RESOURCE_EXHAUSTED' not in str(error) and 'Ran out of memory' not in str(error):
             raise
@@ -139,6 +139,20 @@ def plan(run: Run, where: targets.Place) -> Plan:
         where, run.chunk, Memory(arguments, temporaries, arguments + temporaries + more), program,
         bound(program, where).per(run.chunk), run.config.data.batch_size, run.total, took,
     )  # fmt: skip
+
+
+def _compiled(lowered: Any) -> Any:
+    """The program; with the products left to cuBLAS where XLA's GPU compiler refuses to choose tiles for its own.
+
+    It takes the tiles from trials on the device. Without one it takes the same for all, which do not suit some products
+    that others are fused with.
+    """
+    try:
+        return lowered.compile()
+    except Exception as error:  # jax has no class of its own for what its plugins raise
+        if "Couldn't find output tile sizes" not in str(error):
+            raise
+        return lowered.compile(compiler_options={'xla_gpu_enable_triton_gemm': False})
 
 
 def _used(text: str) -> float | None:

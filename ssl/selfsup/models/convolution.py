@@ -11,6 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float
 
 from ..parallel import varying_axes
@@ -72,9 +73,14 @@ def _backward(strides: tuple[int, int], padding: Pairs, kept: tuple, gradient: A
     def xla(x: Array, gradient: Array) -> Array:
         return jax.linear_transpose(lambda k: _plain(x, k, strides, padding), kernel)(gradient)[0]
 
+    def as_kernel(x: Array, gradient: Array) -> Array:
+        # cuDNN's result has the output channels first. Left so, XLA computes the optimiser's update in that order and
+        # copies kernel and momentum back; this way the gradient alone, of 16 bits, is transposed.
+        return with_layout_constraint(xla(x, gradient), Layout((0, 1, 2, 3)))
+
     shifted = partial(_weight_gradient, shape=kernel.shape, strides=strides, padding=padding)
     (to_x,) = jax.linear_transpose(lambda x: _plain(x, kernel, strides, padding), x)(gradient)
-    return to_x, jax.lax.platform_dependent(x, gradient, cpu=shifted, default=xla)
+    return to_x, jax.lax.platform_dependent(x, gradient, cpu=shifted, cuda=as_kernel, default=xla)
 
 
 _convolve.defvjp(_forward, _backward)

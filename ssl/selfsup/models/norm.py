@@ -40,21 +40,40 @@ def _row_moments(x: Array) -> tuple[Array, Array]:
     return middle.reshape(mean.shape) + mean, jnp.maximum(variance, 0.0)
 
 
-def _segment_mean(values: Array, membership: Array | None, axis_name: str | None) -> Array:
-    """Mean over the rows of each segment, on all devices: `[rows, channels]` to `[segments, channels]`."""
+def _count(rows: int, segments: Array | int, axis_name: str | None) -> int:
+    """Rows of each segment, on all devices."""
     devices = 1 if axis_name is None else jax.lax.psum(1, axis_name)
-    if membership is None:
-        total, segments = jnp.sum(values, axis=0, keepdims=True), 1
+    return rows * devices // (segments if isinstance(segments, int) else segments.shape[1])
+
+
+def _shares(values: Array, segments: Array | int, axis_name: str | None) -> Array:
+    """What the rows of this device add to the mean of each segment: `[rows, channels]` to `[segments, channels]`."""
+    values = values / _count(values.shape[0], segments, axis_name)
+    if isinstance(segments, int):  # unlike a product, a compiler puts this into the kernels beside it
+        return jnp.sum(values.reshape(-1, segments, values.shape[-1]), axis=0)
+    return jnp.matmul(segments.T, values, precision=HIGHEST)
+
+
+def _segment_mean(values: Array, segments: Array | int, axis_name: str | None) -> Array:
+    """Mean over the rows of each segment, on all devices: `[rows, channels]` to `[segments, channels]`."""
+    shares = _shares(values, segments, axis_name)
+    return shares if axis_name is None else jax.lax.psum(shares, axis_name)
+
+
+def _total(per_segment: Array) -> Array:
+    """Sum over the segments; of two views as x + y, since of a sum of sums a compiler makes another pass."""
+    return sum(per_segment) if len(per_segment) <= 2 else jnp.sum(per_segment, axis=0)
+
+
+def _spread(per_segment: Array, segments: Array | int, x: Array) -> Array:
+    """Each row's value of its segment, `[rows or 1, 1, …, channels]` with the dimensions of `x`."""
+    if not isinstance(segments, int):
+        rows = jnp.matmul(segments, per_segment, precision=HIGHEST)
+    elif segments == 1:
+        rows = per_segment
     else:
-        total, segments = jnp.matmul(membership.T, values, precision=HIGHEST), membership.shape[1]
-    total = total if axis_name is None else jax.lax.psum(total, axis_name)
-    return total / (values.shape[0] * devices // segments)
-
-
-def _spread(per_segment: Array, membership: Array | None, dimensions: int) -> Array:
-    """Each row's value of its segment, `[rows or 1, 1, …, channels]` with so many dimensions."""
-    rows = per_segment if membership is None else jnp.matmul(membership, per_segment, precision=HIGHEST)
-    return rows.reshape(rows.shape[0], *(1,) * (dimensions - 2), -1)
+        rows = jnp.broadcast_to(per_segment[None], (x.shape[0] // segments, *per_segment.shape))
+    return rows.reshape(-1, *(1,) * (x.ndim - 2), per_segment.shape[-1])
 
 
 def _spatial_mean(x: Array) -> Array:
@@ -62,12 +81,13 @@ def _spatial_mean(x: Array) -> Array:
     return jnp.mean(x, axis=tuple(range(1, x.ndim - 1))) if x.ndim > 2 else x
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6, 7))
 def _normalise(
     x: Array,
     scale: Array | None,
     bias: Array | None,
     membership: Array | None,
+    views: int,
     epsilon: float,
     axis_name: str | None,
     dtype: Any,
@@ -77,45 +97,50 @@ def _normalise(
     Args:
       x: `[rows, …, channels]`.
       scale, bias: γ and β, `[channels]`, or None for 1 and 0.
-      membership: one-hot segment of each row, `[rows, segments]`, equally many rows each; None for one segment.
-      epsilon, axis_name, dtype: as in :class:`BatchNorm`.
+      membership: one-hot segment of each row, `[rows, segments]`, equally many rows each; None where the segments are
+        the views.
+      views, epsilon, axis_name, dtype: as in :class:`BatchNorm`.
     """
-    return _forward(x, scale, bias, membership, epsilon, axis_name, dtype)[0]
+    return _forward(x, scale, bias, membership, views, epsilon, axis_name, dtype)[0]
 
 
 def _forward(
-    x: Array, scale: Any, bias: Any, membership: Any, epsilon: float, axis_name: Any, dtype: Any
+    x: Array, scale: Any, bias: Any, membership: Any, views: int, epsilon: float, axis_name: Any, dtype: Any
 ) -> tuple[tuple[Array, Array, Array], tuple]:
+    segments = views if membership is None else membership
     row_mean, row_variance = _row_moments(x)
-    mean = _segment_mean(row_mean, membership, axis_name)
-    deviation = row_mean - _spread(mean, membership, 2)
-    variance = _segment_mean(row_variance + deviation * deviation, membership, axis_name)
+    mean = _segment_mean(row_mean, segments, axis_name)
+    deviation = row_mean - _spread(mean, segments, row_mean)
+    variance = _segment_mean(row_variance + deviation * deviation, segments, axis_name)
     inverse = jax.lax.rsqrt(variance + epsilon)
     factor = inverse if scale is None else inverse * scale[None].astype(inverse.dtype)
-    y = (_wide(x) - _spread(mean, membership, x.ndim)) * _spread(factor, membership, x.ndim)
+    y = (_wide(x) - _spread(mean, segments, x)) * _spread(factor, segments, x)
     if bias is not None:
         y = y + bias.astype(y.dtype).reshape(*(1,) * (x.ndim - 1), -1)
     return (y.astype(dtype), mean, variance), (x, scale, bias, membership, mean, inverse)
 
 
-def _backward(epsilon: float, axis_name: Any, dtype: Any, kept: tuple, cotangents: tuple) -> tuple:
+def _backward(views: int, epsilon: float, axis_name: Any, dtype: Any, kept: tuple, cotangents: tuple) -> tuple:
     """One pass over gradient and input for both sums, one for the input's gradient (Ioffe and Szegedy 2015, sect. 3).
 
     The means over a segment are sums over devices, since each device's loss counts.
     """
     x, scale, bias, membership, mean, inverse = kept
+    segments = views if membership is None else membership
     gradient = cotangents[0].astype(mean.dtype)
-    centred = _wide(x) - _spread(mean, membership, x.ndim)
-    sums, products = _spatial_mean(gradient), _spatial_mean(gradient * centred)
-    of_mean = _segment_mean(sums, membership, axis_name)
-    of_scale = _segment_mean(products, membership, axis_name) * inverse * inverse
+    centred = _wide(x) - _spread(mean, segments, x)
+    # Joined, so that a compiler computes both sums from one read of the rows' means.
+    both = jnp.concatenate([_spatial_mean(gradient), _spatial_mean(gradient * centred)], axis=-1)
+    own = _shares(both, segments, axis_name)
+    own_mean, own_product = jnp.split(own, 2, axis=-1)
+    of_mean, product = jnp.split(own if axis_name is None else jax.lax.psum(own, axis_name), 2, axis=-1)
+    of_scale = product * inverse * inverse
     factor = inverse if scale is None else inverse * scale[None].astype(inverse.dtype)
-    to_x = (gradient - _spread(of_mean, membership, x.ndim)) - centred * _spread(of_scale, membership, x.ndim)
-    to_x = (to_x * _spread(factor, membership, x.ndim)).astype(x.dtype)
-    count = x.size // (x.shape[0] * x.shape[-1])
-    to_scale = jnp.sum(products * _spread(inverse, membership, 2), axis=0) * count
-    to_scale = None if scale is None else to_scale.astype(scale.dtype)
-    to_bias = None if bias is None else (jnp.sum(sums, axis=0) * count).astype(bias.dtype)
+    to_x = (gradient - _spread(of_mean, segments, x)) - centred * _spread(of_scale, segments, x)
+    to_x = (to_x * _spread(factor, segments, x)).astype(x.dtype)
+    count = _count(x.shape[0], segments, axis_name) * (x.size // (x.shape[0] * x.shape[-1]))
+    to_scale = None if scale is None else (_total(own_product * inverse) * count).astype(scale.dtype)
+    to_bias = None if bias is None else (_total(own_mean) * count).astype(bias.dtype)
     return to_x, to_scale, to_bias, None
 
 
@@ -123,12 +148,12 @@ _normalise.defvjp(_forward, _backward)
 
 
 def _membership(rows: int, groups: int, views: int, order: Array | None, axis_name: str | None) -> Array | None:
-    """Segment of each row, one-hot `[rows, views · groups]`: its view, and within that its group.
+    """Segment of each row, one-hot `[rows, views · groups]`: its view, and within that its group. None for one group.
 
     Views stand side by side, example by example. A group is every example whose place in the (shuffled) global batch
     falls into the same G-th of it, so the result depends neither on the number of devices nor on where it is stored.
     """
-    if groups == views == 1:
+    if groups == 1:
         return None
     local = rows // views
     devices = 1 if axis_name is None else jax.lax.psum(1, axis_name)
@@ -137,10 +162,9 @@ def _membership(rows: int, groups: int, views: int, order: Array | None, axis_na
         raise ValueError(f'a batch of {local * devices} cannot be cut into {groups} batch-norm groups')
     if order is None:
         order = jnp.arange(local)
-        if groups > 1 and axis_name is not None:
+        if axis_name is not None:
             order = order + jax.lax.axis_index(axis_name) * local
-    group = order // size if groups > 1 else jnp.zeros_like(order)
-    segment = jnp.arange(views)[None] * groups + group[:, None]
+    segment = jnp.arange(views)[None] * groups + (order // size)[:, None]
     return jax.nn.one_hot(segment.reshape(-1), views * groups, dtype=jnp.float32)
 
 
@@ -197,7 +221,7 @@ class BatchNorm(nn.Module):
         membership = _membership(x.shape[0], groups, views, order, axis_name)
         membership = None if membership is None else membership.astype(_wide(x).dtype)
         scale, bias = (None if v is None else varying_alike(v, x) for v in (scale, bias))
-        y, mean, variance = _normalise(x, scale, bias, membership, self.epsilon, axis_name, dtype)
+        y, mean, variance = _normalise(x, scale, bias, membership, views, self.epsilon, axis_name, dtype)
         if started:
             for view in range(views):
                 part = slice(view * groups, (view + 1) * groups)

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -11,6 +12,25 @@ from ..signature import Count, Counts, Domain
 from .convolution import Conv, conv_init
 from .norm import BatchNorm
 from .taps import Tap
+
+
+@jax.custom_vjp
+def relu_of_sum(x: Array, y: Array) -> Array:
+    """max(x + y, 0), whose derivative reads the result, which the next layer keeps anyway, and neither summand."""
+    return nn.relu(x + y)
+
+
+def _relu_forward(x: Array, y: Array) -> tuple[Array, Array]:
+    out = relu_of_sum(x, y)
+    return out, out
+
+
+def _relu_backward(out: Array, gradient: Array) -> tuple[Array, Array]:
+    passed = jnp.where(out > 0, gradient, jnp.zeros_like(gradient))
+    return passed, passed
+
+
+relu_of_sum.defvjp(_relu_forward, _relu_backward)
 
 
 class Block(nn.Module):
@@ -41,7 +61,7 @@ class Block(nn.Module):
         if x.shape != y.shape:
             x = self.conv(out, 1, self.stride, name='downsample_conv')(x)
             x = self.norm(name='downsample_bn')(x, train, order)
-        return nn.relu(x + y)
+        return relu_of_sum(x, y)
 
 
 def _conv(width: int, kernel: int, stride: int, *, name: str, dtype: Any, padding: int | None = None) -> Conv:

@@ -68,8 +68,15 @@ def _norm(x: jax.Array) -> jax.Array:
 
 
 def global_norm(tree: Any) -> jax.Array:
-    """‖·‖₂ over all leaves of a tree."""
-    return jnp.sqrt(sum(_norm(leaf) ** 2 for leaf in jax.tree.leaves(tree)))
+    """‖·‖₂ over all leaves of a tree.
+
+    Vectors are joined first: one by one their sums would be a chain of tiny kernels, in which an accelerator would also
+    take the updates of these vectors.
+    """
+    leaves = jax.tree.leaves(tree)
+    vectors = [leaf.reshape(-1) for leaf in leaves if leaf.ndim < 2]
+    parts = [leaf for leaf in leaves if leaf.ndim > 1] + ([jnp.concatenate(vectors)] if vectors else [])
+    return jnp.sqrt(sum(_norm(part) ** 2 for part in parts))
 
 
 def _trust_papers(trust: Any, p: jax.Array, decayed: jax.Array) -> jax.Array:
