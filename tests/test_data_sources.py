@@ -1,5 +1,6 @@
 """Pixels of every depth, rows of every rank, labels with gaps, TFDS splits by name, and what is said before training."""
 
+import pickle
 from types import SimpleNamespace
 
 import jax
@@ -12,7 +13,7 @@ from PIL import Image
 from selfsup import pack, parallel
 from selfsup.config import defaults, with_overrides
 from selfsup.data import loader, pictures, readers, sources, workers
-from selfsup.data.sources import tfds
+from selfsup.data.sources import arrays, features, tfds
 from selfsup.engine import build, report
 from selfsup.errors import UserError
 
@@ -167,10 +168,47 @@ BAD_FEATURES = {
 }
 
 
-@pytest.mark.parametrize('arrays, message', BAD_FEATURES.values(), ids=BAD_FEATURES.keys())
-def test_bad_features(arrays, message, tmp_path):
+@pytest.mark.parametrize('content, message', BAD_FEATURES.values(), ids=BAD_FEATURES.keys())
+def test_bad_features(content, message, tmp_path):
     with pytest.raises(UserError, match=message):
-        sources.open_source(write(tmp_path, 'features', **arrays))
+        sources.open_source(write(tmp_path, 'features', **content))
+
+
+@pytest.mark.parametrize('dtype', [np.float16, np.float32])
+def test_rows_of_a_large_features_file_stay_in_it(dtype, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    given = {'train_features': (5 + rng.normal(size=(50, 3, 4))).astype(dtype), 'train_labels': np.arange(50) % 3,
+             'test_features': (5 + rng.normal(size=(7, 3, 4))).astype(dtype), 'test_labels': np.arange(7) % 3}  # fmt: skip
+    given['train_features'][:, 1, 2] = 2  # does not vary
+    train_bytes = given['train_features'].nbytes
+    spec = write(tmp_path, 'features', **given)
+    held = sources.open_source(spec)
+    monkeypatch.setattr(features, 'IN_MEMORY', 0)
+    monkeypatch.setattr(arrays, 'BLOCK', 16)
+    mapped = sources.open_source(spec)
+    for ours, theirs in zip(mapped, held, strict=True):
+        assert isinstance(ours.reader, readers.Mapped) and isinstance(theirs.reader, readers.Arrays)
+        np.testing.assert_allclose(ours.images(), theirs.images(), rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+        sent = pickle.dumps(ours.reader)
+        assert len(sent) < 1000 < train_bytes  # a worker gets a place, not the rows
+        np.testing.assert_array_equal(pickle.loads(sent).array(3), ours.reader.array(3))
+    assert mapped[0].fingerprint == sources.open_source(spec)[0].fingerprint != mapped[1].fingerprint
+
+
+def test_a_large_features_file_is_refused_for_the_same_faults(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, 'IN_MEMORY', 0)
+    good, bad = np.ones((4, 2)), np.full((4, 2), np.nan)
+    spec = write(tmp_path, 'features', train_features=good, test_features=bad)
+    with pytest.raises(UserError, match=r'features:.*\[test\]: 4 of 4 rows hold numbers that are not finite'):
+        sources.open_source(spec)
+    place = spec.partition(':')[2]
+    np.savez_compressed(place, train_features=good, test_features=good)  # read whole: it cannot be mapped
+    assert isinstance(sources.open_source(spec)[0].reader, readers.Arrays)
+    with open(place, 'r+b') as stream:
+        stream.truncate(60)
+    with pytest.raises(UserError, match='no readable npz file'):
+        sources.open_source(spec)
 
 
 @pytest.mark.parametrize('name', ['breast_cancer', 'digits', 'iris', 'wine'])

@@ -268,6 +268,44 @@ def read_arrays(file: Path, name: str) -> 'dict[str, np.ndarray]':
     return content
 
 
+def mapped_arrays(file: Path, name: str) -> 'dict[str, np.ndarray]':
+    """As :func:`read_arrays`, with those arrays that are not compressed left in the file: read-only memory maps.
+
+    What `numpy.savez` and `selfsup embed` write is not compressed. The checksum of such arrays is not looked at.
+    """
+    import zipfile
+
+    import numpy as np
+
+    if not file.is_file():
+        raise UserError(f'{name}: there is no such file')
+    try:
+        found = {}
+        with zipfile.ZipFile(file) as whole, file.open('rb') as stream:
+            for entry in whole.infolist():
+                if entry.compress_type != zipfile.ZIP_STORED:
+                    with whole.open(entry) as part:
+                        found[entry.filename.removesuffix('.npy')] = np.lib.format.read_array(part, allow_pickle=False)
+                    continue
+                stream.seek(entry.header_offset + 26)  # a zip's local header is 30 bytes, a name, and an extra part
+                lengths = int.from_bytes(stream.read(2), 'little') + int.from_bytes(stream.read(2), 'little')
+                stream.seek(entry.header_offset + 30 + lengths)
+                version = np.lib.format.read_magic(stream)
+                readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+                shape, fortran, dtype = readers[version](stream)
+                if dtype.hasobject:
+                    raise ValueError(f'its array {entry.filename!r} holds objects')
+                order = 'F' if fortran else 'C'
+                place = stream.tell()
+                empty = 0 in shape
+                found[entry.filename.removesuffix('.npy')] = (
+                    np.zeros(shape, dtype) if empty else np.memmap(file, dtype, 'r', place, shape, order)
+                )
+        return found
+    except Exception as error:
+        raise UserError(f'{name} is no readable npz file of plain arrays: {type(error).__name__}: {error}') from error
+
+
 def read_array(file: Path) -> 'np.ndarray':
     """The array of an npy file; pickled objects are refused.
 

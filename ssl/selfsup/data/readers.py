@@ -49,6 +49,37 @@ class Arrays:
         return ''
 
 
+@dataclass
+class Mapped:
+    """Rows of an array in a file, less a mean and over a scale, float32; opened again in each process that reads it."""
+
+    file: Path
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    offset: int
+    mean: np.ndarray
+    scale: np.ndarray
+    _rows: Any = None
+
+    def block(self, rows: slice) -> np.ndarray:
+        """Several rows together."""
+        if self._rows is None:
+            self._rows = np.memmap(self.file, self.dtype, 'r', self.offset, self.shape)
+        return ((self._rows[rows] - self.mean) / self.scale).astype(np.float32)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_rows': None}  # a pickled map is a copy of all of it
+
+    def array(self, index: int) -> np.ndarray:
+        return self.block(slice(index, index + 1))[0]
+
+    def picture(self, index: int) -> Image.Image:
+        return as_picture(self.array(index))
+
+    def name(self, index: int) -> str:
+        return ''
+
+
 @dataclass(frozen=True)
 class Files:
     """Image files."""

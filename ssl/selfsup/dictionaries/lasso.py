@@ -3,6 +3,7 @@
 Atoms are rows of `dictionary`, as in scikit-learn. Its `sparse_encode(algorithm='lasso_lars')` has the same objective.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -39,7 +40,7 @@ def lasso_objective(
     return 0.5 * jnp.sum(residual * residual, axis=1) + penalty * jnp.sum(jnp.abs(codes), axis=1)
 
 
-def _largest_curvature(dictionary: Array) -> Array:
+def largest_curvature(dictionary: Array) -> Array:
     """L = ‖DDᵀ‖₂, the Lipschitz constant of the gradient in z, from the smaller Gram matrix."""
     units, dim = dictionary.shape
     gram = dot(dictionary, dictionary.T) if units <= dim else dot(dictionary.T, dictionary)
@@ -102,31 +103,39 @@ def fista(
     return _proximal(signals, dictionary, penalty, iterations=iterations, nonnegative=nonnegative, fast=True)
 
 
+def shrink(z: Array, threshold: Any, nonnegative: bool) -> Array:
+    """The proximal map of θ‖z‖₁, or of that and z ≥ 0: :func:`soft_threshold`, or max(z − θ, 0)."""
+    return jnp.maximum(z - threshold, 0.0) if nonnegative else soft_threshold(z, threshold)
+
+
+def descend(step: Callable[[Array], Array], start: Array, *, iterations: int, fast: bool) -> Array:
+    """Repeats a proximal step; `fast` with momentum that restarts where a step goes against it, as in :func:`fista`."""
+
+    def body(_: Any, carry: tuple) -> tuple:
+        codes, point, speed = carry
+        new = step(point)
+        if not fast:
+            return new, new, speed
+        against = jnp.sum((point - new) * (new - codes)) > 0
+        speed = jnp.where(against, 1.0, speed)
+        faster = 0.5 * (1.0 + jnp.sqrt(1.0 + 4.0 * speed * speed))
+        return new, new + jnp.where(against, 0.0, (speed - 1.0) / faster) * (new - codes), faster
+
+    return jax.lax.fori_loop(0, iterations, body, (start, start, jnp.ones((), start.dtype)))[0]
+
+
 @partial(jax.jit, static_argnames=('iterations', 'nonnegative', 'fast'))
 def _proximal(
     signals: Array, dictionary: Array, penalty: Array, *, iterations: int, nonnegative: bool, fast: bool
 ) -> Array:
-    curvature = _largest_curvature(dictionary)
+    curvature = largest_curvature(dictionary)
 
     def one(x: Array) -> Array:
         def step(point: Array) -> Array:
             moved = point + dot(dictionary, x - dot(point, dictionary)) / curvature
-            if nonnegative:
-                return jnp.maximum(moved - penalty / curvature, 0.0)
-            return soft_threshold(moved, penalty / curvature)
+            return shrink(moved, penalty / curvature, nonnegative)
 
-        def body(_: Any, carry: tuple) -> tuple:
-            codes, point, speed = carry
-            new = step(point)
-            if not fast:
-                return new, new, speed
-            against = jnp.sum((point - new) * (new - codes)) > 0
-            speed = jnp.where(against, 1.0, speed)
-            faster = 0.5 * (1.0 + jnp.sqrt(1.0 + 4.0 * speed * speed))
-            return new, new + jnp.where(against, 0.0, (speed - 1.0) / faster) * (new - codes), faster
-
-        zero = jnp.zeros(dictionary.shape[0], x.dtype)
-        return jax.lax.fori_loop(0, iterations, body, (zero, zero, jnp.ones((), x.dtype)))[0]
+        return descend(step, jnp.zeros(dictionary.shape[0], x.dtype), iterations=iterations, fast=fast)
 
     return jax.vmap(one)(signals)
 

@@ -1,14 +1,18 @@
 """Sources over arrays in memory: images, and rows of floats."""
 
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...errors import UserError
 from ..pictures import as_uint8
-from ..readers import Arrays
+from ..readers import Arrays, Mapped
 from .base import Source, check_labels, digest
+
+BLOCK = 2**14  # rows of a file that are in memory together
 
 
 def integers(labels: Any, count: int, name: str) -> np.ndarray:
@@ -93,11 +97,59 @@ def from_rows(name: str, rows: np.ndarray, labels: np.ndarray, class_names: Sequ
     return Source(name, Arrays(rows), labels, class_names, fingerprint)
 
 
+def _scale(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """What coordinates are divided by: 1 for one that does not vary but for rounding."""
+    return np.where(deviation > 1e-6 * np.maximum(np.abs(mean), 1e-30), deviation, 1.0)
+
+
 def standardised(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
     """Arrays `[n, ...]` less the mean of `train` and over its standard deviation, coordinate by coordinate, float32.
 
     A coordinate that does not vary in `train` is centred and not divided.
     """
     mean, deviation = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
-    scale = np.where(deviation > 1e-6 * np.maximum(np.abs(mean), 1e-30), deviation, 1.0)
+    scale = _scale(mean, deviation)
     return [((part - mean) / scale).astype(np.float32) for part in (train, *others)]
+
+
+def moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (ddof 0) of rows `[n, ...]`, float64, :data:`BLOCK` rows at a time."""
+    starts = range(0, len(rows), BLOCK)
+    total, squares = (np.zeros(rows.shape[1:]) for _ in range(2))
+    for start in starts:
+        total += rows[start : start + BLOCK].sum(0, dtype=np.float64)
+    mean = total / len(rows)
+    for start in starts:
+        squares += ((rows[start : start + BLOCK] - mean) ** 2).sum(0)
+    return mean, np.sqrt(squares / len(rows))
+
+
+def from_mapped(
+    name: str, train: np.memmap, other: np.memmap, labels: Sequence[np.ndarray], class_names: Sequence[str]
+) -> tuple[Source, Source]:
+    """Sources over float rows that stay in a file, both standardised by the statistics of the first.
+
+    Args:
+      name: of the source.
+      train, other: memory maps `[n, ...]` in C order.
+      labels: of both.
+      class_names: one name a class.
+
+    Raises:
+      UserError: rows that are not finite.
+    """
+    mean, deviation = moments(train)
+    scale = _scale(mean, deviation)
+    found = []
+    for part, rows, numbers in zip((name, f'{name}[test]'), (train, other), labels, strict=True):
+        reader = Mapped(Path(str(rows.filename)), rows.dtype, rows.shape, rows.offset, mean, scale)
+        total, bad = hashlib.sha256(), 0
+        for start in range(0, len(rows), BLOCK):
+            block = reader.block(slice(start, start + BLOCK))
+            bad += int((~np.isfinite(block.reshape(len(block), -1)).all(1)).sum())
+            total.update(block.tobytes())
+        if bad:
+            raise UserError(f'{part}: {bad} of {len(rows)} rows hold numbers that are not finite')
+        total.update(numbers.astype(np.int32).tobytes())
+        found.append(Source(part, reader, numbers, class_names, total.hexdigest()[:16]))
+    return found[0], found[1]

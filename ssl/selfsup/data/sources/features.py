@@ -5,19 +5,24 @@ from typing import Any
 import numpy as np
 
 from ...errors import UserError
-from ...files import expanded, read_arrays
-from .arrays import from_rows, integers, renumbered, standardised
+from ...files import expanded, mapped_arrays, read_arrays
+from .arrays import from_mapped, from_rows, integers, renumbered, standardised
 from .base import Options, Source, split
+
+# Bytes of a file up to which its rows are held in memory; those of a larger one are read as they are needed.
+IN_MEMORY = 2**30
 
 
 def open_features(path: str, options: Options) -> tuple[Source, Source]:
     """float32 rows `[dim]`, or of any higher rank, standardised by the statistics of train.
 
     The file holds `train_features` `[n, ...]`, `train_labels`, `test_features`, `test_labels` and `class_names`; labels
-    and names may be missing. Without test features the test set is set apart from the others.
+    and names may be missing. Without test features the test set is set apart from the others. Rows of a file above
+    :data:`IN_MEMORY` that is not compressed and has test features stay in the file.
     """
-    name = f'features:{path}'
-    arrays = read_arrays(expanded(path), f'data.source={name}')
+    name, file = f'features:{path}', expanded(path)
+    large = file.is_file() and file.stat().st_size > IN_MEMORY
+    arrays = (mapped_arrays if large else read_arrays)(file, f'data.source={name}')
     train, test = arrays.get('train_features'), arrays.get('test_features')
     if train is None:
         raise UserError(
@@ -40,6 +45,9 @@ def open_features(path: str, options: Options) -> tuple[Source, Source]:
     if test is None:
         raw = from_rows(name, train, labels, names)
         return parted(raw, options.test_fraction)
+    maps = [rows for rows in (train, test) if isinstance(rows, np.memmap) and rows.flags.c_contiguous]
+    if len(maps) == 2:
+        return from_mapped(name, maps[0], maps[1], (labels, test_labels), names)
     train, test = standardised(train, test)
     return from_rows(name, train, labels, names), from_rows(f'{name}[test]', test, test_labels, names)
 
