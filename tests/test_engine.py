@@ -122,6 +122,9 @@ def test_resuming_repeats_the_uninterrupted_run_to_the_bit(finished, tmp_path, n
         pytest.param('invprop', (), marks=pytest.mark.slow),
         pytest.param('diet', (), marks=pytest.mark.slow),
         pytest.param('pirl', ('method.grid=2',), marks=pytest.mark.slow),  # 8 x 8 pixels here
+        pytest.param('deepcluster', ('method.clusters=12', 'method.components=8'), marks=pytest.mark.slow),
+        pytest.param('sela', ('method.clusters=8', 'method.heads=2'), marks=pytest.mark.slow),
+        pytest.param('pcl', ('method.prototypes=(8, 16)', 'method.prototype_start=4'), marks=pytest.mark.slow),
     ],
 )
 def test_resuming_is_exact_for_queues_targets_streams_and_clusters(method, overrides, tmp_path, no_report):
