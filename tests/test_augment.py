@@ -12,7 +12,7 @@ import tolerances
 from ml_collections import ConfigDict
 from PIL import Image
 from scipy.ndimage import gaussian_filter
-from selfsup import augment
+from selfsup import augment, config
 from selfsup.augment import colour, geometry, pipeline, warp
 
 
@@ -148,6 +148,22 @@ def test_global_crops_come_before_local_ones_though_a_config_sorts_its_groups(na
     assert sizes == sorted(sizes, reverse=True) and len(sizes) == sum(spec.get('count', 1) for spec in specs.values())
     if name in ('dino', 'swav', 'digits_multicrop'):
         assert sizes[:3] == [56, 56, {'dino': 24, 'swav': 24, 'digits_multicrop': sizes[2]}[name]] and sizes[2] < 56
+
+
+@pytest.mark.parametrize(
+    'name, first',
+    [
+        ('cifar10/pirl', 'image'),
+        ('cifar10/ressl', 'strong'),
+        ('continued/cifar10_scan_self_label', 'weak'),
+        ('continued/digits_scan_self_label', 'weak'),
+        ('imagenet/ibot', 'first'),
+    ],
+)
+def test_methods_whose_views_differ_get_them_in_their_order(name, first):
+    views = list(augment.expand(config.load(name).augment.views.to_dict()))
+    assert views[0] == (first, 0)
+    assert views[1][0] == {'image': 'tiles', 'strong': 'weak', 'weak': 'strong', 'first': 'second'}[first]
 
 
 def test_a_view_depends_on_step_position_and_view_alone():

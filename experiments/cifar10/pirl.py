@@ -18,7 +18,7 @@ def get_config():
     c.projector.widths = (128,)
     ratio = dict(ratio=(3 / 4, 4 / 3), method='bilinear')
     c.augment.views.image = dict(size=32, count=1, crop=dict(scale=(0.08, 1.0), **ratio), **COLOURS)
-    c.augment.views.tiles = dict(size=36, count=1, crop=dict(scale=(0.6, 1.0), **ratio), **COLOURS)
+    c.augment.views.tiles = dict(order=1, size=36, count=1, crop=dict(scale=(0.6, 1.0), **ratio), **COLOURS)
     c.optimizer.update(SGD, learning_rate=0.03, weight_decay=1e-4)  # x batch / 256
     c.optimizer.decay_vectors = False
     c.optimizer.final_share = 1e-3  # the paper's 0.00012 of 0.12

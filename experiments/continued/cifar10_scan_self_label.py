@@ -20,5 +20,5 @@ def get_config():
     c.data.batch_size = 1000
     c.data.holdout = 0.02
     c.augment.views.weak = dict(size=32, flip=0.5)
-    c.augment.views.strong = dict(size=32, flip=0.5, rand_augment=dict(operations=4), cutout=dict(side=16))
+    c.augment.views.strong = dict(order=1, size=32, flip=0.5, rand_augment=dict(operations=4), cutout=dict(side=16))
     return c

@@ -17,6 +17,6 @@ def get_config():
     c.init_networks = ('encoder', 'head')
     c.augment.views.weak = dict(affine=dict(degrees=0.0, translate=0.03, scale=(1.0, 1.0), shear=0.0))
     c.augment.views.strong = dict(
-        affine=dict(degrees=20.0, translate=0.1, scale=(0.8, 1.2), shear=10.0), noise=dict(deviation=0.1)
+        order=1, affine=dict(degrees=20.0, translate=0.1, scale=(0.8, 1.2), shear=10.0), noise=dict(deviation=0.1)
     )
     return c

@@ -130,6 +130,10 @@ def check_spec(name: str, spec: dict[str, Any]) -> None:
         if operation in ('size', 'count', 'shared'):
             _check_count(f'{name}.{operation}', operation, value)
             continue
+        if operation == 'order':
+            if type(value) is not int or value < 0:
+                raise ValueError(f'{name}.order must be an integer from 0, not {value!r}')
+            continue
         if operation not in OPERATIONS:
             raise ValueError(f'unknown operation {name}.{operation}; known are {", ".join(OPERATIONS)}')
         known = OPERATIONS[operation].fields

@@ -96,11 +96,16 @@ class Canvas(NamedTuple):
 def expand(specs: dict[str, dict[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
     """One specification per view, `(name, number within the name)` -> it, in the order in which views come out.
 
-    Larger sizes come first, and a view without one, which is the whole image, before all: methods take the first
-    views for the global crops, and a config that was written and read again has its groups in alphabetical order.
+    A config has its groups in alphabetical order, whatever order they were written in. So views are sorted by `order`,
+    0 unless a specification says more, and within it larger sizes come first, a view without one (the whole image)
+    before all: methods take the first views for the global crops. Equal ones stay in alphabetical order.
     """
-    by_size = sorted(specs.items(), key=lambda entry: -entry[1].get('size', math.inf))
-    return {(name, number): spec for name, spec in by_size for number in range(spec.get('count', 1))}
+
+    def place(entry: tuple[str, dict[str, Any]]) -> tuple[int, float, str]:
+        return entry[1].get('order', 0), -entry[1].get('size', math.inf), entry[0]
+
+    ordered = sorted(specs.items(), key=place)
+    return {(name, number): spec for name, spec in ordered for number in range(spec.get('count', 1))}
 
 
 def make_views(

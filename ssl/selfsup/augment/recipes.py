@@ -1,8 +1,8 @@
 """The papers' augmentations as plain data: name -> `(size) -> {view name: specification}`.
 
 A specification holds `size`, `count` (views drawn from it), `shared` (neighbours in the batch that share what is
-drawn) and the operations it uses; an operation that is absent is not done. :mod:`.pipeline` says what each key means
-and in which order they run.
+drawn), `order` (of the views, where their sizes do not give it: :func:`.pipeline.expand`) and the operations it uses;
+an operation that is absent is not done. :mod:`.pipeline` says what each key means and in which order they run.
 """
 
 from typing import Any
