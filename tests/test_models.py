@@ -162,6 +162,11 @@ BAD = {
     ),
     'stem': (lambda: models.ResNet(stages=(1,), stem='mnist'), (1, 8, 8, 3), 'stem must be one of'),
     'patch': (lambda: models.ViT(dim=8, heads=2, patch=5), (1, 16, 16, 3), 'patches of 5 do not tile images of 16x16'),
+    'MLP': (
+        lambda: models.ViT(dim=8, heads=2, patch=4, mlp_ratio=0.1),
+        (1, 8, 8, 3),
+        'mlp_ratio=0.1 of 8 features leaves no',
+    ),
     'pool': (lambda: models.ViT(dim=8, heads=2, patch=4, pool='max'), (1, 8, 8, 3), "pool 'token' or 'mean'"),
 }
 

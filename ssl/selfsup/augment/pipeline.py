@@ -102,7 +102,7 @@ def expand(specs: dict[str, dict[str, Any]]) -> dict[tuple[str, int], dict[str, 
     """
 
     def place(entry: tuple[str, dict[str, Any]]) -> tuple[int, float, str]:
-        return entry[1].get('order', 0), -entry[1].get('size', math.inf), entry[0]
+        return entry[1].get('order', 0), -float(entry[1].get('size', math.inf)), entry[0]
 
     ordered = sorted(specs.items(), key=place)
     return {(name, number): spec for name, spec in ordered for number in range(spec.get('count', 1))}

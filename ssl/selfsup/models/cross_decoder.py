@@ -10,7 +10,7 @@ from ..errors import UserError
 from ..signature import Count, Domain, Positive, Whole
 from .decoder import check_keep, check_out
 from .positions import sincos_positions
-from .transformer import Attention, attend, truncated, xavier
+from .transformer import Attention, attend, mlp_width, truncated, xavier
 from .vit import INITS
 
 
@@ -38,7 +38,7 @@ class CrossBlock(nn.Module):
         both = linear(2 * dim, 'kv')(context).reshape(batch, context.shape[1], 2, self.heads, -1)
         seen = attend(query, both[:, :, 0], both[:, :, 1]).reshape(batch, length, dim)
         x = x + linear(dim, 'proj')(seen)
-        y = linear(int(dim * self.mlp_ratio), 'fc1')(norm('norm2')(x))
+        y = linear(mlp_width(dim, self.mlp_ratio), 'fc1')(norm('norm2')(x))
         return x + linear(dim, 'fc2')(nn.gelu(y, approximate=False))
 
 

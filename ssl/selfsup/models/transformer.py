@@ -10,12 +10,26 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..errors import UserError
+
 truncated = nn.initializers.truncated_normal(0.02)
 
 
 def xavier(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
     """Xavier-uniform over the flattened kernel: a convolution's fan-in is all that one output sees, its fan-out one."""
     return nn.initializers.xavier_uniform()(key, (math.prod(shape[:-1]), shape[-1]), dtype).reshape(shape)
+
+
+def mlp_width(dim: int, ratio: float) -> int:
+    """Hidden units of a block's MLP.
+
+    Raises:
+      UserError: a ratio that leaves none.
+    """
+    width = int(dim * ratio)
+    if width < 1:
+        raise UserError(f'mlp_ratio={ratio:g} of {dim} features leaves no hidden unit; see model.mlp_ratio')
+    return width
 
 
 ATTENTIONS = ('auto', 'xla')
@@ -128,7 +142,7 @@ class EncoderBlock(nn.Module):
             return LayerScale(self.layer_scale, name=name)(branch) if self.layer_scale > 0 else branch
 
         x = x + drop_examples(scaled(attention(norm(name='norm1')(x), valid), 'ls1'), rate, keys, 0)
-        y = linear(int(x.shape[-1] * self.mlp_ratio), name='fc1')(norm(name='norm2')(x))
+        y = linear(mlp_width(x.shape[-1], self.mlp_ratio), name='fc1')(norm(name='norm2')(x))
         y = linear(x.shape[-1], name='fc2')(nn.gelu(y, approximate=False))
         x = x + drop_examples(scaled(y, 'ls2'), rate, keys, 1)
         return (x, y) if apart else x
