@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 import small
 from ml_collections import ConfigDict
-from selfsup import cli, config, signature
+from selfsup import cli, config, errors, signature
 from selfsup.config import fields
 from selfsup.config.domains import field_domains
 from selfsup.engine import build
@@ -329,6 +329,12 @@ def test_bad_arguments(arguments, message):
 
 def test_nearest_lists_what_is_known_when_nothing_is_close():
     assert nearest('zzz', ['alpha', 'beta']) == '; known are alpha, beta'
+
+
+def test_a_line_on_a_name_of_any_length_is_cut_in_its_middle(capsys):
+    assert errors.outcome(errors.UserError(f'{"a" * 5000} is no folder')) == errors.BAD_INPUT
+    said = capsys.readouterr().err
+    assert len(said) < errors.LONGEST + 20 and said.startswith('error: aaa') and said.endswith('aaa is no folder\n')
 
 
 def test_a_user_error_is_one_line_and_exit_code_2(capsys, monkeypatch):

@@ -15,6 +15,7 @@ UNREAD = 141  # nobody reads the output any more: as a shell counts SIGPIPE
 SHOWN = 25  # names that a message lists
 NO_PLUGIN = "pip install 'selfsup[gpu]' or 'selfsup[tpu]', or unset JAX_PLATFORMS"
 REQUEUE = 75  # EX_TEMPFAIL: stopped by a signal after saving; run the same command again
+LONGEST = 1000  # characters of a line that says what is wrong
 
 
 class UserError(ValueError):
@@ -90,6 +91,9 @@ def outcome(error: BaseException) -> int | None:
         print('interrupted', file=sys.stderr)
         return 130
     sentence = _sentence(error)
+    if len(sentence) > LONGEST:  # a name that a user gave may be of any length; what is wrong stands at an end
+        half = LONGEST // 2
+        sentence = f'{sentence[:half]} ... {sentence[-half:]}'
     if sentence:
         print(f'error: {sentence}', file=sys.stderr)
     return BAD_INPUT if sentence else None
