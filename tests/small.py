@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from selfsup import config, methods, models, signature
+from selfsup.config import resolve
 
 ROOT = Path(__file__).parent.parent
 ENCODER = models.ConvNet(widths=(8, 16))
@@ -304,5 +305,8 @@ def digits_fields(method='simclr'):
 
 
 def digits_config(method='simclr', *overrides):
-    """The config of that run."""
-    return config.load(f'experiments/digits/{method}.py', [*digits_fields(method), *overrides])
+    """The config of that run; widths are those of networks that have some."""
+    file = f'experiments/digits/{method}.py'
+    known = resolve.as_flat(config.load(file))
+    fields = [field for field in digits_fields(method) if field.partition('=')[0] in known]
+    return config.load(file, [*fields, *overrides])
