@@ -51,7 +51,7 @@ class Ended(NamedTuple):
 
 
 # Lines on stderr that are no errors: what was skipped, warnings, what was left out of the data.
-BESIDE = ('skipped', 'warning', 'data: ')
+BESIDE = ('skipped', 'left out', 'warning', 'data: ')
 
 
 def attempt(command: str, arguments: list[str], *, apart: bool = False) -> tuple[str, str]:
