@@ -1,10 +1,7 @@
 """The table of sparse autoencoders at equal L0: its search, its configs of features, and runs side by side."""
 
-import math
-
 import numpy as np
 import pytest
-from selfsup.errors import UserError
 from tolerances import FLOAT32
 
 from experiments.tables import dictionaries, equal_l0
@@ -55,18 +52,3 @@ def test_runs_side_by_side_are_the_runs_of_their_seeds(features):
         expected, found = (e.outputs(rows) for e in (alone.encoder, together.member(state, number)))
         for part in expected:
             np.testing.assert_allclose(found[part], expected[part], rtol=1e-3, atol=100 * FLOAT32)
-
-
-@pytest.mark.slow
-def test_the_table_has_methods_of_one_l0_and_their_controls(features, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(equal_l0, 'BATCH', 100)
-    options = ['--methods=relu_l1,batch_topk,topk', '--seeds=0,1,2', f'--features={features}', '--times=4']
-    assert dictionaries.main([*options, '--active=4', '--epochs=40', f'--workdir={tmp_path}']) == 0
-    lines = capsys.readouterr().out.splitlines()
-    rows = {line.split('`')[1]: line.split('|')[2:] for line in lines if line.startswith('| `')}
-    assert set(rows) == {'relu_l1', 'batch_topk', 'topk'} and float(rows['topk'][1]) == 4.0
-    assert all(abs(math.log(float(row[1]) / 4)) < 0.2 for row in rows.values()), rows
-    assert all(f'{name}: R²' in '\n'.join(lines) for name in dictionaries.CONTROLS)
-    assert (tmp_path / 'table.json').is_file()
-    with pytest.raises(UserError, match="--methods: 'tpok' is unknown; did you mean 'topk'"):
-        dictionaries.main(['--methods=tpok'])
