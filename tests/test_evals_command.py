@@ -22,6 +22,7 @@ def files(tmp_path_factory):
     np.savez(folder / 'both.npz', **arrays)
     np.savez(folder / 'unnamed.npz', feature=features, labels=labels)
     np.savez(folder / 'flat.npz', features=features.ravel(), labels=labels)
+    np.savez(folder / 'empty.npz', features=features[:, :0], labels=labels)
     np.savez(folder / 'real.npz', features=features, labels=labels + 0.5)
     (folder / 'text.npz').write_text('no')
     return folder
@@ -62,6 +63,7 @@ def test_labels_may_be_large_and_numbers_that_are_not_finite_are_null(files):
         (('train', 'unnamed'), [], "has no array 'features'; did you mean feature"),
         (('train', 'flat'), [], r'must hold features \[n, dim\]'),
         (('train', 'real'), [], 'whole-number labels'),
+        (('train', 'empty'), [], r'must hold features \[n, dim\], floats'),
         (('train', 'test', 'both'), [], 'not 3'),
         (('train', 'test'), ['--only=knm'], "'knm' is no evaluation; did you mean knn"),
         (('train', 'test'), ['--only=fine_tune'], 'needs --workdir, not --features'),

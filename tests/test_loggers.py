@@ -1,5 +1,6 @@
 """Metrics beside metrics.jsonl: what each service is told, resumed runs, failures."""
 
+import os
 import sys
 import types
 
@@ -125,6 +126,24 @@ def test_one_that_cannot_be_opened_is_named(services, tmp_path, monkeypatch):
     services['wandb'].init = fails
     with pytest.raises(UserError, match='log.to: wandb cannot be opened: PermissionError: no key'):
         Loggers(tmp_path, resolved('wandb'))
+
+
+def test_events_are_written_to_a_folder_whose_name_is_no_text(tmp_path):
+    """Bytes that are no UTF-8, which a file system allows and TensorBoard's writer does not."""
+    workdir = tmp_path / os.fsdecode(b'run\xff')
+    workdir.mkdir()
+    log, close = loggers.tensorboard(loggers.About(workdir, 'p', 'n', None, {}, lambda identity: None))
+    log(3, {'loss': 1.0})
+    close()
+    (file,) = (workdir / 'tensorboard').iterdir()
+    assert file.stat().st_size > 50 and not [f for f in os.listdir('/proc/self/fd') if 'tensorboard' in _target(f)]
+
+
+def _target(descriptor):
+    try:
+        return os.readlink(f'/proc/self/fd/{descriptor}')
+    except OSError:
+        return ''
 
 
 def test_what_there_is_not_is_refused(monkeypatch):

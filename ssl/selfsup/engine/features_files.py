@@ -28,9 +28,9 @@ def read_features(files: Sequence[str], option: str = '--features') -> tuple[Fea
             parts.append(arrays[part])
         rows, labels = parts
         plain = np.issubdtype(rows.dtype, np.floating) and np.issubdtype(labels.dtype, np.integer)
-        if not plain or rows.ndim != 2 or labels.ndim != 1:
+        if not plain or rows.ndim != 2 or not rows.shape[1] or labels.ndim != 1:
             raise UserError(
-                f'{option}: {file} must hold features [n, dim] and whole-number labels [n], not '
+                f'{option}: {file} must hold features [n, dim], floats, and whole-number labels [n], not '
                 f'{rows.dtype} {list(rows.shape)} and {labels.dtype} {list(labels.shape)}'
             )
         found.append((np.asarray(rows, np.float32), integers(labels, len(rows), f'{option}: {file}')))

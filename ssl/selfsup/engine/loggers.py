@@ -7,6 +7,7 @@ left out from then on; the files of the run hold everything.
 import importlib
 import importlib.util
 import json
+import os
 import secrets
 import time
 from collections.abc import Callable
@@ -52,13 +53,31 @@ def tensorboard(about: About) -> Logger:
     from tensorboard.compat.proto import event_pb2, summary_pb2
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    event, summary, events = event_pb2.Event, summary_pb2.Summary, EventFileWriter(str(about.workdir / 'tensorboard'))  # type: ignore[missing-attribute]
+    event, summary = event_pb2.Event, summary_pb2.Summary  # type: ignore[missing-attribute]
+    folder, opened = _named(about.workdir / 'tensorboard')
+    events = EventFileWriter(folder)
+
+    def close() -> None:
+        events.close()
+        if opened is not None:
+            os.close(opened)
 
     def log(step: int, values: dict[str, float]) -> None:
         entries = [summary.Value(tag=name, simple_value=value) for name, value in values.items()]
         events.add_event(event(wall_time=time.time(), step=step, summary=summary(value=entries)))
 
-    return log, events.close
+    return log, close
+
+
+def _named(folder: Path) -> tuple[str, int | None]:
+    """A name of a folder that is text, for code that knows no other, and the descriptor that keeps it, to be closed."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:  # bytes of a name that are no UTF-8
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = os.open(folder, os.O_RDONLY)
+        return f'/proc/self/fd/{opened}', opened
+    return str(folder), None
 
 
 def wandb(about: About) -> Logger:
