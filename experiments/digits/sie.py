@@ -3,6 +3,7 @@
     python -m selfsup.train --config=experiments/digits/sie.py --workdir=runs/digits/sie
 
 Two CPU cores, one to two minutes.
+Result with ten labels per class: 93.3 % (untrained encoder 87.6, shuffled pairs 85.6), seed 1.
 """
 
 from common import digits

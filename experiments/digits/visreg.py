@@ -3,6 +3,7 @@
     python -m selfsup.train --config=experiments/digits/visreg.py --workdir=runs/digits/visreg
 
 Two CPU cores, one to two minutes.
+Result with ten labels per class: 96.8 % (untrained encoder 87.4, shuffled pairs 86.5), seed 1.
 """
 
 from common import digits
