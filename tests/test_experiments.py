@@ -78,7 +78,10 @@ BY_METHOD = {
     'whitened_contrastive': ['method.column_groups=4'],
 }
 
-BY_CONFIG = {'cifar10/colourisation': ['augment.views.only.colours.cells=16']}  # the map of two stages
+BY_CONFIG = {
+    'cifar10/colourisation': ['augment.views.only.colours.cells=16'],  # the map of two stages
+    'digits/simclr_ldreg': ['method.regularisers.ldreg.neighbours=8'],  # of the rows of two small views
+}
 
 
 @pytest.mark.parametrize('file', FILES, ids=ids)
