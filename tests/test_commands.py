@@ -147,7 +147,7 @@ BAD = {
     ),
     'patches': (
         lambda w: train.main(['--config=experiments/digits/vicreg.py', f'--workdir={w}/p', '--config.model.name=vit_ti']),
-        "model.name='vit_ti' cannot be built: patches of 16 do not tile images of 12x12",
+        'patches of 16 do not tile images of 12x12; see model.patch',
     ),
 }  # fmt: skip
 

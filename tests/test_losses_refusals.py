@@ -206,7 +206,7 @@ BAD = {
     'chunk': (lambda: losses.care(jnp.ones((6, 3)), jnp.ones((6, 3)), chunk=4), ['chunk=4', '6 rows', 'z1']),
     'prediction': (
         lambda: losses.sie_terms(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((2, 5))),
-        ['predicted', '[2, 5]', '[4, 3]'],
+        ['predictions', '[2, 5]', '[4, 3]'],
     ),
     'prototypes': (
         lambda: losses.swav(jnp.ones((4, 3)), jnp.ones((4, 3)), prototypes=jnp.ones((5, 2))),

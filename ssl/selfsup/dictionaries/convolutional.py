@@ -62,8 +62,9 @@ def conv_synthesis(
 def conv_correlation(
     signals: Float[ArrayLike, 'batch *space channels'], atoms: Float[ArrayLike, 'units *window channels']
 ) -> Float[Array, 'batch *places units']:
-    """Inner products of every atom with every window: the adjoint of :func:`conv_synthesis`. Its largest magnitude is
-    the least λ at which all codes are 0.
+    """Inner products of every atom with every window: the adjoint of :func:`conv_synthesis`.
+
+    Their largest magnitude is the least λ at which all codes are 0.
     """
     return _correlated(*_checked(signals, atoms))
 
