@@ -95,6 +95,7 @@ def test_shifted_atoms_are_recovered():
     assert d.conv_recovered(truth, np.random.default_rng(0).normal(size=(2, 5, 1))) < 1
 
 
+@pytest.mark.slow
 def test_the_first_step_of_a_stream_is_the_batch_step_and_the_next_lie_between(x64):
     p = d.planted(KEY, rows=60, dim=5, units=5, active=2, orthogonal=True)
     first = d.nearest_orthogonal(jax.random.normal(jax.random.key(1), (5, 5)))
@@ -143,6 +144,7 @@ def test_a_hadamard_matrix_is_a_product_of_sparse_factors(x64):
     assert error > 0.3
 
 
+@pytest.mark.slow
 def test_codes_on_a_graph_are_optimal_and_without_one_those_of_the_lasso(x64):
     p = d.planted(KEY, rows=12, dim=5, units=7, active=2, noise=0.1)
     rng = np.random.default_rng(0)
@@ -186,6 +188,7 @@ def test_a_label_consistent_dictionary_says_the_class(x64):
     np.testing.assert_allclose(plain, d.ksvd_step(signals, first, active=2)[0], atol=1e-8)
 
 
+@pytest.mark.slow
 def test_hidden_coordinates_are_predicted_and_only_their_atoms_learn(x64):
     p = d.planted(KEY, rows=9, dim=8, units=6, active=2)
     visible = jnp.asarray([0, 2, 3, 5, 6])

@@ -100,6 +100,7 @@ def test_relative_transformations_of_two_views():
         relative((first, second), ('jitter',))
 
 
+@pytest.mark.slow
 def test_care_without_shared_draws_is_refused():
     method, rows = small.make('care'), small.batch(8)
     params, extra = small.started(method, rows)
@@ -113,6 +114,7 @@ def test_care_without_shared_draws_is_refused():
             method.criterion(params, outputs, extra, batch, jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_the_prediction_of_sie_is_a_linear_map_made_from_the_change(x64):
     """Against a loop over rows: predicted_o = Σ_i Σ_k g_k A[k, o·d + i] y_i, and no prediction where g is 0."""
     method, rows = small.make('sie'), small.batch(8)

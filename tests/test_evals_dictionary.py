@@ -46,6 +46,7 @@ def test_the_control_of_principal_components_is_the_projection():
     np.testing.assert_allclose(found, mean + (test - mean) @ best @ best.T, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_rows_without_a_label_are_left_out_of_the_probes_and_one_class_has_none():
     train, test = coded(seed=0), coded(seed=1)
     some = test._replace(labels=np.where(np.arange(80) < 40, test.labels, -1))

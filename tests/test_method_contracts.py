@@ -176,6 +176,7 @@ def test_vibcreg_may_end_in_iterative_normalisation():
     assert moved > 1e-3
 
 
+@pytest.mark.slow
 def test_iterative_normalisation_whitens(x64):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(400, 6)) @ (np.eye(6) + np.tri(6) / 4))
     module = models.IterNorm(groups=2, iterations=9, momentum=0.0)
@@ -205,6 +206,7 @@ def test_swav_prototypes_are_unit_after_every_update():
     assert small.tree_distance(new['encoder'], params['encoder']) == 0
 
 
+@pytest.mark.slow
 def test_swav_fills_its_queue_from_its_time_and_uses_it_once_full():
     method, rows, params, extra = begun('swav', queue=32, queue_start=1)
     plain = losses.swav
@@ -341,6 +343,7 @@ def test_vicregl_counts_matches_by_size_or_by_place_in_the_pair(by_place):
     assert abs(float(value - other)) > 1e-3
 
 
+@pytest.mark.slow
 def test_vicregl_features_are_the_mean_of_its_map():
     method, rows, params, extra = begun('vicregl')
     features = method.encode(method.network(params, extra), rows['views'][0])['features']
@@ -352,6 +355,7 @@ def test_vicregl_features_are_the_mean_of_its_map():
         one_step(method, {**rows, 'view_params': ()}, params, extra)
 
 
+@pytest.mark.slow
 def test_deepcluster_learns_nothing_before_its_first_clusters_and_remembers_every_image():
     method, rows = small.make('deepcluster_v2', data_size=20), {**small.batch(), 'index': jnp.arange(16)[::-1] + 3}
     params, extra = small.initial(method, rows)
