@@ -461,6 +461,7 @@ def test_jigsaw_tiles_lie_in_their_cells():
         np.testing.assert_array_equal(tile, tile[0, 0] + np.stack(np.meshgrid(range(5), range(5), indexing='ij'), -1))
 
 
+@pytest.mark.slow
 def test_mixtures():
     images = jnp.asarray(np.random.default_rng(0).random((6, 8, 10, 3), np.float32))
     mixed, drawn = augment.mixup(jax.random.key(0), images, alpha=0.4)
@@ -542,6 +543,7 @@ def test_dropout_of_a_vector_keeps_its_mean():
         augment.random_dropout(KEY, vector, rate=1.0)
 
 
+@pytest.mark.slow
 def test_corruption_takes_features_from_their_own_columns():
     """SCARF: a share of the features, each replaced by that of some row of the training set."""
     reference = jnp.asarray(np.arange(7)[:, None] * 100.0 + np.arange(10)[None], jnp.float32)

@@ -56,6 +56,7 @@ def test_a_branch_is_the_run_of_its_config(name, trunk, tmp_path, capsys):
     PREPARED.assert_same_run(tmp_path / 'branch', tmp_path / 'straight')
 
 
+@pytest.mark.slow
 def test_a_branch_of_a_method_with_refreshes_does_not_begin_at_the_trunks_end(trunk, tmp_path, monkeypatch):
     def begun(refresh):
         class Refreshed(Prepared):
@@ -70,6 +71,7 @@ def test_a_branch_of_a_method_with_refreshes_does_not_begin_at_the_trunks_end(tr
     assert (begun(None), begun('any')) == (16, 12)
 
 
+@pytest.mark.slow
 def test_a_branch_that_was_stopped_goes_on_from_its_own_checkpoint(trunk, tmp_path, capsys):
     more = ('train.epochs=6', f'branch_from={trunk}')
     assert run(tmp_path / 'branch', *more, 'train.stop_after_steps=4') == 75

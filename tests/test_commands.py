@@ -48,6 +48,7 @@ def workdir(tmp_path_factory):
     return folder / 'run'
 
 
+@pytest.mark.slow
 def test_evaluate_repeats_the_report(workdir, capsys):
     report = (workdir / 'report.md').read_text()
     (workdir / 'report.md').unlink()
@@ -96,6 +97,7 @@ def test_embed_reads_other_data(workdir, tmp_path):
         assert [file.rsplit('/', 1)[-1] for file in arrays['files']] == sorted(f'{i}.png' for i in range(12))
 
 
+@pytest.mark.slow
 def test_a_folder_without_labels_trains_and_reports(tmp_path, no_pictures):
     for i in range(40):
         Image.fromarray(np.asarray(np.asarray(small.images(40))[i, ..., 0] * 255, np.uint8)).save(tmp_path / f'{i}.png')

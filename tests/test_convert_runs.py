@@ -73,6 +73,7 @@ def start():
     return state, foreign.Weights({'name': 'resnet18', 'stem': 'cifar', 'width': 4}, other['params'], stats)
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_given_weights(start):
     scratch, weights = start
     state = jax.device_get(warm_start.start_from(scratch, weights))

@@ -122,6 +122,7 @@ def test_decoding_codes_gives_the_embeddings_and_images_are_taken_as_rows(name):
     np.testing.assert_allclose(outputs['features'][0], found['features'], rtol=FLOAT32, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_dead_units_reconstruct_what_is_left_and_come_back():
     method, rows, params, extra = begun(
         'topk', vectors(n=6), active=2, dead_after=33, auxiliary_active=2, auxiliary_weight=0.5

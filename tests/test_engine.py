@@ -193,6 +193,7 @@ def test_resuming_is_exact_for_clusters_of_a_trained_encoder(finished, tmp_path,
     cut_and_whole(one('digits_unicom', finished), tmp_path / 'unicom')
 
 
+@pytest.mark.slow
 def test_a_chunked_run_resumes_to_the_bit(tmp_path, no_report):
     """Steps in a scan: dispatches start at absolute multiples, so the cut run scans the same chunks.
 
@@ -330,6 +331,7 @@ def test_a_second_signal_ends_at_once(tmp_path, monkeypatch):
         run(tmp_path / 'r')
 
 
+@pytest.mark.slow
 def test_numbers_that_go_wrong_stop_the_run_or_are_skipped(tmp_path):
     wild = ('optimizer.learning_rate=1e30', 'optimizer.name=sgd', 'optimizer.warmup_epochs=0')
     with pytest.raises(UserError, match=r'step \d+: not finite: .*loss.*nonfinite.json.*train.on_nonfinite'):

@@ -22,6 +22,7 @@ def coded(rows=80, dim=6, units=9, seed=0, noise=0.1):
     return evals.Coded(*(z.astype(np.float32) for z in (inputs, codes, clean)), codes.argmax(1) % 3)
 
 
+@pytest.mark.slow
 def test_numbers_of_reconstructions_and_codes():
     train, test = coded(seed=0, rows=200), coded(seed=1)
     found = evals.dictionary(train, test)

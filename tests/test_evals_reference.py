@@ -121,6 +121,7 @@ def test_probes_agree_and_padding_is_free(digits):
     assert few['low_label_2_std'] > 0
 
 
+@pytest.mark.slow
 def test_sgd_reaches_logistic_regression(digits):
     # L-BFGS takes most steps at the largest C of those side by side.
     exact = evals.linear_logistic(*digits, inverse_regularizations=(1e-5, 1e-2, 0.1))

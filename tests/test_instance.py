@@ -80,6 +80,7 @@ def test_negatives_are_drawn_anew_at_each_step_and_may_be_fetched_row_by_row(x64
     assert values[0] == values[1] != values[2]
 
 
+@pytest.mark.slow
 def test_pirl_compares_both_views_with_one_memory_which_follows_the_image():
     method, rows, params, extra = begun('pirl', image_weight=0.25)
     value, outputs, _, new, metrics = one_step(method, rows, params, extra)
@@ -136,6 +137,7 @@ def test_neighbours_are_those_of_the_authors():
     assert [set(row) for row in np.asarray(found)] == [set(row) for row in theirs]
 
 
+@pytest.mark.slow
 def test_diets_head_is_a_parameter_whose_padding_gets_no_gradient():
     method, rows, params, extra = begun('diet')
     gradients = jax.grad(lambda p: one_step(method, rows, p, extra)[0])(params)

@@ -175,6 +175,7 @@ def value_of(params, extra, rows, method=METHOD, shuffled=False):
     return method.criterion(params, outputs, extra, unseen(rows), KEY)
 
 
+@pytest.mark.slow
 def test_mae_says_what_it_needs_and_gives():
     rows = one_view()
     params, extra = small.initial(METHOD, rows)
@@ -352,6 +353,7 @@ def hidden_of(encoder, images):
     return small.embed(encoder.method, encoder.params, encoder.extra, batch, KEY)[0]['hidden']
 
 
+@pytest.mark.slow
 def test_the_report_shows_reconstructions(tmp_path):
     rows = (255 * np.asarray(small.images(12))).astype(np.uint8)
     source = from_arrays('made', rows, np.full(12, -1))  # without labels there are no probes to compute

@@ -63,6 +63,7 @@ def normal(seed, shape):
 
 
 # The authors' functions, printed with ten digits: Sinkhorn at each place, the loss of the clusters, of predictions.
+@pytest.mark.slow
 def test_capi_equals_the_authors(x64):
     scores = jnp.asarray(normal(0, (8, 4, 16)) * 0.05).swapaxes(0, 1)  # theirs are [place, batch, cluster]
     targets = losses.capi_targets(scores).swapaxes(0, 1)

@@ -66,6 +66,7 @@ def test_the_first_view_is_the_targets_and_small_views_are_whole(masked):
     np.testing.assert_allclose(outputs['targets'][0], expected, atol=FLOAT32)
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_its_parts_and_the_metrics_tell_collapse():
     method, rows, params, extra = begun(prior_weight=2.0, entropy_weight=0.5, power=0.25, iterations=0)
     outputs, before = small.embed(method, params, extra, rows, KEY)

@@ -357,6 +357,7 @@ def test_simsiam_stops_one_branch_and_no_more():
     )
 
 
+@pytest.mark.slow
 def test_nnclr_looks_up_before_the_first_view_enters_its_queue():
     method = small.make('nnclr')
     rows = small.batch()

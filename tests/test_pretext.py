@@ -318,6 +318,7 @@ def test_colourisation_never_sees_colours():
         small.methods.colourisation(small.VIT, models.MLP(widths=(13,)))
 
 
+@pytest.mark.slow
 def test_lorot_is_a_linear_layer_on_the_features_beside_any_criterion():
     rows = small.batch()
     plain_method = small.make('simclr')

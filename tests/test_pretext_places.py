@@ -116,6 +116,7 @@ def test_the_context_sees_no_row_below():
         assert (np.abs(after[:, row:] - before[:, row:]).max(axis=(0, 2, 3)) > 1e-4).all()  # depth 3 reaches them all
 
 
+@pytest.mark.slow
 def test_cpc_predicts_its_own_image_and_its_control_another():
     method, rows = small.make('cpc'), small.batch()
     params, extra = small.initial(method, rows)

@@ -163,6 +163,7 @@ def changed(file, to, **arrays):
     return to
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_embed_writes(features, tmp_path, capsys):
     words = [f'--in={features}', f'--out={tmp_path}/o.npz', '--dim=4', f'--save={tmp_path}/r.npz', *WORDS]
     assert reduce.main(words) == 0

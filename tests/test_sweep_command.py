@@ -189,6 +189,7 @@ def measured(monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 def test_the_better_half_goes_on_and_the_same_command_decides_again(measured, tmp_path, capsys):
     assert sweep.main([*HALVED, f'--workdir={tmp_path}']) == 2  # for the runs that failed
     shown = capsys.readouterr().out
