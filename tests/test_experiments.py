@@ -237,7 +237,7 @@ def test_config_takes_real_steps(file, request):
         # A method with clusters learns only from images that it has seen before: the same batch again.
         state, metrics = run.dispatch(state, *run.feed(0 if run.method.refresh else number, 1))
         if run.method.refresh:
-            state = run.refresh(state)
+            state = run.refresh(state, run.training_features(state))
     assert np.isfinite(float(metrics['loss'][0]))
     moved = jax.tree.map(lambda a, b: float(np.abs(np.asarray(a) - b).max()), state.params, before)
     assert all(max(jax.tree.leaves(part)) > 0 for part in moved.values())
