@@ -126,13 +126,14 @@ def main(arguments: list[str]) -> int:
         check_place(Path(out), f'--out={out}')
     if values['layers'] and (files or values['only'] or others):
         raise UserError('--layers is a table of its own, of --workdir; leave --only, --with and --features out')
-    if others and not values['only']:
-        raise UserError('--with is read by --only=relative and --only=memorisation')
     if values['images'] and 'dictionary' not in values['only'].split(','):
         raise UserError(f'--images={values["images"]} is read by --only=dictionary')
     cli.prepare()
+    from .engine.evaluations import OF_TWO, chosen, of_features
+
+    if others and not values['only']:
+        raise UserError(f'--with is read by --only={" and --only=".join(OF_TWO)}')
     if files:
-        from .engine.evaluations import chosen, of_features
         from .engine.features_files import read_features
 
         names = chosen(values['only'] or 'default', images=False, paired=bool(others))

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from ..data.sources import Source
 from ..errors import UserError
-from ..files import expanded, read_arrays
+from ..files import expanded, mapped_arrays
 from . import build, images
 
 FIELD = 'origin'  # the array of a features file that says where its images lie
@@ -39,7 +39,7 @@ def of_rows(config: ConfigDict, given: str = '') -> Source | None:
     kind, _, place = config.data.source.partition(':')
     if kind != 'features':
         return None
-    arrays = read_arrays(expanded(place), f'data.source={config.data.source}')
+    arrays = mapped_arrays(expanded(place), f'data.source={config.data.source}')
     index = arrays.get('test_index')
     if index is None or not (given or FIELD in arrays):
         return None

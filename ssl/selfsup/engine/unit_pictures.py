@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from ..data.sources import Source
+from ..evals.dictionary import LEAST_DENSE, TOP
 from . import images, origin
 from .encoder import Encoder
 from .pictures import sheet
 
-UNITS, RANDOM, EACH = 12, 4, 9  # rows of units, rows of random directions, images in a row
-LEAST_DENSE = 0.1  # units that more of the rows turn on are left out: nearly any image is one of theirs
+UNITS, RANDOM, EACH = 12, 4, TOP  # rows of units, rows of random directions, images in a row
 
 
 def top_rows(values: np.ndarray, count: int) -> np.ndarray:
@@ -19,7 +19,7 @@ def top_rows(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def shown_units(codes: np.ndarray) -> np.ndarray:
-    """Numbers of at most `UNITS` units, of the largest mean |code|, that `EACH` rows or more turn on but few enough.
+    """Numbers of at most `UNITS` units, of the largest mean |code|, that `EACH` rows or more turn on, no dense ones.
 
     Args:
       codes: `[rows, units]`.

@@ -55,7 +55,8 @@ def novel_classes(
         raise UserError(f'steps={steps} must be at least 2')
     width = max(2, -(-classes // steps))
     step_of = np.arange(classes) // width
-    z, known = jnp.asarray(unit_rows(train.features)), test.labels < classes
+    z, known = unit_rows(train.features), test.labels < classes
+    held = jnp.asarray(z)
     z_test, truth = unit_rows(test.features)[known], test.labels[known]
 
     def head(key: jax.Array, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -63,10 +64,10 @@ def novel_classes(
         if rows.sum() < count:
             raise UserError(f'{count} classes have {int(rows.sum())} samples of train')
         found = fit_centres(
-            key, z, jnp.asarray(rows), clusters=count, iterations=iterations, restarts=max(restarts, 1), mesh=mesh
+            key, held, jnp.asarray(rows), clusters=count, iterations=iterations, restarts=max(restarts, 1), mesh=mesh
         )
         centres = unit_rows(np.asarray(found))
-        nearest = np.argmax(np.asarray(z)[rows] @ centres.T, axis=1)
+        nearest = np.argmax(z[rows] @ centres.T, axis=1)
         return centres, matched(nearest, train.labels[rows], count=count, classes=classes)
 
     keys = jax.random.split(jax.random.key(seed), step_of[-1] + 2)

@@ -55,18 +55,19 @@ def _settled(tree: Any, axis_name: str) -> Any:
 def over_axis(constructor: Callable[..., Method], axis_name: str) -> Callable[..., Method]:
     """A method's constructor for use inside `pmap` or `shard_map` over `axis_name`.
 
-    Batch-norm of the networks synchronises over the axis, and the criterion sees gathered outputs. The loss is averaged
+    Batch-norm of the networks synchronises over the axis in `embed`. The criterion sees gathered outputs, and networks
+    that it runs itself have the whole batch on every device, so they do not. The loss is averaged
     over the axis inside the differentiated function: every device holds the same value, and the average's transpose
     is what makes each device's gradient its part of the true one.
     """
 
     def construct(*networks: Any, **keywords: Any) -> Method:
         own = [n.clone(axis_name=axis_name) if hasattr(n, 'axis_name') else n for n in networks]
-        method = constructor(*own, **keywords)
+        method, whole_batch = constructor(*own, **keywords), constructor(*networks, **keywords).criterion
 
         def criterion(params: Any, outputs: Any, extra: Any, batch: Any, key: Any) -> tuple:
             whole = {k: gather(v, axis_name) if k in PER_EXAMPLE_KEYS else v for k, v in batch.items() if k != 'keys'}
-            loss, (extra, metrics) = method.criterion(params, gather(outputs, axis_name), extra, whole, key)
+            loss, (extra, metrics) = whole_batch(params, gather(outputs, axis_name), extra, whole, key)
             mean = jax.tree.map(lambda x: jax.lax.pmean(x, axis_name), (loss, metrics))
             return mean[0], (_settled(extra, axis_name), mean[1])
 

@@ -54,8 +54,6 @@ def relational(encoder: nn.Module, predictor: nn.Module, *, gamma: NonNegative =
       authors.
     """
     base = backbone(encoder, fuse_views=True)
-    # The criterion has the whole batch on every device, so there is nothing to synchronise.
-    predictor = predictor.clone(axis_name=None) if hasattr(predictor, 'axis_name') else predictor
 
     def init(key: Array, batch: dict) -> tuple[dict, dict]:
         params, extra = base.init(key, batch)
