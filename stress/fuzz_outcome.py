@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from selfsup import convert as converting
@@ -130,7 +130,7 @@ def build_only(config, path: str = '', *, devices: int | None = None) -> int:
     jax.eval_shape(run.dispatch, run.state_shapes, data, indices)
     run.monitor()
     banner(run)
-    print(f'{run.classes} classes')
+    print(f'{classes_read(run.data)} classes')
     if not run.feed.resident:
         run.feed.close()
     return 0
@@ -145,8 +145,13 @@ def read_only(config, path: str = '', *, devices: int | None = None) -> int:
     for part in parts.values():
         part.reader.array(len(part) - 1)
     counts = [f'{len(part)} {"images " if part is data.train else ""}{what}' for what, part in parts.items()]
-    print(f'{", ".join(counts)}\n{data.train.num_classes} classes')
+    print(f'{", ".join(counts)}\n{classes_read(data)} classes')
     return 0
+
+
+def classes_read(data: Any) -> int:
+    """How many classes the source has: a training set without labels may stand beside a test set with them."""
+    return max(data.train.num_classes, data.test.num_classes)
 
 
 @contextlib.contextmanager
