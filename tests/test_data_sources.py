@@ -103,7 +103,9 @@ def test_channels_other_than_grey_and_colour(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 4), np.uint8)
     source, _ = sources.open_source(write(tmp_path, images=images))
     for channels in (1, 3):
-        with pytest.raises(UserError, match=rf'data.channels={channels} converts images of 1 or 3 .* these have 4'):
+        with pytest.raises(
+            UserError, match=rf'npz:.* data.channels={channels} converts images of 1 or 3 .* these have 4'
+        ):
             sources.fitted(source, channels=channels).images()
     small = sources.fitted(source, image_size=3).images()
     for c in range(4):  # none is taken for alpha

@@ -319,6 +319,32 @@ def test_archetypes_begin_as_centres_and_stay_near_the_hull():
     assert small.initial(method, few)[1]['points'].shape == (24, DIM)  # the rows repeat
 
 
+def test_csr_adds_a_wider_reconstruction_and_pushes_codes_apart():
+    """Against NumPy in float64: the formula of the authors' main_visual.py, sums over dims."""
+    weights = {'wider_weight': 0.5, 'contrast_weight': 2.0, 'temperature': 0.3, 'auxiliary_weight': 0.0}
+    method, rows, params, extra = begun('csr', active=2, wider=3, **weights)
+    value, outputs, _, metrics = one(method, rows, params, extra)
+    x, drive = (np.asarray(outputs[name], np.float64) for name in ('targets', 'drive'))
+    atoms, centre = (np.asarray(params['dictionary'][name], np.float64) for name in ('atoms', 'centre'))
+
+    def kept(count):
+        least = np.sort(drive, axis=1)[:, -count][:, None]
+        return np.maximum(np.where(drive >= least, drive, 0), 0)
+
+    f = kept(2) / np.linalg.norm(kept(2), axis=1, keepdims=True)
+    both = np.exp(np.concatenate([f, f]) @ np.concatenate([f, f]).T / 0.3)
+    number = np.tile(np.arange(len(x)), 2)
+    same = (number[:, None] == number[None]) & ~np.eye(2 * len(x), dtype=bool)
+    other = number[:, None] != number[None]
+    contrast = -np.log((both * same).sum(1) / ((both * same).sum(1) + (both * other).sum(1))).mean()
+    narrow, wide = (((x - kept(k) @ atoms - centre) ** 2).sum(1).mean() for k in (2, 6))
+    np.testing.assert_allclose(metrics['contrast_loss'], 2.0 * contrast, rtol=FLOAT32)
+    np.testing.assert_allclose(metrics['wider_loss'], 0.5 * wide, rtol=FLOAT32)
+    np.testing.assert_allclose(value, narrow + 0.5 * wide + 2.0 * contrast, rtol=FLOAT32)
+    most = begun('csr', active=10, wider=9)  # more than there are units: all
+    assert np.isfinite(one(*most)[0])
+
+
 def test_matching_pursuit_has_no_encoder_and_reconstructs_greedily():
     method, rows, params, extra = begun('matching_pursuit', units=UNITS, active=4)
     assert set(params) == {'dictionary'}

@@ -49,8 +49,8 @@ FIRST_OF_THE_TARGET = ('intl_m',)
 # Methods that take one view and have no use for more.
 ONE_VIEW = (
     'bootmae', 'capi', 'cmae', 'crossmae', 'data2vec', 'data2vec2', 'dinosr', 'ijepa', 'mae', 'maskfeat', 'simmim',
-    'abs_topk', 'archetypal', 'batch_topk', 'gated', 'jump_relu', 'matching_pursuit', 'matryoshka', 'p_anneal', 'relu_l1',
-    'topk', 'colourisation', 'cpc', 'jigsaw', 'relative_patch', 'rotation',
+    'abs_topk', 'archetypal', 'batch_topk', 'csr', 'gated', 'jump_relu', 'matching_pursuit', 'matryoshka', 'p_anneal',
+    'relu_l1', 'topk', 'colourisation', 'cpc', 'jigsaw', 'relative_patch', 'rotation',
 )  # fmt: skip
 
 

@@ -183,18 +183,19 @@ class Fitted:
     image_size: int
     channels: int
     pad: int
+    source: str = ''  # for messages
 
     def array(self, index: int) -> np.ndarray:
         image = self.inner.array(index)
         if image.ndim != 3:
             raise UserError(
-                f'data.image_size, channels and pad are of images [height, width, channels], and a row has the shape '
-                f'{list(image.shape)}; leave them at 0'
+                f'{self.source}: data.image_size, channels and pad are of images [height, width, channels], and a row '
+                f'has the shape {list(image.shape)}; leave them at 0'
             )
         if self.channels and image.shape[-1] not in (1, 3):
             raise UserError(
-                f'data.channels={self.channels} converts images of 1 or 3 channels, and these have {image.shape[-1]}; '
-                f'leave it at 0, or store the channels to be seen alone'
+                f'{self.source}: data.channels={self.channels} converts images of 1 or 3 channels, and these have '
+                f'{image.shape[-1]}; leave it at 0, or store the channels to be seen alone'
             )
         if self.channels == 3 and image.shape[-1] == 1:
             image = np.repeat(image, 3, axis=-1)

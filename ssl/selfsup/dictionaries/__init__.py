@@ -56,6 +56,7 @@ from .measures import (
 )
 from .pursuit import matching_pursuit, omp
 from .stream import Stream, stream_begin, stream_step
+from .task import TaskDriven, elastic_net, fit_task_driven, task_scores
 
 __all__ = [
     'Factors',
@@ -65,6 +66,7 @@ __all__ = [
     'Orthogonal',
     'Planted',
     'Stream',
+    'TaskDriven',
     'above',
     'abs_top_k',
     'batch_top_k',
@@ -75,6 +77,7 @@ __all__ = [
     'conv_outliers',
     'conv_recovered',
     'conv_synthesis',
+    'elastic_net',
     'explained_variance',
     'fast_transform',
     'fista',
@@ -84,6 +87,7 @@ __all__ = [
     'fit_lp',
     'fit_online',
     'fit_orthogonal',
+    'fit_task_driven',
     'gated',
     'geometric_median',
     'graph_fista',
@@ -120,6 +124,7 @@ __all__ = [
     'stream_begin',
     'stream_step',
     'tangent',
+    'task_scores',
     'top_k',
     'unit_atoms',
     'windows_as_atoms',

@@ -30,6 +30,7 @@ from .contrastive.whitened import whitened_contrastive
 from .dictionary.abs_topk import abs_topk
 from .dictionary.archetypal import archetypal
 from .dictionary.batch_topk import batch_topk
+from .dictionary.csr import csr
 from .dictionary.gated import gated
 from .dictionary.jump_relu import jump_relu
 from .dictionary.matching_pursuit import matching_pursuit
@@ -102,6 +103,7 @@ METHODS = {
     'colourisation': colourisation,
     'cpc': cpc,
     'crossmae': crossmae,
+    'csr': csr,
     'data2vec': data2vec,
     'data2vec2': data2vec2,
     'debiased': debiased,
@@ -196,6 +198,7 @@ __all__ = [
     'colourisation',
     'cpc',
     'crossmae',
+    'csr',
     'data2vec',
     'data2vec2',
     'debiased',

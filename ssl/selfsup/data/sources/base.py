@@ -213,7 +213,7 @@ def fitted(source: Source, *, image_size: int = 0, channels: int = 0, pad: int =
     if not (image_size or channels or pad):
         return source
     return source.replace(
-        reader=Fitted(source.reader, image_size, channels, pad),
+        reader=Fitted(source.reader, image_size, channels, pad, source.name),
         fingerprint=digest(source.fingerprint.encode(), f'size {image_size} channels {channels} pad {pad}'.encode()),
     )
 
