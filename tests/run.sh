@@ -9,7 +9,7 @@ unset PYTHONDONTWRITEBYTECODE
 
 # Every test file stands in one part (tests/test_layers.py checks it).
 declare -A PARTS=(
-  [losses]='test_losses test_losses_each test_losses_golden test_losses_patches test_losses_refusals test_losses_spectral test_losses_sentences test_losses_clusters test_icon test_mutual_information test_masked*'
+  [losses]='test_losses test_losses_each test_losses_golden test_losses_metric test_losses_patches test_losses_refusals test_losses_spectral test_losses_sentences test_losses_clusters test_icon test_mutual_information test_masked*'
   [augment]='test_augment test_augment_golden test_augment_pretext test_masking'
   [diagnostics]='test_diagnostics* test_dictionaries*'
   [methods]='test_methods test_method_contracts test_regularised test_instance test_clustering test_equivariant test_pretext test_pretext_places test_contrast_methods test_dictionary_methods test_models* test_convolution test_batch_norm test_optim test_trajectories'

@@ -226,7 +226,7 @@ def test_every_public_loss_is_tested_and_documented():
     of_scores = {n for n in losses.__all__ if n.startswith('mi_')}
     # Tested on their own.
     parts = {
-        'care', 'centre_scale_shape', 'cluster_cross_entropy', 'concentrations', 'multi_sinkhorn', 'partial_margin', 'transport',
+        'care', 'mixed_pairs', 'pair_margin', 'proxy_anchor', 'centre_scale_shape', 'cluster_cross_entropy', 'concentrations', 'multi_sinkhorn', 'partial_margin', 'transport',
         'amdim', 'cpc', 'cpc_correct', 'cross_entropy', 'focal', 'group_whiten', 'moved_centroids', 'sinkhorn', 'dino_centre', 'msn_targets', 'intl_weight', 'iterative_normalization',
         'iterative_scale', 'local_dimension', 'power_scale', 'sparsemax', 'sparsemax_loss', 'spectral_transform', 'trace_loss',
         *masked, *memory, *kernels, *of_scores,

@@ -47,6 +47,7 @@ from .latent import averaged_layers, masked_smooth_l1, standardize_tokens
 from .local_dimension import ldreg, local_dimension
 from .macl import macl
 from .masked import masked_l1, masked_mse
+from .metric import mixed_pairs, pair_margin, proxy_anchor
 from .mmcr import mmcr
 from .msn import msn, msn_targets, msn_terms
 from .mutual_information import mi_dv, mi_info_nce, mi_jsd, mi_mine, mi_nwj, mi_smile
@@ -162,6 +163,7 @@ __all__ = [
     'mi_mine',
     'mi_nwj',
     'mi_smile',
+    'mixed_pairs',
     'mmcr',
     'mochi',
     'moco_v3',
@@ -177,12 +179,14 @@ __all__ = [
     'nested_reconstruction',
     'nnclr',
     'ntxent',
+    'pair_margin',
     'partial_margin',
+    'patch_kernel_alignment',
     'perplexity_widths',
     'power_scale',
-    'patch_kernel_alignment',
     'propagated',
     'prototype_nce',
+    'proxy_anchor',
     'reconstruction',
     'ressl',
     'scan',
