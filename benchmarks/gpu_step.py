@@ -42,7 +42,9 @@ class Dispatches:
         self.compiled = self.run.dispatch.lower(self._state, *arguments).compile()
 
     def __call__(self) -> Any:
-        self._state, metrics = self.compiled(self._state, *self.run.feed(self._step, self.steps))
+        self._state, metrics = self.compiled(
+            self._state, *self.run.feed(self._step, self.steps), root=self.run.dispatch.root
+        )
         self._step += self.steps
         return metrics['loss'][-1]
 

@@ -20,10 +20,12 @@ declare -A PARTS=(
   [data]='test_data* test_odd_inputs'
   [evaluation]='test_eval* test_bench test_reduction test_select test_image* test_report*'
   [weights]='test_convert*'
-  [experiments]='test_ablations test_experiments test_findings test_peers test_reproduce test_speedrun test_collapse test_extending'
+  [experiments]='test_experiments test_extending'
+  [tables]='test_ablations test_findings test_peers test_reproduce test_speedrun'
+  [collapse]='test_collapse'
   [fuzz]='test_fuzz'
 )
-ORDER='losses augment diagnostics methods parallel gradient engine processes data evaluation weights experiments fuzz'
+ORDER='losses augment diagnostics methods parallel gradient engine processes data evaluation weights experiments tables collapse fuzz'
 
 one_part() {
   local files=() pattern

@@ -153,7 +153,7 @@ def test_views_but_the_first_are_drawn_from_companions():
     neighbours = jnp.asarray([4, 5, 6, 7, 0, 1, 2, 3])
     seen = []
 
-    def step(state, rows):
+    def step(state, rows, root):
         seen.append(rows)
         return state, {'loss': jnp.zeros(())}
 

@@ -87,7 +87,7 @@ def test_no_host_transfer_and_one_trace_in_the_step():
     with jax.transfer_guard('disallow'):
         for data, indices in inputs:
             state, metrics = prepared.dispatch(state, data, indices)
-    assert prepared.dispatch._cache_size() == 1
+    assert prepared.dispatch.function._cache_size() == 1
     assert metrics['loss'].shape == (1,)
 
 
@@ -149,3 +149,16 @@ def test_a_refresh_that_needs_features_runs_before_every_epoch(monkeypatch, tmp_
     monkeypatch.setattr(loop.report, 'finish', lambda *arguments: None)
     assert loop.train(small.digits_config('vicreg'), str(tmp_path / 'run'), devices=1) == 0
     assert int(selfsup.load_encoder(str(tmp_path / 'run')).extra['calls']) == 3
+
+
+def test_runs_of_two_seeds_share_one_program_and_differ():
+    """So that a second seed needs no compilation where the commands' cache holds the first one's."""
+    runs = [Run(small.digits_config('moco_v2', f'seed={seed}'), devices=1) for seed in (0, 2**31 + 1)]
+    texts, losses = [], []
+    for run in runs:
+        state = run.start()
+        texts.append(run.dispatch.lower(state, *run.feed(0, 1)).as_text())
+        losses.append(float(run.dispatch(state, *run.feed(0, 1))[1]['loss'][0]))
+    assert texts[0] == texts[1] and losses[0] != losses[1]
+    constant = runs[0].dispatch.function(runs[0].start(), *runs[0].feed(0, 1))[1]  # the seed as a number in the program
+    np.testing.assert_allclose(float(constant['loss'][0]), losses[0], rtol=tolerances.FLOAT32)

@@ -24,7 +24,7 @@ from .checkpoint import shapes
 from .controls import check_control
 from .gradient import check_microbatches
 from .monitor import make_monitor, monitored_rows
-from .step import TrainState, count_views, init_state, make_dispatch, make_refresh, make_step
+from .step import Seeded, TrainState, count_views, init_state, make_dispatch, make_refresh, make_step, root_key
 
 
 class Run:
@@ -81,15 +81,20 @@ class Run:
         self.view_shapes = [v.shape[1:] for v in shapes_of_views]
         jax.eval_shape(self.prepare, images)
 
-        def start(reference: Any) -> TrainState:
+        def start(reference: Any, root: Any) -> TrainState:
             batch = {'views': tuple(jnp.zeros(v.shape, v.dtype) for v in shapes_of_views)}
             if reference is not None:
                 batch['reference'] = self.prepare(reference)
-            return init_state(self.method, self.optimizer, batch, seed=config.seed, classes=self.classes)
+            seeded = {'seed': config.seed, 'root': root}
+            return init_state(self.method, self.optimizer, batch, **seeded, classes=self.classes)
 
         count = min(self.method.reference, len(self.data.train))
         rows = jax.ShapeDtypeStruct((count, *self.image_shape), self.data.train.spec.dtype) if count else None
-        self.state_shapes = jax.eval_shape(start, rows)
+        # The same program for every seed, so that one compilation, kept by the commands' cache, serves them all.
+        root = np.asarray(jax.random.key_data(root_key(config.seed)))
+        if not self._described:
+            root = jax.device_put(root, parallel.replicated(self.mesh))
+        self.state_shapes = jax.eval_shape(start, rows, root)
         check_microbatches(config, self.state_shapes.extra, self.mesh.shape['data'])
         c = config.parallel
         rules = parallel.fsdp(c.fsdp_least_bytes) if c.shard == 'fsdp' else parallel.REPLICATED
@@ -97,7 +102,7 @@ class Run:
         if not self._described:
             check_rows(config.method.name, self.state_shapes, shardings, list(self.mesh.local_devices))
         self.shapes = shapes(self.state_shapes, shardings)
-        self._start = jax.jit(start, out_shardings=shardings)
+        self._start = Seeded(jax.jit(start, out_shardings=shardings), root)
         self.step = make_step(
             self.method,
             self.optimizer,
@@ -121,14 +126,15 @@ class Run:
                 f'{config.method.name} draws views from other images of the set, which must be on the device: '
                 f'data.feed=resident, with fewer images or more devices where they do not fit'
             )
-        self.dispatch = make_dispatch(
+        dispatch = make_dispatch(
             self.step,
             resident=self.feed.resident,
             shardings=shardings,
             companions=self.method.companions,
             seed=config.seed,
         )
-        self.refresh = make_refresh(self.method, self.optimizer, seed=config.seed, shardings=shardings)
+        refresh_state = make_refresh(self.method, self.optimizer, seed=config.seed, shardings=shardings)
+        self.dispatch, self.refresh = Seeded(dispatch, root), Seeded(refresh_state, root)
 
     def _evaluated_features(self, params: Any, extra: Any, inputs: Any) -> Array:
         return self.method.encode(self.method.network(params, extra), inputs)['features']

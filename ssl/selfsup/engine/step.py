@@ -35,6 +35,30 @@ class TrainState:
     probe: Any
 
 
+def root_key(seed: int, root: Any = None) -> Array:
+    """The key that all others of a run come from: `key(seed)`, or the one whose data `root` is."""
+    return jax.random.key(seed) if root is None else jax.random.wrap_key_data(root)
+
+
+class Seeded:
+    """A jitted function whose argument `root` is the data of a run's root key: runs of all seeds share one program.
+
+    Attributes:
+      function: jitted, of further arguments.
+      root: the key's data, on the devices of the function.
+    """
+
+    def __init__(self, function: Any, root: Any):
+        self.function, self.root = function, root
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function(*arguments, root=self.root)
+
+    def lower(self, *arguments: Any) -> Any:
+        """The function lowered for arguments of these shapes."""
+        return self.function.lower(*arguments, root=self.root)
+
+
 def init_probe(features: int, classes: int) -> dict[str, Any]:
     """A linear probe at zero, with the running statistics that standardise its input."""
     params = {'kernel': jnp.zeros((features, max(classes, 1))), 'bias': jnp.zeros((max(classes, 1),))}
@@ -92,16 +116,17 @@ def make_step(
     skip_nonfinite: bool = False,
     microbatches: int = 1,
     mesh: Any = None,
-) -> Callable[[TrainState, dict[str, Array]], tuple[TrainState, dict[str, Array]]]:
-    """The function `(state, {'input', 'label', 'index'}) -> (state, metrics)` of one update.
+) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
+    """The function `(state, {'input', 'label', 'index'}, root=None) -> (state, metrics)` of one update.
 
-    The state carries everything that changes; the key of step t is `fold_in(key(seed), t)`. See
-    :func:`make_gradient` for `microbatches`. Where rows have a `companion`, all views but the first are of it.
+    The state carries everything that changes; the key of step t is `fold_in(key(seed), t)`, of which `root` gives
+    `key(seed)` as data (:func:`root_key`). See :func:`make_gradient` for `microbatches`. Where rows have a `companion`,
+    all views but the first are of it.
     """
     gradient = make_gradient(method, views, microbatches=microbatches, mesh=mesh, control=control)
 
-    def step(state: TrainState, rows: dict[str, Array]) -> tuple[TrainState, dict[str, Array]]:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
+    def step(state: TrainState, rows: dict[str, Array], root: Any = None) -> tuple[TrainState, dict[str, Array]]:
+        key = jax.random.fold_in(root_key(seed, root), state.step)
         rows = constrain_batch(rows, mesh)
         size = rows['index'].shape[0]
         sources = pair_sources(control, size, view_count)
@@ -144,7 +169,7 @@ def make_dispatch(
     companions: Callable | None = None,
     seed: int = 0,
 ) -> Any:
-    """The function `(state, data, indices) -> (state, metrics)` of one dispatch of several steps, jitted.
+    """The function `(state, data, indices, root=None) -> (state, metrics)` of one dispatch of several steps, jitted.
 
     `indices` is `[steps, batch]`; `data` is the whole set if resident, else the dispatch's own rows
     `[steps, batch, …]`. Metrics are `[steps]` each. One step is not wrapped in a scan: on CPU a
@@ -152,31 +177,33 @@ def make_dispatch(
     a method's: rows of resident data then have a `companion` beside each `input`, drawn by a key of the step.
     """
 
-    def rows(state: TrainState, data: dict[str, Array], indices: Array) -> dict[str, Array]:
+    def rows(state: TrainState, data: dict[str, Array], indices: Array, root: Any) -> dict[str, Array]:
         found = data
         if resident:
             with jax.named_scope('data'):
                 found = {name: array[indices] for name, array in data.items()}
                 if companions is not None:
-                    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), state.step), COMPANIONS)
+                    key = jax.random.fold_in(jax.random.fold_in(root_key(seed, root), state.step), COMPANIONS)
                     found['companion'] = data['input'][companions(state.extra, indices, key)]
         return {**found, 'index': indices}
 
-    def dispatch(state: TrainState, data: dict[str, Array], indices: Array) -> tuple[TrainState, Any]:
+    def dispatch(state: TrainState, data: dict[str, Array], indices: Array, root: Any = None) -> tuple[TrainState, Any]:
+        def one(state: TrainState, data: dict[str, Array], indices: Array) -> tuple[TrainState, Any]:
+            return step(state, rows(state, data, indices, root), root)
+
         if indices.shape[0] == 1:
-            one = data if resident else jax.tree.map(lambda x: x[0], data)
-            state, metrics = step(state, rows(state, one, indices[0]))
+            state, metrics = one(state, data if resident else jax.tree.map(lambda x: x[0], data), indices[0])
             return state, jax.tree.map(lambda x: x[None], metrics)
         if resident:
-            return jax.lax.scan(lambda s, i: step(s, rows(s, data, i)), state, indices)
-        return jax.lax.scan(lambda s, x: step(s, rows(s, *x)), state, (data, indices))
+            return jax.lax.scan(lambda s, i: one(s, data, i), state, indices)
+        return jax.lax.scan(lambda s, x: one(s, *x), state, (data, indices))
 
     # Stated for the state alone: left to the compiler, its layout could be another after a step.
     return jax.jit(dispatch, donate_argnums=0, out_shardings=None if shardings is None else (shardings, None))
 
 
 def make_refresh(method: Method, optimizer: optax.GradientTransformation, *, seed: int, shardings: Any) -> Any:
-    """The function `(state, features) -> state` that the loop calls between epochs, jitted.
+    """The function `(state, features, root=None) -> state` that the loop calls between epochs, jitted.
 
     `features` are those of the training set, `[examples, dim]`, or None. Its key is a stream of the step that comes
     next, so it is the same after a resume.
@@ -196,9 +223,9 @@ def make_refresh(method: Method, optimizer: optax.GradientTransformation, *, see
 
         return jax.tree_util.tree_map_with_path(one, state.opt_state, fresh)
 
-    def refresh(state: TrainState, features: Array | None = None) -> TrainState:
+    def refresh(state: TrainState, features: Array | None = None, root: Any = None) -> TrainState:
         assert method.refresh is not None
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), state.step), REFRESH)
+        key = jax.random.fold_in(jax.random.fold_in(root_key(seed, root), state.step), REFRESH)
         params, extra, reset = method.refresh.update(state.params, state.extra, key, features)
         opt_state = restarted(state, params, reset) if reset else state.opt_state
         return dataclasses.replace(state, params=params, extra=extra, opt_state=opt_state)
@@ -207,10 +234,16 @@ def make_refresh(method: Method, optimizer: optax.GradientTransformation, *, see
 
 
 def init_state(
-    method: Method, optimizer: optax.GradientTransformation, batch: dict[str, Any], *, seed: int, classes: int
+    method: Method,
+    optimizer: optax.GradientTransformation,
+    batch: dict[str, Any],
+    *,
+    seed: int,
+    classes: int,
+    root: Any = None,
 ) -> TrainState:
     """The state before the first step."""
-    params, extra = method.init(jax.random.key(seed), batch)
+    params, extra = method.init(root_key(seed, root), batch)
     features = jax.eval_shape(
         lambda p, e: method.encode(method.network(p, e), batch['views'][0][:2])['features'], params, extra
     )
