@@ -39,6 +39,19 @@ def test_each_command_has_its_usage(name, capsys):
     assert end.value.code == 0 and capsys.readouterr().out.startswith('usage: ')
 
 
+# Names longer than a file system has: refused like any other that is not there.
+NAME = 'a' * 300
+LONG = [
+    (['embed', '--workdir=w', f'--out={NAME}/f.npz'], f'--out={NAME}/f.npz must be a file'),
+    (['reduce', '--in=f.npz', '--dim=2', f'--out={NAME}/f.npz'], f'--out={NAME}/f.npz must be a file'),
+    (['bench', 'a=w', '--data=digits', f'--out={NAME}/f.json'], f'--out={NAME}/f.json must be a file'),
+    (['evaluate', '--workdir=w', f'--out={NAME}/f.json'], f'--out={NAME}/f.json must be a file'),
+    (['runs', NAME], f'{NAME} is no folder'),
+    (['pack', f'--data={NAME}', '--out=p'], f"data.source='{NAME}' is unknown"),
+    (['pack', f'--data=folder:{NAME}', '--out=p'], 'there is no such folder'),
+]
+
+
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
@@ -50,6 +63,7 @@ def test_each_command_has_its_usage(name, capsys):
         (['methods', 'simclrr'], "'simclrr' is an unknown method; did you mean simclr"),
         (['methods', '--family=mask'], '--family=mask is unknown; did you mean masked?'),
         (['completion'], 'completion takes one shell'),
+        *((words, message) for words, message in LONG),
         (['completion', 'fish'], "'fish' is no shell that is known here; did you mean"),
     ],
 )

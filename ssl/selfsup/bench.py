@@ -6,7 +6,7 @@ from typing import Any
 
 from . import cli
 from .errors import UserError, command
-from .files import check_place, write_json
+from .files import check_place, folder_exists, write_json
 
 USAGE = """usage: selfsup bench NAME=FOLDER NAME=FILE.npz ... [--data=a,b] [--tasks=a,b] [--feet] [--out=FILE.json]
 
@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> int:
     if overrides:
         raise UserError('bench takes its configs from the workdirs; --config fields have no effect here')
     out = Path(values['out']) if values['out'] else None
-    if out and not (out.suffix == '.json' and out.parent.is_dir()):
+    if out and not (out.suffix == '.json' and folder_exists(out.parent)):
         raise UserError(f'--out={out} must be a file ending in .json in a folder that exists')
     if out:
         check_place(out, f'--out={out}')

@@ -6,7 +6,7 @@ from typing import Any
 
 from . import cli
 from .errors import UserError, command
-from .files import check_place, expanded, placed
+from .files import check_place, expanded, folder_exists, placed
 
 USAGE = """usage: selfsup embed --workdir=FOLDER --out=FILE.npz [--data=SOURCE] [--step=N] [--image-size=N]
                               [--channels=N]
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     values, overrides = cli.parse(arguments, options, USAGE)
     if overrides:
         raise UserError('embed takes its config from the workdir; --config fields have no effect here')
-    if not values['out'].endswith('.npz') or not Path(values['out']).parent.is_dir():
+    if not values['out'].endswith('.npz') or not folder_exists(Path(values['out']).parent):
         raise UserError(f'--out={values["out"]} must be a file ending in .npz in a folder that exists')
     check_place(Path(values['out']), f'--out={values["out"]}')
     cli.prepare()

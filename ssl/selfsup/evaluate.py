@@ -7,7 +7,7 @@ from typing import Any
 
 from . import cli
 from .errors import UserError, command
-from .files import check_place, placed, read_jsonl, write_json
+from .files import check_place, folder_exists, placed, read_jsonl, write_json
 
 USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [--only=a,b] [--out=FILE.json]
                                  [--with=FOLDER] [--images=SOURCE] [--image-size=N] [--channels=N]
@@ -120,7 +120,7 @@ def main(arguments: list[str]) -> int:
     if bool(values['workdir']) == bool(files):
         raise UserError('give either --workdir=FOLDER or --features TRAIN.npz TEST.npz')
     out = values['out']
-    if out and not (out.endswith('.json') and Path(out).parent.is_dir()):
+    if out and not (out.endswith('.json') and folder_exists(Path(out).parent)):
         raise UserError(f'--out={out} must be a file ending in .json in a folder that exists')
     if out:
         check_place(Path(out), f'--out={out}')

@@ -50,6 +50,11 @@ def is_folder(entry: 'os.DirEntry[str]') -> bool:
         return False
 
 
+def folder_exists(path: str | os.PathLike[str]) -> bool:
+    """Whether a path leads to a folder; False for one that cannot be, such as a name that is too long."""
+    return os.path.isdir(path)
+
+
 def is_file(entry: 'os.DirEntry[str]') -> bool:
     """Likewise for files."""
     try:

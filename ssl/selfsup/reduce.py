@@ -6,7 +6,7 @@ from typing import Any
 
 from . import cli
 from .errors import UserError, command, nearest
-from .files import check_place, expanded, placed, read_arrays
+from .files import check_place, expanded, folder_exists, placed, read_arrays
 
 USAGE = """usage: selfsup reduce --in=FEATURES.npz --out=REDUCED.npz --dim=N [--by=tldr|pca|whiten] [--save=REDUCER.npz]
        selfsup reduce --in=FEATURES.npz --out=REDUCED.npz --apply=REDUCER.npz
@@ -141,7 +141,7 @@ def main(arguments: list[str]) -> int:
         place = values[name]
         if place == '':
             continue
-        if not place.endswith('.npz') or not Path(place).parent.is_dir():
+        if not place.endswith('.npz') or not folder_exists(Path(place).parent):
             raise UserError(f'--{name}={place} must be a file ending in .npz in a folder that exists')
         if os.path.realpath(place) in taken:
             raise UserError(f'--{name}={place} is the file of {taken[os.path.realpath(place)]}; name another file')

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, nearest
-from ..files import by_session, flatten, is_folder, is_number, printable, timings
+from ..files import by_session, flatten, folder_exists, is_folder, is_number, printable, timings
 
 STATES = ('running', 'finished', 'stopped', 'collapsed', 'lost', 'damaged')
 TAILS = (1 << 12, 1 << 16)  # bytes of metrics.jsonl that are read from its end, the second where the first do not do
@@ -158,7 +158,7 @@ def collect(root: Path) -> list[dict[str, Any]]:
     Raises:
       UserError: if there is no such folder, or no run in it.
     """
-    if not root.is_dir():
+    if not folder_exists(root):
         raise UserError(f'{root} is no folder; name one that holds runs, or train a run: selfsup train digits/vicreg')
     found = [row for row in (read(folder, root) for folder in find(root)) if row is not None]
     if not found:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import is_number, plain
+from ..files import folder_exists, is_number, plain
 from .listing import find, is_held, read
 
 HOST = '127.0.0.1'
@@ -156,7 +156,7 @@ def make(root: Path, port: int) -> ThreadingHTTPServer:
     Raises:
       UserError: if there is no such folder, or the port is in use or may not be had.
     """
-    if not root.is_dir():
+    if not folder_exists(root):
         raise UserError(f'{root} is no folder')
     handler = type('RunsHandler', (Handler,), {'index': Index(root.resolve())})
     try:

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ...errors import UserError, nearest
+from ...files import folder_exists
 from ..pictures import Treatment
 from ..readers import Tfds
 from . import blank, digits, features, folder, listing, npz, shapes, shards, tfds, vectors
@@ -72,7 +72,7 @@ def open_source(spec: str, *, data_dir: str = '', test_fraction: float = 0.2) ->
     name, colon, rest = spec.partition(':')
     kind = KINDS.get(name)
     if kind is None or bool(rest) != (':' in kind.usage) or bool(colon) != bool(rest):
-        there = f'; did you mean folder:{spec}?' if Path(spec).is_dir() else ''
+        there = f'; did you mean folder:{spec}?' if folder_exists(spec) else ''
         raise UserError(f'data.source={spec!r} is unknown{there or nearest(spec, [k.usage for k in KINDS.values()])}')
     train, test = kind.open(rest, Options(data_dir, test_fraction))
     occurring = np.unique(np.concatenate([train.labels, test.labels]))

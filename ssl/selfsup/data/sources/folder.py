@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import UserError, nearest
-from ...files import expanded, is_file, is_folder
+from ...files import expanded, folder_exists, is_file, is_folder
 from ..readers import Files
 from .base import Options, Source, digest, split
 
@@ -49,7 +49,7 @@ class Reading(NamedTuple):
 def open_folder(path: str, options: Options) -> tuple[Source, Source]:
     """The images of a folder, by the rules of docs/data.md."""
     root = expanded(path)
-    if not root.is_dir():
+    if not folder_exists(root):
         raise UserError(f'data.source=folder:{path}: there is no such folder')
     folders = {p.name: p for p in _folders(root)}
     trains = [p for name, p in folders.items() if name.lower() in TRAIN]
