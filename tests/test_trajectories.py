@@ -179,6 +179,10 @@ def test_fifty_float64_steps_of_an_autoencoder(name, x64):
 DICTIONARY_FAULTS = [
     ('topk', {'method.auxiliary_weight': 0.0}),
     ('topk', {'method.dead_after': 100}),
+    ('batch_topk', {'method.auxiliary_weight': 0.0}),
+    ('gated', {'method.weight_warmup': 0}),
+    ('p_anneal', {'method.anneal_start': 17}),
+    ('p_anneal', {'method.changes': 3}),
     ('jump_relu', {'method.after_jump': False}),
     ('jump_relu', {'method.weight_warmup': 0}),
     ('matryoshka', {'method.empty': False}),

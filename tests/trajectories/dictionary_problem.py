@@ -29,6 +29,29 @@ CASES = {
         'optimizer.momentum': 0.9,
         'optimizer.clip_norm': 1.0,
     },
+    'batch_topk': {
+        'method.active': 4,
+        'method.dead_after': 60,
+        'method.auxiliary_weight': 0.5,
+        'method.threshold_momentum': 0.9,
+        'optimizer.momentum': 0.9,
+        'optimizer.clip_norm': 1.0,
+    },
+    'gated': {
+        'model.last_bias': False,
+        'method.weight': 0.3,
+        'method.weight_warmup': 20,
+        'optimizer.momentum': 0.0,
+    },
+    'p_anneal': {
+        'method.weight': 0.2,
+        'method.weight_warmup': 10,
+        'method.p_final': 0.4,
+        'method.anneal_start': 15,
+        'method.anneal_steps': 36,
+        'method.changes': 4,
+        'optimizer.momentum': 0.9,
+    },
     'jump_relu': {
         'method.target': 4.0,
         'method.weight': 2.0,
@@ -91,6 +114,8 @@ def initial(name: str) -> dict[str, np.ndarray]:
         found |= {'dictionary/atoms': atoms, 'dictionary/centre': rows(0).mean(0)}
     if name == 'jump_relu':
         found['units/threshold'] = 0.1 + 0.2 * draw.random(UNITS)
+    if name == 'gated':
+        found |= {f'units/{k}': 0.1 * draw.normal(size=UNITS) for k in ('gate', 'gain', 'magnitude')}
     return {k: v.astype(np.float32) for k, v in found.items()}
 
 

@@ -22,7 +22,7 @@ def configured(name: str) -> config.ConfigDict:
 
 
 def run(name: str, dtype=np.float32, changes: dict | None = None) -> dict[str, np.ndarray]:
-    """Loss and learning rate of each step, and the final parameters and threshold by their paths.
+    """Loss and learning rate of each step, and the final parameters, threshold and factor by their paths.
 
     `changes` replace config fields, for showing that a fault is caught.
     """
@@ -40,12 +40,12 @@ def run(name: str, dtype=np.float32, changes: dict | None = None) -> dict[str, n
     first = {'views': (jnp.asarray(problem.rows(0)),), 'index': index}
     state = init_state(method, optimizer, first, seed=0, classes=1)
     values = problem.initial(name)
-    if name == 'topk':  # the authors' loop has the median of its first batch
+    if name in ('topk', 'batch_topk'):  # the authors' loop has the median of its first batch
         values['dictionary/centre'] = np.asarray(dictionaries.geometric_median(problem.rows(0)))
     extra = dict(state.extra)
     if name == 'archetypal':
         extra['points'] = jnp.asarray(problem.points())
-    if name == 'matryoshka':
+    if 'threshold' in extra:
         extra['threshold'] = jnp.zeros(())
     state = state.replace(params=filled(state.params, values), extra=extra)
     state = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == jnp.float32 else x, state)
@@ -55,7 +55,7 @@ def run(name: str, dtype=np.float32, changes: dict | None = None) -> dict[str, n
         state, metrics = step(state, {'input': inputs, 'label': jnp.zeros_like(index), 'index': index})
         for key, series in found.items():
             series.append(metrics[key])
-    kept = {'params': state.params, **({'threshold': state.extra['threshold']} if name == 'matryoshka' else {})}
+    kept = {'params': state.params, **{k: state.extra[k] for k in ('threshold', 'factor') if k in state.extra}}
     return {
         **{k: np.asarray(v, np.float64) for k, v in found.items()},
         **{k: np.asarray(v) for k, v in flat(kept).items()},

@@ -8,7 +8,9 @@ the one product that the update needs.
 
 What the comparison is not about is made as ours is: Matryoshka's error is multiplied by the dims, over which ours is a
 sum, and its atoms are scaled to length 1 after a step, where theirs are at the start of the next update, behind the
-forward pass.
+forward pass. BatchTopK's threshold begins at 0 and moves from the first step. p-annealing's first update leaves p at 1
+and only begins to note the penalty with the next one, and a later one holds from the step behind it: `anneal_start` is
+that step.
 """
 
 import functools
@@ -64,6 +66,13 @@ def trainers(root: Path) -> None:
     package('dictionary_learning.trainers', folder / 'trainers')
 
 
+def linear(ae: nn.Module, centre: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The parameters of an autoencoder of two linear layers by our paths."""
+    bias = {} if ae.encoder.bias is None else {'encoder/linear0/bias': ae.encoder.bias}
+    weights = {'encoder/linear0/kernel': ae.encoder.weight.T, **bias, 'dictionary/atoms': ae.decoder.weight.T}
+    return {**weights, 'dictionary/centre': centre}
+
+
 def topk(c: dict, root: Path) -> dict[str, torch.Tensor]:
     trainers(root)
     module = importlib.import_module('dictionary_learning.trainers.top_k')
@@ -73,20 +82,64 @@ def topk(c: dict, root: Path) -> dict[str, torch.Tensor]:
         device='cpu',
     )  # fmt: skip
     trainer.dead_feature_threshold = c['method.dead_after']
-    own = {
-        'encoder/linear0/kernel': trainer.ae.encoder.weight.data.T,
-        'encoder/linear0/bias': trainer.ae.encoder.bias.data,
-        'dictionary/atoms': trainer.ae.decoder.weight.data.T,
-    }
-    fill(own, given('topk'))
+    fill(linear(trainer.ae, trainer.ae.b_dec), given('topk'))
     for step in range(problem.STEPS):
         trainer.update(step, batch(step))
-    return {
-        'encoder/linear0/kernel': trainer.ae.encoder.weight.T,
-        'encoder/linear0/bias': trainer.ae.encoder.bias,
-        'dictionary/atoms': trainer.ae.decoder.weight.T,
-        'dictionary/centre': trainer.ae.b_dec,
-    }
+    return linear(trainer.ae, trainer.ae.b_dec)
+
+
+def batch_topk(c: dict, root: Path) -> dict[str, torch.Tensor]:
+    trainers(root)
+    module = importlib.import_module('dictionary_learning.trainers.batch_top_k')
+    trainer = module.BatchTopKTrainer(
+        steps=problem.STEPS + 1, activation_dim=problem.DIM, dict_size=problem.UNITS, k=c['method.active'], layer=0,
+        lm_name='', lr=c['optimizer.learning_rate'], auxk_alpha=c['method.auxiliary_weight'], warmup_steps=0,
+        threshold_beta=c['method.threshold_momentum'], threshold_start_step=-1, device='cpu',
+    )  # fmt: skip
+    trainer.dead_feature_threshold = c['method.dead_after']
+    trainer.ae.threshold = torch.zeros(())
+    fill(linear(trainer.ae, trainer.ae.b_dec), given('batch_topk'))
+    for step in range(problem.STEPS):
+        trainer.update(step, batch(step))
+    return {**linear(trainer.ae, trainer.ae.b_dec), '/threshold': trainer.ae.threshold}
+
+
+def gated(c: dict, root: Path) -> dict[str, torch.Tensor]:
+    trainers(root)
+    module = importlib.import_module('dictionary_learning.trainers.gdm')
+    trainer = module.GatedSAETrainer(
+        steps=problem.STEPS + 1, activation_dim=problem.DIM, dict_size=problem.UNITS, layer=0, lm_name='',
+        lr=c['optimizer.learning_rate'], l1_penalty=c['method.weight'], warmup_steps=0,
+        sparsity_warmup_steps=c['method.weight_warmup'], device='cpu',
+    )  # fmt: skip
+    ae = trainer.ae
+
+    def own() -> dict[str, torch.Tensor]:
+        units = {'units/gate': ae.gate_bias, 'units/gain': ae.r_mag, 'units/magnitude': ae.mag_bias}
+        return {**linear(ae, ae.decoder_bias), **units}
+
+    fill(own(), given('gated'))
+    for step in range(problem.STEPS):
+        trainer.update(step, batch(step))
+    return own()
+
+
+def p_anneal(c: dict, root: Path) -> dict[str, torch.Tensor]:
+    trainers(root)
+    module = importlib.import_module('dictionary_learning.trainers.p_anneal')
+    changes, between = c['method.changes'], c['method.anneal_steps'] // (c['method.changes'] - 1)
+    start = c['method.anneal_start'] - between - 1
+    trainer = module.PAnnealTrainer(
+        steps=problem.STEPS + 1, activation_dim=problem.DIM, dict_size=problem.UNITS, layer=0, lm_name='',
+        lr=c['optimizer.learning_rate'], warmup_steps=0, sparsity_warmup_steps=c['method.weight_warmup'],
+        sparsity_function='Lp^p', initial_sparsity_penalty=c['method.weight'], anneal_start=start,
+        anneal_end=start + changes * between, p_end=c['method.p_final'], n_sparsity_updates=changes + 1, device='cpu',
+    )  # fmt: skip
+    fill(linear(trainer.ae, trainer.ae.bias), given('p_anneal'))
+    for step in range(problem.STEPS):
+        trainer.update(step, batch(step))
+    state = {'/factor': torch.tensor(trainer.sparsity_coeff / c['method.weight'])}
+    return {**linear(trainer.ae, trainer.ae.bias), **state}
 
 
 def jump_relu(c: dict, root: Path) -> dict[str, torch.Tensor]:
@@ -198,6 +251,9 @@ def run(reference: Callable, case: str, root: Path, folder: Path) -> dict[str, n
 
 REFERENCES = {
     'topk': (topk, 'saprmarks/dictionary_learning', 'trainers/top_k.py: TopKTrainer.update'),
+    'batch_topk': (batch_topk, 'saprmarks/dictionary_learning', 'trainers/batch_top_k.py: BatchTopKTrainer.update'),
+    'gated': (gated, 'saprmarks/dictionary_learning', 'trainers/gdm.py: GatedSAETrainer.update'),
+    'p_anneal': (p_anneal, 'saprmarks/dictionary_learning', 'trainers/p_anneal.py: PAnnealTrainer.update'),
     'jump_relu': (jump_relu, 'saprmarks/dictionary_learning', 'trainers/jumprelu.py: JumpReluTrainer.update'),
     'matryoshka': (matryoshka, 'bartbussmann/matryoshka_sae', 'sae.py: GlobalBatchTopKMatryoshkaSAE.forward'),
     'archetypal': (archetypal, 'KempnerInstitute/overcomplete', 'sae/rasae.py: RATopKSAE.forward'),
