@@ -11,7 +11,7 @@ train in turns, an epoch of one and then of the other, so that a busy machine sl
 there, seconds do not. Each run leaves WORKDIR/<method>/seed<n>.json, and the same command goes on with what is missing.
 Features of both are measured by `selfsup.evals`. Without --reference our half runs alone. --agreement takes the first
 steps of both from the same weights with the same views, which tells a difference of the arithmetic from one of the
-draws.
+draws. --record adds the finished runs of WORKDIR to those of its file; a half of a run that is in both is the new one.
 """
 
 import argparse
@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 from peers_recipe import METHODS, RECIPES, Job
-from selfsup.errors import UserError
+from selfsup import files
+from selfsup.errors import UserError, command
 
 HERE = Path(__file__).parent
 HALVES = {'ours': 'peers_ours.py', 'lightly': 'peers_lightly.py'}
@@ -60,11 +61,11 @@ class Peer:
     def __init__(self, python: str, half: str, job: Job):
         # A compilation that an earlier run had paid for would not be in the time to the end.
         environment = {**os.environ, 'JAX_ENABLE_COMPILATION_CACHE': 'false'}
-        command = [python, '-W', 'ignore', str(HERE / HALVES[half]), json.dumps(job._asdict())]
+        words = [python, '-W', 'ignore', str(HERE / HALVES[half]), json.dumps(job._asdict())]
         self.half = half
         begun = time.perf_counter()
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
         # On the clock of the command: imports come before a half can look at its own.
         self.begun = {**self._answer(), 'seconds': time.perf_counter() - begun}
@@ -75,9 +76,9 @@ class Peer:
             raise SystemExit(f'{self.half}: the process ended with {self.process.wait()}; what it said is above')
         return json.loads(line)
 
-    def ask(self, command: str) -> dict[str, Any]:
+    def ask(self, line: str) -> dict[str, Any]:
         """The answer to a command."""
-        self.process.stdin.write(command + '\n')  # type: ignore[union-attr]
+        self.process.stdin.write(line + '\n')  # type: ignore[union-attr]
         self.process.stdin.flush()  # type: ignore[union-attr]
         return self._answer()
 
@@ -173,7 +174,7 @@ def recorded(workdir: Path) -> dict[str, Any]:
     `runs` is method -> 'seed1' -> half -> its record.
 
     Raises:
-      SystemExit: for runs of other settings.
+      UserError: for runs of other settings.
     """
     found: dict[str, Any] = {}
     shared: dict[str, Any] = {}
@@ -181,23 +182,68 @@ def recorded(workdir: Path) -> dict[str, Any]:
         run = json.loads(file.read_text())
         shared = shared or run['settings']
         if run['settings'] != shared:
-            raise SystemExit(f'{file} was made with {run["settings"]}, others of {workdir} with {shared}')
+            raise UserError(f'{file} was made with {run["settings"]}, others of {workdir} with {shared}')
         found.setdefault(file.parent.name, {})[file.stem] = {half: run[half] for half in HALVES if half in run}
     alike = {file.parent.name: json.loads(file.read_text()) for file in sorted(workdir.glob('*/agreement.json'))}
     return {'settings': shared, 'agreement': alike, 'runs': found}
 
 
-def as_json(record: dict[str, Any]) -> str:
+def merged(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """What two recordings hold, as :func:`recorded` gives them; a half of a run that is in both is the later one's.
+
+    A seed whose halves are of different recordings was not trained in turns, and gets `apart`.
+
+    Raises:
+      UserError: for recordings of other settings.
+    """
+    if not (earlier['runs'] and later['runs']):
+        shared = (later if later['runs'] else earlier)['settings']
+    elif (shared := earlier['settings']) != later['settings']:
+        unlike = {name for name in {*shared, *later['settings']} if shared.get(name) != later['settings'].get(name)}
+        told = (f'{name} {shared.get(name)} there and {later["settings"].get(name)} here' for name in sorted(unlike))
+        raise UserError(f'the recorded runs have other settings than those of --workdir: {", ".join(told)}')
+    runs = {method: dict(seeds) for method, seeds in earlier['runs'].items()}
+    for method, seeds in later['runs'].items():
+        for seed, halves in seeds.items():
+            old = runs.setdefault(method, {}).get(seed, {})
+            kept = {name: value for name, value in old.items() if name not in halves}
+            split = {'apart': True} if set(HALVES) & kept.keys() else {}
+            runs[method][seed] = {**{name: value for name, value in kept.items() if name != 'apart'}, **halves, **split}
+    runs = {
+        method: dict(sorted(runs[method].items(), key=lambda run: (len(run[0]), run[0]))) for method in sorted(runs)
+    }
+    return {'settings': shared, 'agreement': {**earlier['agreement'], **later['agreement']}, 'runs': runs}
+
+
+def record(workdir: Path, file: Path) -> None:
+    """Adds the finished runs of a folder to those in a file.
+
+    Raises:
+      UserError: for a folder without finished runs, a file that is no recording, other settings.
+    """
+    found = recorded(workdir)
+    if not (found['runs'] or found['agreement']):
+        raise UserError(f'--workdir={workdir} holds no finished run to record')
+    if file.exists():
+        earlier = files.read_json(file)
+        if not all(isinstance(earlier.get(name), dict) for name in found):
+            raise UserError(f'--record={file} is no recording: it must hold {", ".join(found)}')
+        found = merged(earlier, found)
+    with files.placed(file) as temporary:
+        temporary.write_text(as_json(found))
+
+
+def as_json(recording: dict[str, Any]) -> str:
     """One line a run."""
     methods = []
-    for method, runs in record['runs'].items():
+    for method, runs in recording['runs'].items():
         lines = ',\n'.join(f'  {json.dumps(seed)}: {json.dumps(run)}' for seed, run in runs.items())
         methods.append(f' {json.dumps(method)}: {{\n{lines}\n }}')
-    shared = f'"settings": {json.dumps(record["settings"])},\n"agreement": {json.dumps(record["agreement"])}'
+    shared = f'"settings": {json.dumps(recording["settings"])},\n"agreement": {json.dumps(recording["agreement"])}'
     return f'{{{shared},\n"runs": {{\n' + ',\n'.join(methods) + '\n}}\n'
 
 
-def read_arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
+def read_arguments(words: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
     """The command's arguments, checked, and the settings that all runs of the folder share."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--reference', default='', help='interpreter of an environment with torch and lightly')
@@ -214,7 +260,7 @@ def read_arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
         '--agreement', type=int, default=0, metavar='STEPS', help='compare so many steps, and train nothing'
     )
     parser.add_argument('--record', type=Path, help='collect the finished runs in this file, and train nothing')
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     if arguments.reference and not shutil.which(arguments.reference):
         parser.error(f'--reference={arguments.reference} is no program; give the python that has torch and lightly')
     if arguments.agreement and not arguments.reference:
@@ -226,10 +272,10 @@ def read_arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
     return arguments, settings
 
 
-def main() -> None:
-    arguments, settings = read_arguments()
+def main(words: list[str]) -> None:
+    arguments, settings = read_arguments(words)
     if arguments.record:
-        arguments.record.write_text(as_json(recorded(arguments.workdir)))
+        record(arguments.workdir, arguments.record)
         return
     pythons = {'ours': sys.executable} | ({'lightly': arguments.reference} if arguments.reference else {})
     for seed in arguments.seeds[: 1 if arguments.agreement else None]:
@@ -243,11 +289,7 @@ def main() -> None:
                 method, seed, arguments.epochs, arguments.batch, str(arguments.workdir.resolve() / 'data.npz'),
                 arguments.source, arguments.data_dir, arguments.per_class, arguments.threads,
             )  # fmt: skip
-            try:
-                prepare(job)
-            except UserError as error:
-                print(f'error: {error}', file=sys.stderr)
-                raise SystemExit(2) from error
+            prepare(job)
             if arguments.agreement:
                 told = agreement(job, pythons, folder, count=arguments.agreement)
                 file.write_text(json.dumps(told) + '\n')
@@ -257,4 +299,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    command(main)()

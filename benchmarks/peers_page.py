@@ -112,10 +112,14 @@ def seconds(run: dict[str, Any], half: str, column: int) -> np.ndarray:
 
 
 def ratios(seeds: dict[str, Any], column: int) -> list[float]:
-    """Lightly's time over ours of each epoch but the first of a run, in which ours compiles."""
+    """Lightly's time over ours of each epoch but the first of a run, in which ours compiles.
+
+    Runs whose halves were trained apart have none.
+    """
     return [
         float(value)
         for run in seeds.values()
+        if not run.get('apart')
         for value in (seconds(run, THEIRS, column) / seconds(run, OURS, column))[1:]
     ]
 

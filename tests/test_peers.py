@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import small
 from selfsup import optim
+from selfsup.errors import UserError
 
 sys.path.insert(0, str(small.ROOT / 'benchmarks'))
 page = small.script('benchmarks/peers_page.py')
@@ -165,19 +166,85 @@ def test_a_single_run_has_no_verdict():
         (['--methods', 'dino'], "invalid choice: 'dino'"),
     ],
 )
-def test_what_cannot_be_is_refused_in_a_line(tool, tmp_path, monkeypatch, capsys, words, said):
-    (tmp_path / 'simclr').mkdir()
-    (tmp_path / 'simclr' / 'seed1.json').write_text(json.dumps({'settings': {'epochs': 5}, 'ours': {}}))
-    monkeypatch.setattr(sys, 'argv', ['peers.py', f'--workdir={tmp_path}', *words])
+def test_what_cannot_be_is_refused_in_a_line(tool, tmp_path, capsys, words, said):
+    finished(tmp_path, 'simclr', 1, epochs=5, ours={})
     with pytest.raises(SystemExit) as ended:
-        tool.main()
+        tool.main([f'--workdir={tmp_path}', *words])
     assert ended.value.code == 2 and said in capsys.readouterr().err
 
 
+def finished(folder, method, seed, *, epochs=6, **halves):
+    """Leaves the file of a run."""
+    (folder / method).mkdir(parents=True, exist_ok=True)
+    (folder / method / f'seed{seed}.json').write_text(json.dumps({'settings': {'epochs': epochs}, **halves}))
+
+
 def test_runs_of_other_settings_are_not_collected_together(tool, tmp_path):
-    (tmp_path / 'simclr').mkdir()
-    for seed, epochs in ((1, 5), (2, 6)):
-        run = {'settings': {'epochs': epochs}, 'ours': {}}
-        (tmp_path / 'simclr' / f'seed{seed}.json').write_text(json.dumps(run))
-    with pytest.raises(SystemExit, match="'epochs': 6.*'epochs': 5"):
+    finished(tmp_path, 'simclr', 1, epochs=5, ours={})
+    finished(tmp_path, 'simclr', 2, ours={})
+    with pytest.raises(UserError, match="'epochs': 6.*'epochs': 5"):
         tool.recorded(tmp_path)
+
+
+def test_recording_adds_to_what_is_recorded(tool, tmp_path):
+    first, second, third, file = (tmp_path / name for name in ('first', 'second', 'third', 'peers.json'))
+    finished(first, 'simclr', 1, ours={'memory': 1}, lightly={'memory': 2})
+    finished(first, 'vicreg', 10, ours={'memory': 3}, lightly={'memory': 4})
+    (first / 'vicreg' / 'agreement.json').write_text('{"steps": 10}')
+    finished(second, 'simclr', 1, ours={'memory': 5})
+    finished(second, 'vicreg', 2, ours={'memory': 6}, lightly={'memory': 7})
+    finished(second, 'byol', 1, lightly={'memory': 8})
+    finished(third, 'simclr', 1, ours={'memory': 9}, lightly={'memory': 10})
+    (third / 'simclr' / 'agreement.json').write_text('{"steps": 20}')
+    told = []
+    for folder in (first, second, third):
+        tool.main([f'--workdir={folder}', f'--record={file}'])
+        told.append(json.loads(file.read_text()))
+    assert told[0] == tool.recorded(first)
+    # Of seed 1 our half is there anew, so that the two did not train in turns; the order is that of the seeds.
+    assert told[1]['runs'] == {
+        'byol': {'seed1': {'lightly': {'memory': 8}}},
+        'simclr': {'seed1': {'lightly': {'memory': 2}, 'ours': {'memory': 5}, 'apart': True}},
+        'vicreg': {
+            'seed2': {'ours': {'memory': 6}, 'lightly': {'memory': 7}},
+            'seed10': {'ours': {'memory': 3}, 'lightly': {'memory': 4}},
+        },
+    }
+    assert list(told[1]['runs']) == ['byol', 'simclr', 'vicreg'] and [*told[1]['runs']['vicreg']] == ['seed2', 'seed10']
+    assert told[1]['agreement'] == {'vicreg': {'steps': 10}}
+    assert told[2]['runs']['simclr']['seed1'] == {'ours': {'memory': 9}, 'lightly': {'memory': 10}}
+    assert told[2]['runs']['vicreg'] == told[1]['runs']['vicreg']
+    assert told[2]['agreement'] == {'vicreg': {'steps': 10}, 'simclr': {'steps': 20}}
+
+
+@pytest.mark.parametrize(
+    ('held', 'said'),
+    [
+        ('{"settings": {"epochs": 5}, "agreement": {}, "runs": {"simclr": {}}}', 'epochs 5 there and 6 here'),
+        ('{"settings": {}, "runs": {}}', 'is no recording: it must hold settings, agreement, runs'),
+        ('[]', 'holds no JSON object'),
+        ('', 'is damaged'),
+    ],
+)
+def test_what_cannot_be_added_to_is_refused_in_a_line_and_kept(tool, tmp_path, monkeypatch, capsys, held, said):
+    finished(tmp_path, 'simclr', 1, ours={})
+    file = tmp_path / 'peers.json'
+    file.write_text(held)
+    monkeypatch.setattr(sys, 'argv', ['peers.py', f'--workdir={tmp_path}', f'--record={file}'])
+    with pytest.raises(SystemExit) as ended:
+        tool.command(tool.main)()
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and said in told and told.count('\n') == 1
+    assert file.read_text() == held
+
+
+def test_a_folder_without_runs_is_not_recorded(tool, tmp_path):
+    with pytest.raises(UserError, match='no finished run'):
+        tool.main([f'--workdir={tmp_path}', f'--record={tmp_path / "peers.json"}'])
+
+
+def test_halves_trained_apart_have_scores_and_no_ratio():
+    runs = made([0.5, 0.5], [0.5, 0.5])['runs']
+    assert len(page.ratios(runs['simclr'], 1)) == 4
+    runs['simclr']['seed0']['apart'] = True
+    assert len(page.ratios(runs['simclr'], 1)) == 2 and len(page.paired(runs)['simclr']) == 2
