@@ -95,6 +95,49 @@ def test_shifted_atoms_are_recovered():
     assert d.conv_recovered(truth, np.random.default_rng(0).normal(size=(2, 5, 1))) < 1
 
 
+MOTIFS = {'series': (8, (120,), 12, 6), 'images': (4, (28, 28), 7, 4)}  # rows, space, sides of windows and of motifs
+
+
+def planted_motifs(kind, seed, share):
+    """Signals of three motifs in the middle of windows, that stand at a share of all places, and the windows."""
+    rows, space, side, inner = MOTIFS[kind]
+    rng = np.random.default_rng(seed)
+    axes = len(space)
+    motifs = np.zeros((3, *[side] * axes, 1))
+    middle = slice((side - inner) // 2, (side - inner) // 2 + inner)
+    motifs[(slice(None), *[middle] * axes, 0)] = rng.normal(size=(3, *[inner] * axes))
+    motifs /= np.linalg.norm(motifs.reshape(3, -1), axis=1).reshape(3, *[1] * (axes + 1))
+    shape = (rows, *(n - side + 1 for n in space), 3)
+    codes = (rng.random(shape) < share) * rng.uniform(0.5, 1.5, shape) * rng.choice([-1, 1], shape)
+    signals = np.asarray(d.conv_synthesis(codes, motifs))
+    return (signals + 0.01 * rng.normal(size=signals.shape)).astype(np.float32), motifs
+
+
+def found_motifs(kind, seed, share, starts):
+    """Share of the motifs that the start of least objective finds, and the shares of all starts."""
+    signals, motifs = planted_motifs(kind, seed, share)
+    window = motifs.shape[1:-1]
+    first = d.windows_as_atoms(KEY, signals, units=3, window=window)
+    penalty = 0.1 * float(jnp.abs(d.conv_correlation(signals, first)).max())
+    told = []
+    for start in range(starts):
+        atoms, codes = d.fit_convolutional(
+            jax.random.key(start), signals, units=3, window=window, penalty=penalty, code_steps=40
+        )
+        error = 0.5 * jnp.sum((signals - d.conv_synthesis(codes, atoms)) ** 2)
+        told.append((float(error + penalty * jnp.abs(codes).sum()), d.conv_recovered(motifs, atoms)))
+    return min(told)[1], [share for _, share in told]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', MOTIFS)
+def test_planted_motifs_are_recovered_where_they_stand_apart(kind):
+    for seed in range(2 if kind == 'series' else 1):
+        best, shares = found_motifs(kind, seed, 0.01, starts=3)
+        assert best == 1, shares
+    assert found_motifs(kind, 0, 0.3, starts=1)[0] == 0  # at every third place they overlap, and any atoms do
+
+
 @pytest.mark.slow
 def test_the_first_step_of_a_stream_is_the_batch_step_and_the_next_lie_between(x64):
     p = d.planted(KEY, rows=60, dim=5, units=5, active=2, orthogonal=True)
