@@ -187,6 +187,14 @@ def test_a_run_of_images_has_codes_reconstructions_and_pictures_of_its_atoms(ima
     assert (part.codes != 0).sum(1).max() <= 3
     found = dictionary_evals.of_dictionary(encoder, {'train': image_run.data.labelled, 'test': image_run.data.test})
     assert found['dictionary_l0'] <= 3 and np.isfinite(list(found.values())).all()
+    data = {'train': image_run.data.labelled, 'test': image_run.data.test}
+    more = dictionary_evals.of_dictionary(encoder, data, parents='1,0,0,0,0,0,1,0,1,1')
+    assert more.keys() - found.keys() == {'absorption', 'absorption_full', 'split_units', 'absorption_concepts'}
+    own = np.asarray(encoder.params['dictionary']['atoms'])
+    np.testing.assert_allclose(dictionary_evals.atoms(encoder, 16), own, rtol=FLOAT32, atol=1e-6)
+    for words, said in (('1,0', '10 numbers'), ('1,-1', 'whole numbers from 0')):
+        with pytest.raises(UserError, match=said):
+            dictionary_evals.of_dictionary(encoder, data, parents=words)
     shown = pictures.reconstructions(encoder, images)
     np.testing.assert_allclose(shown['original'][..., 0], images[..., 0] / 255, atol=1e-5)
     atoms = pictures.atoms(encoder, images)

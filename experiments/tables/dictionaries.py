@@ -15,7 +15,6 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from selfsup import cli, dictionaries, errors, evals
 from selfsup.files import write_json
@@ -69,10 +68,10 @@ def coded(trained: Trained, part: str) -> evals.Coded:
 
 def measure(trained: Trained, *, controls: bool = False) -> tuple[dict[str, float], np.ndarray]:
     """The numbers of :func:`selfsup.evals.dictionary`, and the atoms."""
+    from selfsup.engine import dictionary_evals
+
     numbers = evals.dictionary(coded(trained, 'train'), test := coded(trained, 'test'), controls=controls)
-    decode, one_hot = trained.run.method.decode, jnp.eye(test.codes.shape[1])
-    atoms = decode(trained.encoder.evaluated, one_hot) - decode(trained.encoder.evaluated, 0 * one_hot[:1])
-    return numbers, np.asarray(atoms)
+    return numbers, dictionary_evals.atoms(trained.encoder, test.codes.shape[1])
 
 
 def row(name: str, seen: list[dict[str, float]], stable: float | None) -> str:

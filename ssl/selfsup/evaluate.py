@@ -10,7 +10,7 @@ from .errors import UserError, command
 from .files import check_place, folder_exists, placed, read_jsonl, write_json
 
 USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [--only=a,b] [--out=FILE.json]
-                                 [--with=FOLDER] [--images=SOURCE] [--image-size=N] [--channels=N]
+                                 [--with=FOLDER] [--images=SOURCE] [--parents=0,0,1] [--image-size=N] [--channels=N]
        selfsup evaluate --workdir=FOLDER --layers=all [--step=N] [--data=SOURCE] [--out=FILE.json] [...]
        selfsup evaluate --features TRAIN.npz TEST.npz [--with TRAIN.npz TEST.npz] [--only=a,b] [--out=FILE.json]
 
@@ -33,6 +33,8 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
                     memorisation (SSLMem: OTHER has not seen the training images)
   --images=SOURCE   with --only=dictionary, of a dictionary of features: the images that they are features of, for the
                     picture units.png; by default those that the file of selfsup embed names
+  --parents=0,0,1   with --only=dictionary: the wide concept of each class, in the order of the labels, for how much of
+                    one is split between units, and absorbed by units of its classes
   --layers=all      a row for each layer (probe, k-NN, CKA to the features, CCA to pixels and labels, dimension,
                     hubness) in layers.json, and their picture in layers.png; or names of taps, between commas
   --out=FILE.json   also writes the numbers there
@@ -108,7 +110,7 @@ def show_units(trained: Any, test: Any, given: str, file: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     options: cli.Options = {'workdir': '', 'features': [], 'step': 'newest', 'data': 'own', 'only': '', 'out': ''}
-    options = {**options, 'image-size': '', 'channels': '', 'with': [], 'layers': '', 'images': ''}
+    options = {**options, 'image-size': '', 'channels': '', 'with': [], 'layers': '', 'images': '', 'parents': ''}
     values, overrides = cli.parse(arguments, options, USAGE)
     # One word may name both files, and a name may hold a comma.
     files, others = (
@@ -126,8 +128,9 @@ def main(arguments: list[str]) -> int:
         check_place(Path(out), f'--out={out}')
     if values['layers'] and (files or values['only'] or others):
         raise UserError('--layers is a table of its own, of --workdir; leave --only, --with and --features out')
-    if values['images'] and 'dictionary' not in values['only'].split(','):
-        raise UserError(f'--images={values["images"]} is read by --only=dictionary')
+    for name in ('images', 'parents'):
+        if values[name] and 'dictionary' not in values['only'].split(','):
+            raise UserError(f'--{name}={values[name]} is read by --only=dictionary')
     cli.prepare()
     from .engine.evaluations import OF_TWO, chosen, of_features
 
@@ -176,7 +179,9 @@ def of_workdir(values: dict[str, str], others: Sequence[str]) -> int:
         return 0
     if names:
         data = evaluations.evaluated_parts(trained.config, other)
-        results = evaluations.of_encoder(trained, data, names, beside, every=values['only'] == 'all')
+        results = evaluations.of_encoder(
+            trained, data, names, beside, every=values['only'] == 'all', parents=values['parents']
+        )
         show(results)
         place = Path(values['out'] or root / 'evaluation.json')
         write(results, place)

@@ -4,6 +4,7 @@ Signals and atoms are rows: `signals ≈ codes·dictionary` with `[batch, dim]`,
 folder imports jax, jaxtyping, numpy and scipy only and can be copied into another project.
 """
 
+from .absorption import Absorption, absorption
 from .activations import above, abs_top_k, batch_top_k, gated, heaviside, jump_relu, top_k
 from .atoms import (
     geometric_median,
@@ -59,6 +60,7 @@ from .stream import Stream, stream_begin, stream_step
 from .task import TaskDriven, elastic_net, fit_task_driven, task_scores
 
 __all__ = [
+    'Absorption',
     'Factors',
     'LabelConsistent',
     'Match',
@@ -69,6 +71,7 @@ __all__ = [
     'TaskDriven',
     'above',
     'abs_top_k',
+    'absorption',
     'batch_top_k',
     'code_numbers',
     'conv_atoms_step',

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import jax.numpy as jnp
 import numpy as np
 
 from .. import evals
@@ -28,15 +29,34 @@ def coded(encoder: Encoder, source: Source) -> evals.Coded:
     return evals.Coded(found['inputs'], found['features'], found['embeddings'], source.labels[kept])
 
 
-def of_dictionary(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, float]:
-    """:func:`selfsup.evals.dictionary` of train and test.
+def atoms(encoder: Encoder, units: int) -> np.ndarray:
+    """The atoms `[units, dim]` of a linear decoder: what a code of one unit adds to that of zeros."""
+    decode, one_hot = encoder.method.decode, jnp.eye(units)
+    assert decode is not None
+    return np.asarray(decode(encoder.evaluated, one_hot) - decode(encoder.evaluated, 0 * one_hot[:1]))
+
+
+def of_dictionary(encoder: Encoder, data: Mapping[str, Source], parents: str = '') -> dict[str, float]:
+    """:func:`selfsup.evals.dictionary` of train and test, and with `parents` :func:`selfsup.evals.absorption`.
+
+    Args:
+      encoder: the trained one.
+      data: the sources `train` and `test`.
+      parents: the concept of each class, whole numbers between commas; '' for none.
 
     Raises:
-      UserError: an encoder whose features decode to nothing.
+      UserError: an encoder whose features decode to nothing, parents that are not one number for each class.
     """
     if not is_dictionary(encoder):
         raise UserError(
             f'--only=dictionary decodes features to inputs, which those of {encoder.config.method.name} do not; take a '
             f'method of the family dictionary'
         )
-    return evals.dictionary(*(coded(encoder, data[part]) for part in ('train', 'test')))
+    train, test = (coded(encoder, data[part]) for part in ('train', 'test'))
+    found = evals.dictionary(train, test)
+    if parents:
+        if not all(word.strip().isdecimal() for word in parents.split(',')):
+            raise UserError(f'--parents={parents} must be whole numbers from 0, with commas between them')
+        given = [int(word) for word in parents.split(',')]
+        found |= evals.absorption(train, test, atoms(encoder, train.codes.shape[1]), given)
+    return found

@@ -97,7 +97,7 @@ def of_features(
 
 
 def of_encoder(
-    trained: Any, data: Any, names: Sequence[str], other: Any = None, *, every: bool = False
+    trained: Any, data: Any, names: Sequence[str], other: Any = None, *, every: bool = False, parents: str = ''
 ) -> dict[str, float]:
     """The numbers of an encoder on labelled data: those that learn from images, of its features, of its patches.
 
@@ -107,6 +107,7 @@ def of_encoder(
       names: which numbers.
       other: another encoder, for those that compare two.
       every: leaves out, with a line, what the data do not allow; see :func:`taken`.
+      parents: of the classes, for a dictionary; see :func:`.dictionary_evals.of_dictionary`.
     """
     results: dict[str, float] = {}
     if asked := [name for name in OF_IMAGES if name in names]:
@@ -125,7 +126,7 @@ def of_encoder(
         'memorisation': lambda: view_evals.of_memorisation(trained, other),
         **{name: functools.partial(of, trained, data) for name, of in patch_evals.PATCH_EVALUATIONS.items()},
         'factors': lambda: factor_evals.of_factors(trained, data),
-        'dictionary': lambda: dictionary_evals.of_dictionary(trained, data),
+        'dictionary': lambda: dictionary_evals.of_dictionary(trained, data, parents),
     }
     for name, compute in groups.items():
         if name in names:

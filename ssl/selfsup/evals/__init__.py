@@ -4,6 +4,7 @@ Every evaluation is `name(train, test, *, …) -> dict[str, float]`. Keys that s
 hyper-parameters, chosen on a held-out part of train.
 """
 
+from .absorption import absorption
 from .attentive import attentive
 from .bench import TASKS, bench, check_task, summary
 from .clustering import agreement, assigned, clustering, sizes
@@ -40,6 +41,7 @@ __all__ = [
     'Known',
     'TASKS',
     'Segmented',
+    'absorption',
     'agreement',
     'assigned',
     'attentive',
