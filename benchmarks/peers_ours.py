@@ -47,6 +47,8 @@ def config_of(job: Job) -> Any:
     c.method.name = recipe.method or job.method
     for name, number in recipe.numbers.items():
         c.method[name] = number
+    if 'momentum' in recipe.numbers:
+        c.method.momentum_final = recipe.numbers['momentum']  # lightly's examples keep it; by default ours rises
     if c.method.name == 'moco_v2':
         c.method.groups = 1  # lightly's example does not shuffle batch-norm
     else:

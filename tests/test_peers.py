@@ -75,6 +75,9 @@ def test_every_recipe_is_a_config(tool, toy, tmp_path, method):
     assert config.method.name == method.removesuffix('_own_start')
     assert config.projector.widths == recipe.head
     assert all(config.method[name] == value for name, value in recipe.numbers.items())
+    if 'momentum' in recipe.numbers:  # the other half has one number for the whole run
+        assert config.method.momentum_final == config.method.momentum
+    assert not config.schedules
     assert [view.solarise.p if 'solarise' in view else 0.0 for view in config.augment.views.values()] == [
         *recipe.solarise
     ]
