@@ -52,11 +52,12 @@ table, and goes on where it was stopped (jax 0.10.2, Python 3.11, CPU, one threa
 
 METHODS = """# Methods
 
-Every method with its paper, one of its configs and its score on digits: accuracy in per cent of a linear probe with
-ten labels per class, mean of three seeds; untrained encoders give 86, raw pixels 89.5 ([digits.md](digits.md) has all
-columns, deviations and controls). Without a score it was not measured there. `selfsup methods NAME` prints one with its
-hyper-parameters, and [losses.md](losses.md) lists the losses. Where the authors' code and others differ, the docstring
-says which reading was taken, and [parity.md](parity.md) how the agreement was measured.
+Every method with its name in configs, its paper, its losses, one of its configs and its score on digits: accuracy in
+per cent of a linear probe with ten labels per class, mean of three seeds, with an asterisk of one; untrained encoders
+give 86, raw pixels 89.5 ([digits.md](digits.md) has all columns, deviations and controls). Without a score it was not
+measured there. `selfsup methods NAME` prints one with its hyper-parameters, and [losses.md](losses.md) lists the
+losses. Where the authors' code and others differ, the docstring says which reading was taken, and
+[parity.md](parity.md) how the agreement was measured.
 
 Written by `python docs/generate.py`.
 """
@@ -175,8 +176,8 @@ def families_table(recorded: table.Recorded) -> str:
     """The README's table: the methods of each family, with a link to the paper and the digits score."""
     families: dict[str, dict[str, str]] = {}
     for one in catalogue.rows(recorded):
-        score = '' if one.score is None else f' {one.score:.1f}'
-        families.setdefault(one.family, {}).setdefault(one.title, f'[{one.title}]({one.link}){score}')
+        named = f'[{one.title}]({one.link}) {catalogue.scored(one)}'.strip()
+        families.setdefault(one.family, {}).setdefault(one.title, named)
     lines = ['| family | methods, and digits where they were measured |', '| --- | --- |']
     lines += [f'| {family} | {", ".join(cells.values())} |' for family, cells in families.items()]
     return '\n'.join(lines) + '\n'
@@ -184,11 +185,16 @@ def families_table(recorded: table.Recorded) -> str:
 
 def methods_page(recorded: table.Recorded) -> str:
     """docs/methods.md: every method with its paper, a config and its digits score."""
-    lines = [METHODS, '| method | paper | family | config | digits |', '| --- | --- | --- | --- | ---: |']
+    lines = [
+        METHODS,
+        '| method | paper | family | losses | config | digits |',
+        '| --- | --- | --- | --- | --- | ---: |',
+    ]
     for one in catalogue.rows(recorded):
         config = min(one.configs, key=lambda name: (not name.startswith('digits/'), name)) if one.configs else ''
-        score = '' if one.score is None else f'{one.score:.1f}'
-        cells = (one.title, f'[{one.paper}]({one.link})', one.family, f'`{config}`' if config else '', score)
+        losses_ = ', '.join(f'`{loss}`' for loss in one.losses)
+        named, paper = f'{one.title}, `{one.name}`', f'[{one.paper}]({one.link})'
+        cells = (named, paper, one.family, losses_, f'`{config}`' if config else '', catalogue.scored(one))
         lines.append('| ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines) + '\n'
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import small
 from selfsup import __main__ as main
-from selfsup import catalogue, cli, completion, config, doctor, train
+from selfsup import catalogue, cli, completion, config, doctor, losses, train
 from selfsup.config import shipped
 from selfsup.errors import UserError
 from selfsup.methods import METHODS
@@ -59,6 +59,7 @@ LONG = [
         (['train'], 'the config is missing; usage: selfsup train CONFIG'),
         (['train', 'digits/vicreg', 'digits/byol'], 'one config at a time, not digits/vicreg and digits/byol'),
         (['train', 'digits/vicrge'], 'there is no config file digits/vicrge; did you mean digits/vicreg'),
+        (['train', 'digits'], 'digits is a folder of '),
         (['train', 'digits/vicreg', 'train.epcohs=3'], 'did you mean train.epochs or'),
         (['methods', 'simclrr'], "'simclrr' is an unknown method; did you mean simclr"),
         (['methods', '--family=mask'], '--family=mask is unknown; did you mean masked?'),
@@ -139,7 +140,10 @@ def test_every_method_has_a_paper_and_a_config():
     assert set(rows) == set(METHODS)
     for row in rows.values():
         assert row.title and re.search(r'\b(19|20)\d\d$', row.paper) and row.link.startswith('https://'), row.name
-        assert row.what and row.configs, row.name
+        assert row.what and row.configs and row.losses, row.name
+        assert all(hasattr(losses, loss) or hasattr(losses, f'{loss}_terms') for loss in row.losses), row.name
+    assert rows['dinov2'].losses == ['dinov2_class', 'dinov2_patches', 'koleo'] and rows['tico'].losses == ['tico']
+    assert rows['rotation'].losses == ['cross_entropy'] and rows['moco_v1'].losses == ['info_nce']
     scores = json.loads((small.ROOT / 'docs' / 'digits.json').read_text())['byol']['none']
     mean = 100 * sum(run['trained']['linear_10'] for run in scores.values()) / len(scores)
     assert abs(rows['byol'].score - mean) < 1e-9 and rows['moco_v2'].family == 'contrastive'
@@ -151,7 +155,7 @@ def test_methods_are_listed(capsys):
     assert {row['family'] for row in found} == {'masked'} and 'mae' in {row['name'] for row in found}
     assert main.main(['methods', 'simclr']) == 0
     shown = capsys.readouterr().out
-    assert all(word in shown for word in ('Chen et al. 2020', 'digits/simclr', '95.9 (86.1)', 'NT-Xent'))
+    assert all(word in shown for word in ('Chen et al. 2020', 'digits/simclr', '95.9 (86.1)', 'NT-Xent', 'ntxent'))
 
 
 def test_doctor_says_what_is_there_and_what_is_wrong(tmp_path, monkeypatch, capsys):

@@ -127,7 +127,7 @@ def test_clusters_are_shown_with_their_size_classes_and_surest_members(classes):
     assert '2 of 3 are used' in text.shown and ('NMI' in text.shown) == bool(classes)
     assert len(text.values('src')) == sum(len(one.members) for one in found.found)
     encoder.method = encoder.method._replace(assign=None)
-    with pytest.raises(facts.LeftOut, match='The method vicreg sorts nothing into clusters'):
+    with pytest.raises(facts.OfOtherMethods, match='The method vicreg sorts nothing into clusters'):
         clusters.clusters(page_facts)
 
 
@@ -176,10 +176,14 @@ def test_confusion_counts():
 
 COMPARED = {
     'above': ({'trained': 0.9, 'pixels': 0.5}, 'is above raw pixels (0.500)'),
-    'below': ({'trained': 0.3, 'untrained': 0.5}, 'is below untrained encoder (0.500)'),
+    'below': ({'trained': 0.3, 'untrained': 0.5}, 'is below the untrained encoder (0.500)'),
     # Two standard errors of two shares of one half of 400 rows are 0.0707.
     'close': ({'trained': 0.57, 'pixels': 0.5}, 'is not distinguishable from raw pixels (0.500)'),
-    'both': ({'trained': 0.58, 'untrained': 0.5, 'pixels': 0.6}, 'above untrained encoder (0.500) and not disting'),
+    'both': ({'trained': 0.58, 'untrained': 0.5, 'pixels': 0.6}, 'above the untrained encoder (0.500) and not disting'),
+    'alike': (
+        {'trained': 0.9, 'untrained': 0.5, 'pixels': 0.6},
+        'above the untrained encoder (0.500) and raw pixels (0',
+    ),
 }
 
 

@@ -5,7 +5,8 @@ import json
 import re
 import statistics
 import sys
-from collections.abc import Iterable, Mapping
+import typing
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from . import cli
@@ -20,6 +21,7 @@ USAGE = """usage: selfsup methods [NAME ...] [--family=FAMILY] [--json]      (or
 digits: accuracy in per cent of a linear probe with ten labels per class, mean over seeds, against that of the untrained
 encoder in brackets (docs/digits.md says how it was measured); '-' where it was not measured."""
 PAPER = re.compile(r'\(([^()]*?\b\d{4}), (https://\S+?)[),;]')
+CALLED = re.compile(r'(?<![\w.])losses\.(\w+)')  # not `selfsup.losses.x`, which docstrings write
 
 
 class Row(NamedTuple):
@@ -31,8 +33,10 @@ class Row(NamedTuple):
       paper: authors and year.
       link: where it is.
       family: the folder of `methods` that it lies in.
+      losses: the functions of `selfsup.losses` that its criterion is made of.
       configs: that come with the package.
       score, untrained: see `USAGE`; None where they were not measured.
+      seeds: of which they are the mean.
       what: the first sentence of its docstring.
     """
 
@@ -41,9 +45,11 @@ class Row(NamedTuple):
     paper: str
     link: str
     family: str
+    losses: list[str]
     configs: list[str]
     score: float | None
     untrained: float | None
+    seeds: int
     what: str
 
 
@@ -71,8 +77,45 @@ def rows(scores: Mapping[str, Any] | None = None) -> list[Row]:
         title = re.split(r' \(|: |\.$', head)[0]
         authors, link = (paper[1], paper[2]) if paper else ('', '')
         score, untrained = _mean(runs, 'trained'), _mean(runs, 'untrained')
-        found.append(Row(name, title, authors, link, family, own, score, untrained, what))
+        found.append(
+            Row(name, title, authors, link, family, losses_of(constructor), own, score, untrained, len(runs), what)
+        )
     return sorted(found, key=lambda row: (row.family, row.name))
+
+
+def losses_of(constructor: Callable[..., Any]) -> list[str]:
+    """Names of the losses of `selfsup.losses` that a constructor calls; `vicreg` for `vicreg_terms`.
+
+    They are read in its source, else in that of its module, else in those of the constructors that it calls.
+    """
+    from . import losses
+
+    module = sys.modules[constructor.__module__]
+    own = inspect.getsource(constructor)
+    words = dict.fromkeys(re.findall(r'\b\w+(?=\()', own))
+    makers = [maker for maker in (vars(module).get(word) for word in words) if inspect.isfunction(maker)]
+    modules = (sys.modules[maker.__module__] for maker in makers)
+    for text in (own, inspect.getsource(module), ''.join(map(inspect.getsource, modules))):
+        called = CALLED.findall(text)
+        found = [name for name in called if _is_loss(getattr(losses, name))]
+        if found:
+            return list(dict.fromkeys(name.removesuffix('_terms') for name in found))
+    return []
+
+
+def _is_loss(function: Callable[..., Any]) -> bool:
+    """Whether a function gives a scalar, alone, by terms, or beside the state that it moves."""
+    returned = inspect.signature(function).return_annotation
+    while typing.get_args(returned):
+        if typing.get_origin(returned) is dict:
+            return True
+        returned = typing.get_args(returned)[0]
+    return getattr(returned, 'dim_str', None) == ''
+
+
+def scored(row: Row) -> str:
+    """The score in per cent, with an asterisk where it is of one seed; '' where it was not measured."""
+    return '' if row.score is None else f'{row.score:.1f}{"*" if row.seeds == 1 else ""}'
 
 
 def _mean(runs: list[dict[str, Any]], of: str) -> float | None:
@@ -119,14 +162,15 @@ def main(arguments: list[str]) -> int:
     # A pipe has no width of its own, and its lines are not to be cut.
     console = Console(width=None if sys.stdout.isatty() else 200)
     table = Table()
-    for name in ('family', 'method', 'paper', 'configs', 'digits'):
+    for name in ('family', 'method', 'paper', 'losses', 'configs', 'digits'):
         table.add_column(name, overflow='fold')
     for row in found:
-        score = '-' if row.score is None else f'{row.score:.1f} ({row.untrained:.1f})'
+        score = '-' if row.score is None else f'{scored(row)} ({row.untrained:.1f})'
         paper = f'{row.title}, {row.paper}\n{row.link}'
-        table.add_row(row.family, row.name, paper, '\n'.join(row.configs) or '-', score)
+        named = ('\n'.join(names) or '-' for names in (row.losses, row.configs))
+        table.add_row(row.family, row.name, paper, *named, score)
     console.print(table)
-    print('digits: per cent with ten labels per class, in brackets of the untrained encoder')
+    print('digits: per cent with ten labels per class, *: of one seed, in brackets of the untrained encoder')
     if values['']:
         for row in found:
             print(described(row.name))

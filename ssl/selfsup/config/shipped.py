@@ -38,6 +38,9 @@ def find(path: str) -> Path:
     name = path.removesuffix('.py').removeprefix('experiments/')
     if name in known:
         return known[name]
+    inside = [config for config in known if config.startswith(f'{name.rstrip("/")}/')]
+    if inside:
+        raise UserError(f'{path} is a folder of {len(inside)} configs; name one, such as {inside[0]} or {inside[-1]}')
     near = [p.name for p in file.parent.glob('*.py')] if file.parent.is_dir() and file.suffix == '.py' else []
     told = nearest(file.name, near) if near else nearest(name, known)
     if known and told.startswith('; known are'):

@@ -333,15 +333,20 @@ def finish(
     encoded.notes.extend(notes)
     numbers = _numbers(encoder.step, table, encoded)
     protocol = _protocol(encoder, encoded, unit=data.test.spec.unit) if table else ''
-    text = _text(encoder, encoded, numbers, lines, protocol)
+    told = ''
+    if 'trained' in table:
+        count = len(encoded.features['trained'][1].labels)
+        told = page.comparison(table, REPRESENTATIONS, count, data.test.spec.unit)
+    text = _text(encoder, encoded, numbers, lines, f'{told}\n\n{protocol}' if told else protocol)
     speed = sentence(workdir)
     text += f'- {speed}\n' if speed else ''
     # Tables take a run with this file for finished, so it is written whole.
     _replace(workdir / 'results.json', json.dumps(numbers, indent=2, allow_nan=False) + '\n')
     if table:
         print_table(table)
-    for note in [*encoded.notes, *([speed] if speed else [])]:
-        print(note)
+    for note in (told, *encoded.notes, speed):
+        if note:
+            print(note)
     drawn = Drawn(data, encoder, encoded, lines)
     pictures = _pictures(workdir, drawn)
     _replace(workdir / 'report.md', text + '\n' + '\n\n'.join(map(_markdown, pictures)) + '\n')

@@ -7,5 +7,6 @@ features and some thousand thumbnails.
 
 from .compose import SECTIONS, page
 from .facts import Facts, Picture
+from .overview import comparison
 
-__all__ = ['SECTIONS', 'Facts', 'Picture', 'page']
+__all__ = ['SECTIONS', 'Facts', 'Picture', 'comparison', 'page']

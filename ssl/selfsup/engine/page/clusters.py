@@ -7,7 +7,7 @@ from PIL import Image
 
 from ...evals import agreement, sizes
 from ..assignments import assigned, has_clusters
-from .facts import Facts, LeftOut
+from .facts import Facts, OfOtherMethods
 from .gallery import shown
 from .html import Html, joined, short, table, tag
 from .thumbnails import thumbnails
@@ -49,7 +49,7 @@ def clusters(facts: Facts) -> Clusters:
     """The clusters of the test rows, largest first."""
     drawn = facts.drawn
     if not has_clusters(drawn.encoder):
-        raise LeftOut(f'The method {drawn.encoder.config.method.name} sorts nothing into clusters.')
+        raise OfOtherMethods(f'The method {drawn.encoder.config.method.name} sorts nothing into clusters.')
     labels = drawn.encoded.test.labels
     outputs = {'features': drawn.encoded.test.features, 'embeddings': drawn.encoded.embeddings}
     own = assigned(drawn.encoder, outputs)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from . import clusters, confusion, curves, features_map, gallery, gather, overview
-from .facts import Facts, LeftOut
+from .facts import Facts, LeftOut, OfOtherMethods
 from .html import Html, absent, joined, short, tag
 from .script import JS
 from .style import CSS
@@ -47,11 +47,13 @@ SECTIONS: dict[str, Section] = {
 }
 
 
-def section(name: str, facts: Facts) -> Html:
-    """A section's markup; in the place of one that fails or does not apply, the line that says why."""
+def section(name: str, facts: Facts) -> Html | None:
+    """A section's markup; the line that says why in the place of one that fails, None for one of other methods."""
     title = SECTIONS[name].title
     try:
         return SECTIONS[name].html(facts, SECTIONS[name].gather(facts))
+    except OfOtherMethods:
+        return None
     except LeftOut as reason:
         return absent(str(reason))
     except Exception as error:  # what drawing raises of unusual data is open-ended, and the numbers are written
@@ -61,19 +63,21 @@ def section(name: str, facts: Facts) -> Html:
         return absent(line)
 
 
-def _body(facts: Facts) -> Html:
-    """All sections; one that would make the page too large is left out with a line."""
-    parts, size = [], 0
+def _sections(facts: Facts) -> dict[str, Html]:
+    """Anchor -> markup of all sections; one that would make the page too large is left out with a line."""
+    parts, size = {}, 0
     for name, (title, _, _) in SECTIONS.items():
         inner = section(name, facts)
+        if inner is None:
+            continue
         length = len(inner.encode('utf-8', 'backslashreplace'))
         if size + length > MOST_BYTES:
             inner = absent(f'{title} is left out: with it the page would be larger than {MOST_BYTES:,} bytes.')
             print(f'report.html: {inner}', file=sys.stderr, flush=True)
             length = len(inner)
         size += length
-        parts.append(tag('section', tag('h2', title), inner, id=name))
-    return joined(parts, '\n')
+        parts[name] = tag('section', tag('h2', title), inner, id=name)
+    return parts
 
 
 def page(facts: Facts) -> str:
@@ -88,13 +92,14 @@ def page(facts: Facts) -> str:
         tag('title', title),
         tag('style', Html(CSS)),
     )
-    links = (tag('li', tag('a', title, href=f'#{name}')) for name, (title, _, _) in SECTIONS.items())
+    sections = _sections(facts)
+    links = (tag('li', tag('a', SECTIONS[name].title, href=f'#{name}')) for name in sections)
     header = tag('header', tag('h1', title), tag('p', 'Report of a run; nothing was chosen by test labels.'))
     body = tag(
         'body',
         header,
         tag('nav', tag('ul', *links), aria_label='Sections'),
-        tag('main', _body(facts)),
+        tag('main', joined(list(sections.values()), '\n')),
         tag('script', Html(JS)),
     )
     return f'<!DOCTYPE html>\n{tag("html", head, body, lang="en")}\n'

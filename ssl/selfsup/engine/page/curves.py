@@ -4,11 +4,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...evals.measures import MEASURES
 from .facts import Facts, LeftOut
 from .html import Html, absent, joined, tag
 from .svg import Series, chart
 
-# Title -> metric -> how it is called. Metrics that no panel names get a panel each.
+# Title -> metric -> how it is called. Metrics that no panel names get a panel each, titled by where they were taken.
 PANELS: dict[str, dict[str, str]] = {
     'Loss': {'loss': 'loss'},
     'Pairs over shuffled pairs, held out': {'alignment': 'squared distance', 'alarm/relative_alignment_limit': 'limit'},
@@ -16,7 +17,9 @@ PANELS: dict[str, dict[str, str]] = {
         'deviation_normalized': 'deviation',
         'alarm/deviation_normalized_limit': 'limit',
     },
-    'Effective rank, held out': {'rankme': 'embeddings', 'rankme_features': 'features'},
+    'RankMe, held out': {'rankme': 'embeddings', 'rankme_features': 'features'},
+    'Effective rank of pairs, held out': {'rank': 'embeddings', 'alarm/rank_limit': 'limit'},
+    'Standard deviation, held out': {'deviation': 'embeddings', 'alarm/deviation_limit': 'limit'},
     'Accuracy of the online probe': {'probe_accuracy_train': 'training batch', 'probe_accuracy': 'held out'},
     'Clusters of the method against classes, held out': {
         'assigned_accuracy_matched': 'matched accuracy',
@@ -56,8 +59,12 @@ def curves(facts: Facts) -> Curves:
             panels[title] = {label: series for label, series in panels[title].items() if series[0]}
     rest = [name for name in sorted(names) if not any(name in members for members in PANELS.values())]
     room = MOST_PANELS - len(panels)
-    panels |= {name: {name: _series(lines, name)} for name in rest[:room]}
+    panels |= {_title(name): {name: _series(lines, name)} for name in rest[:room]}
     return Curves(panels, rest[room:])
+
+
+def _title(name: str) -> str:
+    return f'{name}, {"held out" if name in MEASURES else "training batch"}'
 
 
 def curves_html(found: Curves) -> Html:

@@ -21,7 +21,11 @@ MOST_FITTED = 2**26  # values of training features that the page's probe is fitt
 
 
 class LeftOut(Exception):
-    """A section that does not apply, with the reason in one sentence."""
+    """A section that cannot be made, with the reason in one sentence, which stands in its place."""
+
+
+class OfOtherMethods(LeftOut):
+    """A section that runs of this method never have: the page is without it."""
 
 
 class Picture(NamedTuple):

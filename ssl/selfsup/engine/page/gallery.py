@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from .facts import Facts, LeftOut, Picture
+from .facts import Facts, OfOtherMethods, Picture
 from .gather import Neighbour, Neighbours, Views
 from .html import Html, absent, image, joined, short, table, tag
 from .thumbnails import data_uri, thumbnails
@@ -162,7 +162,7 @@ def pictures(facts: Facts) -> list[Shown | str]:
         if isinstance(picture, Picture) and picture.file not in APART:
             found.append(Shown(_embedded(facts.workdir / picture.file), picture.caption, picture.note))
     if not found:
-        raise LeftOut(f'The method {facts.drawn.encoder.config.method.name} has no pictures of its own.')
+        raise OfOtherMethods(f'The method {facts.drawn.encoder.config.method.name} has no pictures of its own.')
     return found
 
 

@@ -34,14 +34,16 @@ def comparison(table: dict[str, dict[str, float]], names: dict[str, str], count:
     """
     column = list(table['trained'])[-1]
     ours = table['trained'][column]
-    parts = []
+    parts, before = [], ''
     for name, row in table.items():
         if name == 'trained' or column not in row:
             continue
         gap, theirs = ours - row[column], row[column]
         error = math.sqrt((ours * (1 - ours) + theirs * (1 - theirs)) / max(count, 1))
         side = 'above' if gap > 2 * error else 'below' if gap < -2 * error else 'not distinguishable from'
-        parts.append(f'{side} {names[name]} ({theirs:.3f})')
+        called = f'the {names[name]}' if name == 'untrained' else names[name]
+        parts.append(f'{side if side != before else ""} {called} ({theirs:.3f})'.strip())
+        before = side
     if not parts:
         return ''
     return (
