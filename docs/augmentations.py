@@ -1,7 +1,8 @@
-"""Draws docs/augmentations.png, every recipe applied to one photograph: `python docs/augmentations.py`.
+"""Draws docs/augmentations.png, every recipe of images applied to one photograph: `python docs/augmentations.py`.
 
 The photograph is scikit-learn's `china.jpg`; the digits' recipes get a digit. A row is a recipe: the image, then
-draws of each of its kinds of view, named above them.
+draws of each of its kinds of view, named above them. Where a view is several images (tiles, turns), they stand side by
+side. Recipes of vectors are left out.
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import numpy as np
 from selfsup import augment
+from selfsup.augment import operations
 from sklearn.datasets import load_digits, load_sample_image
 
 # Each recipe is compiled to be run once.
@@ -22,6 +24,7 @@ jax.config.update('jax_disable_most_optimizations', True)
 FILE = Path(__file__).parent / 'augmentations.png'
 SIZE = 96
 COLUMNS = 6  # a multiple of the kinds of view of every recipe
+SIDE = 2  # recipes side by side
 
 
 def pictures() -> tuple[np.ndarray, np.ndarray]:
@@ -43,27 +46,38 @@ def views(name: str, image: np.ndarray, size: int) -> list[tuple[str, np.ndarray
     for number, (view, spec) in enumerate(specs.items()):
         draw = jax.jit(jax.vmap(augment.make_view(spec), in_axes=(0, None)))
         keys = jax.random.split(jax.random.fold_in(jax.random.key(0), number), share)
-        found += [(view, np.clip(x, 0, 1)) for x in draw(keys, jnp.asarray(image))[0]]
+        drawn = np.asarray(draw(keys, jnp.asarray(image))[0])
+        drawn = drawn.reshape(-1, *drawn.shape[-3:])[:share]
+        found += [(view, np.clip(x, 0, 1)) for x in drawn]
     return found
+
+
+def of_images(spec: dict) -> bool:
+    """Whether a view's specification is one of images."""
+    return all(operations.OPERATIONS[name].rank == 3 for name in spec if name in operations.OPERATIONS)
 
 
 def main() -> None:
     photograph, digit = pictures()
-    figure, axes = plt.subplots(len(augment.RECIPES), COLUMNS + 1, figsize=(COLUMNS + 1, 1.06 * len(augment.RECIPES)))
-    for row, name in zip(axes, sorted(augment.RECIPES), strict=True):
+    names = [
+        name for name in sorted(augment.RECIPES) if all(of_images(s) for s in augment.RECIPES[name](SIZE).values())
+    ]
+    rows = -(-len(names) // SIDE)
+    wide = COLUMNS + 3  # the image, its views, and room for the next recipe's name
+    figure, axes = plt.subplots(rows, SIDE * wide, figsize=(SIDE * wide, 1.06 * rows))
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for place, name in enumerate(names):
+        row = axes[place % rows, place // rows * wide + 2 :][: COLUMNS + 1]
         is_digit = name.startswith('digits')
         image, size = (digit, 12) if is_digit else (photograph, SIZE)
         row[0].imshow(image.squeeze(), cmap='gray')
-        row[0].set_ylabel(name, rotation=0, ha='right', va='center', fontsize=8)
+        row[0].text(-0.1, 0.5, name, transform=row[0].transAxes, ha='right', va='center', fontsize=9)
         for axis, (view, x) in zip(row[1:], views(name, image, size), strict=True):
             axis.imshow(x.squeeze(), cmap='gray', vmin=0, vmax=1)
             axis.set_title(view, fontsize=5, pad=1)
-        for axis in row:
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.spines[:].set_visible(False)
-    figure.subplots_adjust(left=0.2, right=0.995, top=0.985, bottom=0.005, wspace=0.04, hspace=0.16)
-    figure.savefig(FILE, dpi=110)
+    figure.subplots_adjust(left=0.0, right=0.995, top=0.985, bottom=0.005, wspace=0.04, hspace=0.16)
+    figure.savefig(FILE, dpi=90)
     print(FILE)
 
 

@@ -44,6 +44,8 @@ def draw(found: dict[str, np.ndarray], axis) -> None:
         axis.plot(LABELS, lines(found, f'pretrained_{m}_', LABELS), 's--', label=f'{m} inputs without labels first')
     axis.axhline(NOISE**2, color='0.6', linestyle=':', label='noise of the labels')
     axis.set(xscale='log', yscale='log', xlabel='labels', ylabel='squared error on test')
+    axis.set_xticks(LABELS, map(str, LABELS))
+    axis.set_xticks([], minor=True)
     axis.legend()
 
 
