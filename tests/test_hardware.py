@@ -172,7 +172,7 @@ def test_places_that_do_not_exist(on, message):
 def test_on_needs_its_packages_and_a_dry_run(monkeypatch):
     monkeypatch.setattr(targets, '_installed', lambda name: False)
     for on in ('h100:8', 'tpu-v5e:4x4'):
-        with pytest.raises(UserError, match=f'--on={on} needs .* pip install -r requirements-plan.txt'):
+        with pytest.raises(UserError, match=rf"--on={on} needs .* pip install 'selfsup\[plan\]'"):
             train.main(['--config=experiments/digits/vicreg.py', '--dry-run', f'--on={on}'])
     with pytest.raises(UserError, match='--on=h100:8 plans a run and needs --dry-run'):
         train.main(['--config=experiments/digits/vicreg.py', '--workdir=w', '--on=h100:8'])

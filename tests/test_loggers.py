@@ -7,7 +7,7 @@ import types
 import pytest
 from selfsup import config
 from selfsup.config.defaults import LOGGERS as NAMES
-from selfsup.engine import loggers
+from selfsup.engine import dry_run, loggers
 from selfsup.engine.loggers import LOGGERS, Loggers
 from selfsup.engine.writer import Writer
 from selfsup.errors import UserError
@@ -151,10 +151,10 @@ def test_what_there_is_not_is_refused(monkeypatch):
     with pytest.raises(UserError, match="log.to: 'wandbb' is unknown; did you mean wandb"):
         resolved('wandbb')
     monkeypatch.setattr(loggers.importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(
-        UserError, match=r"log.to: the package wandb is not installed; pip install 'selfsup\[loggers\]'"
-    ):
-        loggers.check_installed(('wandb',))
+    missing = r"log.to: the package wandb is not installed; pip install 'selfsup\[loggers\]'"
+    for call in (lambda: loggers.check_installed(('wandb',)), lambda: dry_run.dry_run(resolved('wandb'))):
+        with pytest.raises(UserError, match=missing):
+            call()
 
 
 @pytest.mark.slow

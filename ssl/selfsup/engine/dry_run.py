@@ -12,6 +12,7 @@ from rich.table import Table
 from .. import parallel
 from ..hardware import targets
 from . import advice, build, images, planning
+from .loggers import check_installed
 from .planning import GIB, DoesNotFit, Plan
 from .run import Run
 
@@ -67,10 +68,12 @@ def read_some(run: Run) -> str:
 def dry_run(config: ConfigDict, on: str = '') -> int:
     """Prints :func:`costs`, or with `on` what the run would cost there; nothing is written.
 
-    Some of the data are read, so that a set that cannot be read is refused here as the run would refuse it.
+    Some of the data are read, so that a set that cannot be read is refused here as the run would refuse it; so are
+    loggers whose package is missing.
     """
     if on:
         return _dry_run_on(config, targets.place(on))
+    check_installed(config.log.to)
     run = Run(config, mesh=parallel.data_mesh())
     read = read_some(run)
     _print({**costs(run), 'read as a check': read})

@@ -179,7 +179,7 @@ def check_packages(where: Place) -> None:
         kind = 'GPUs' if where.target.platform == 'cuda' else 'TPUs'
         raise UserError(
             f"--on={where.text} needs XLA's compiler for {kind}, and {', '.join(missing)} "
-            f'{"is" if len(missing) == 1 else "are"} not installed: pip install -r requirements-plan.txt'
+            f"{'is' if len(missing) == 1 else 'are'} not installed: pip install 'selfsup[plan]'"
         )
 
 

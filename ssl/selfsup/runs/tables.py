@@ -124,5 +124,6 @@ def plot(rows: list[dict[str, Any]], labels: list[str], file: Path) -> None:
     try:
         figure.savefig(file, dpi=130)
     except (OSError, ValueError) as error:
-        raise UserError(f'--plot={file} cannot be written: {error}') from error
+        reason = getattr(error, 'strerror', None) or error
+        raise UserError(f'--plot={file} cannot be written: {reason}') from error
     print(f'curves: {file}')

@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ..errors import REQUEUE, UserError
+from ..evals.measures import MEASURES
 from ..evals.model_selection import goodness
 from ..files import is_number
 from . import halving
@@ -77,7 +78,7 @@ def tell(rows: dict[Member, dict[str, Any] | None], root: Path, rule: halving.Ru
     if not all(row and row.get('done') for row in rows.values()):
         print('what that costs is known once all runs are finished: the sweep without --prune, then --table --prune')
         return
-    for score in SCORES:
+    for score in (score for score in SCORES if score not in MEASURES):
         known = {name: [(rows[m] or {}).get(score) for m in members] for name, members in groups.items()}
         if not all(is_number(value) for values in known.values() for value in values):
             continue
