@@ -188,6 +188,7 @@ LABELS: dict[str, Callable[[int, random.Random], tuple[Any, str]]] = {
     'strings': lambda n, r: (np.array(['cat', 'dog'])[np.arange(n) % 2], NO_LABEL),
     'floats': lambda n, r: (np.arange(n) % 3 / 2, NO_LABEL), 'nan': lambda n, r: (np.full(n, np.nan), NO_LABEL),
     'booleans': lambda n, r: (np.arange(n) % 2 == 0, NO_LABEL),
+    'bytes': lambda n, r: (np.array([b'cat', b'dog'])[np.arange(n) % 2], NO_LABEL),
     'too few': lambda n, r: (np.zeros(n - 1, int), 'do not match'),
     'one-hot': lambda n, r: (np.eye(3, dtype=int)[np.arange(n) % 3], 'do not match'),
     'scalar': lambda n, r: (np.array(3), 'do not match'), 'empty': lambda n, r: (np.zeros(0, int), 'do not match'),
@@ -224,12 +225,14 @@ def labels(material: Path, folder: Path, r: random.Random) -> Case:
 
 SHAPES = 'images must be of shape'
 TYPES = 'images must be uint8'
+LEVELS = 'would all become'
 RANGE = r'must lie in [0, 1]'
 ARRAYS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
     'uint8': (lambda x: x, ''), 'uint16': (lambda x: x.astype('u2') * 256, ''),
     '>u2': (lambda x: x.astype('>u2') * 256, ''),
     'f4': (lambda x: (x / 255).astype('f4'), ''), 'f2': (lambda x: (x / 255).astype('f2'), ''),
-    'f8': (lambda x: x / 255, ''),
+    'f8': (lambda x: x / 255, ''), 'f4 a little beyond': (lambda x: (x / 255 * 1.0005).astype('f4'), ''),
+    '8 bits in 16': (lambda x: x.astype('u2'), LEVELS), 'divided twice': (lambda x: x / 255 / 600, LEVELS),
     '>f4': (lambda x: (x / 255).astype('>f4'), ''), 'no channels': (lambda x: x[..., 0], ''),
     'floats to 255': (lambda x: x.astype('f4'), RANGE), 'normalised': (lambda x: x / 127.5 - 1, RANGE),
     'nan': (lambda x: np.where(x > 250, np.nan, x / 255), RANGE),

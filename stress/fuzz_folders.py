@@ -155,7 +155,14 @@ def layout(material: Path, folder: Path, r: random.Random) -> Case:
     root, aside = folder / 'set', folder / 'aside'
     names = sorted(r.sample(CLASSES, r.randint(2, 4))) if r.random() < 0.75 else []
     names = names or r.choice(([], ['images']))
-    way = r.choice(('plain', 'plain', 'train', 'train and tests', 'train and tests', 'tests', 'unknown'))
+    way = r.choice(('plain', 'plain', 'train', 'train and tests', 'train and tests', 'tests', 'unknown', 'like splits'))
+    if way == 'like splits':
+        before, after = r.choice((('', '2017'), ('', '_set'), ('seg_', ''), ('', 'A'), ('my ', ' images')))
+        for word in (r.choice(TRAIN), r.choice(TEST)):
+            split_of(root / f'{before}{cased(word, r)}{after}', aside / word, names, r)
+        return reading(
+            f'folder:{root}', Right(refused='look like splits'), material, folder, r, f'{before}train{after}'
+        )
     if way == 'plain':
         files = split_of(root, aside, names, r, 12 if len(names) == 1 else 5)
         refused = spoiled(root, names, r) if len(names) > 1 and r.random() < 0.25 else ''

@@ -9,11 +9,11 @@ from pathlib import Path
 from fuzz_cases import OUT, Case, Right, reading
 from fuzz_folders import image, odd_name
 
-WRONG = ('separator', 'missing', 'twice', 'split', 'UTF-16', 'columns', 'only tests', 'empty')
+WRONG = ('fold', 'separator', 'missing', 'twice', 'split', 'UTF-16', 'columns', 'only tests', 'empty')
 REFUSALS = {
     'separator': 'there is no file', 'missing': 'there is no file', 'twice': 'already', 'UTF-16': 'no UTF-8 text',
     'split': 'neither train nor test', 'columns': 'columns where', 'only tests': 'test images alone',
-    'empty': 'names no images',
+    'empty': 'names no images', 'fold': 'call it split',
 }  # fmt: skip
 LABELS = (
     ('cat', 'dog', 'owl'), ('0', '1', '2'), ('10', '9', '100'), ('1.0', '0.0'), ('True', 'False'), ('-5', '-4'),
@@ -26,6 +26,7 @@ def written(rows: list[dict[str, str]], order: list[str], r: random.Random, comm
     stream = io.StringIO()
     if comma == '\t':
         lines = ['\t'.join(row.get(name, '') for name in order) for row in rows]
+        lines = (['\t'.join(order)] if header else []) + lines
         stream.write('\n'.join(lines) + '\n' * r.randint(0, 2))
     else:
         quoting = r.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
@@ -44,17 +45,19 @@ def lists(material: Path, folder: Path, r: random.Random) -> Case:
     ending = r.choice(('.csv', '.csv', '.CSV', '.txt', '.tsv', ''))
     comma = ',' if ending.lower() == '.csv' else '\t'
     wrong = r.choice(WRONG) if r.random() < 0.3 else ''
-    tests = r.random() < 0.4 or wrong == 'only tests'
+    tests = wrong != 'fold' and (r.random() < 0.4 or wrong == 'only tests')
     rows: list[dict[str, str]] = []
     for number in range(24):
         file = image(place / r.choice(('', 'deep', 'a b')) / f'{number}{r.choice((".png", ".jpg", ".tif"))}', r)
         path = r.choice((str(file.relative_to(place)), str(file), f'./{file.relative_to(place)}'))
         row = {'path': path, 'label': words[number % len(words)], 'note': 'x', 'file': str(file)}
+        row['fold'] = 'test' if number % 4 == 0 else 'train'
         if tests:
             row['split'] = r.choice(('test', 'VAL', 'dev')) if number % 4 == 0 else r.choice(('train', 'Training', ''))
         rows.append(row)
     order = ['path', 'label', *(['split'] if tests or r.random() < 0.3 else [])]
-    header = comma == ',' and r.random() < 0.5
+    header = wrong == 'fold' or (r.random() < 0.5 and wrong not in ('separator', 'columns', 'empty'))
+    order = ['path', 'label', 'fold'] if wrong == 'fold' else order
     if header:
         order += ['note'] if r.random() < 0.3 else []
         r.shuffle(order)

@@ -2,9 +2,13 @@
 
 import errno
 import json
+import os
 import re
+import shutil
 import signal
+import sys
 import threading
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -13,7 +17,7 @@ import selfsup
 import small
 from prepared import Prepared
 from selfsup import config as configuration
-from selfsup.engine import alarm, checkpoint, encoder, loop, workdir
+from selfsup.engine import alarm, checkpoint, encoder, loop, preemption, workdir
 from selfsup.engine.checkpoint import Checkpoints
 from selfsup.engine.run import Run
 from selfsup.engine.writer import read_jsonl
@@ -260,7 +264,7 @@ def test_a_workdir_in_use_is_refused(tmp_path):
     lock.release()
 
 
-@pytest.mark.parametrize('name', ['SIGTERM', 'SIGUSR1', 'SIGUSR2'])
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGUSR1', 'SIGUSR2', 'SIGHUP'])
 def test_a_signal_saves_and_leaves(name, tmp_path, monkeypatch):
     plain, number_sent = Run.next_chunk, getattr(signal, name)
 
@@ -274,6 +278,54 @@ def test_a_signal_saves_and_leaves(name, tmp_path, monkeypatch):
     assert run(tmp_path / 'r') == REQUEUE
     assert final_state(tmp_path / 'r')[0] == 4
     assert signal.getsignal(number_sent) is signal.SIG_DFL
+
+
+def test_nohup_is_left_as_it_is():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = preemption.Stop()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) == stop._ask
+        stop.restore()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize('name, asked', [('stdout', True), ('stderr', False)])
+def test_output_that_nobody_reads_saves_and_leaves(name, asked, tmp_path, monkeypatch):
+    """As `train | tee log`, of which Ctrl-C ends tee first: the run's next line has no reader."""
+    end, begin = os.pipe()
+    os.close(end)
+    with os.fdopen(begin, 'w', buffering=1) as unread:
+        monkeypatch.setattr(sys, name, unread)
+        stop = preemption.Stop()
+        with stop.outlasting_readers():
+            for _ in range(3):
+                print('a line', file=getattr(sys, name), flush=True)
+            assert stop.asked == asked and getattr(sys, name) is not unread
+        assert getattr(sys, name) is unread
+        stop.restore()
+
+    def no_room(text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    full = preemption._Outlasting(SimpleNamespace(write=no_room), stop.unread)
+    with pytest.raises(OSError, match='No space left'):  # another fault is not taken for that
+        full.write('a line')
+
+
+def test_a_run_whose_checkpoints_are_gone_keeps_its_results(tmp_path, no_report):
+    assert run(tmp_path, 'simclr', 'train.epochs=1') == 0
+    shutil.rmtree(tmp_path / 'checkpoints')
+    (tmp_path / 'results.json').write_text('{}')
+    lines = (tmp_path / 'metrics.jsonl').read_text()
+    with pytest.raises(UserError, match='holds the results of a run whose checkpoints are gone'):
+        run(tmp_path, 'simclr', 'train.epochs=1')
+    assert (tmp_path / 'metrics.jsonl').read_text() == lines
+    (tmp_path / 'checkpoints').rmdir()
+    (tmp_path / 'checkpoints').symlink_to('/nowhere/scratch')
+    with pytest.raises(UserError, match='checkpoints is a link to /nowhere/scratch, which is not there'):
+        run(tmp_path, 'simclr', 'train.epochs=1')
 
 
 @pytest.mark.parametrize('code', [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])

@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import small
 from PIL import Image
-from selfsup import embed, errors, evaluate, files, pack
+from selfsup import bench, cli, doctor, embed, errors, evaluate, files, pack, reduce, train
 from selfsup.engine import loop, workdir
 from selfsup.engine.writer import Writer
 from selfsup.errors import UserError
@@ -90,6 +91,73 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(command, tmp_
         with pytest.raises(UserError, match=f'--out=.* cannot be written: {said}'):
             command([f'--workdir={tmp_path}/none', f'--out={tmp_path}/{name}.{ending}'])
     assert everything(tmp_path) == [f'f.{ending}']
+
+
+HELD = {
+    'config.json': (evaluate.main, ['--workdir={0}/none', '--only=knn', '--out={0}/{1}'], '{"config": {"seed": 0}}'),
+    'package.json': (evaluate.main, ['--features={0}/f.npz', '--out={0}/{1}'], '{"name": "mine"}'),
+    'notes.json': (bench.main, ['a={0}/f.npz', '--out={0}/{1}'], 'no JSON'),
+    'photos.npz': (reduce.main, ['--in={0}/f.npz', '--out={0}/{1}', '--dim=2'], {'images': np.zeros(3)}),
+    'reducer.npz': (reduce.main, ['--in={0}/f.npz', '--out={0}/{1}', '--apply={0}/{1}'], {'kind': np.array('pca')}),
+    'features.npz': (reduce.main, ['--in={0}/f.npz', '--out={0}/o.npz', '--save={0}/{1}', '--dim=2'], {'features': 1}),
+}
+
+
+@pytest.mark.parametrize('name', HELD)
+def test_a_file_of_another_kind_is_never_replaced(name, tmp_path):
+    command, words, content = HELD[name]
+    if isinstance(content, str):
+        (tmp_path / name).write_text(content)
+    else:
+        np.savez(tmp_path / name, **content)
+    np.savez(tmp_path / 'f.npz', features=np.eye(4), labels=np.arange(4))
+    before = (tmp_path / name).read_bytes()
+    said = 'is the file of --apply' if name == 'reducer.npz' else 'holds something else already'
+    with pytest.raises(UserError, match=f'{name} {said}'):
+        command([word.format(tmp_path, name) for word in words])
+    assert (tmp_path / name).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    'content', ['', '{"rankme": 3.5, "knn": null}', '[{"layer": "stem", "knn": 0.5}]', '{"scores": {}, "summary": []}']
+)
+def test_numbers_take_the_place_of_numbers(content, tmp_path):
+    (tmp_path / 'a.json').write_text(content)
+    files.check_place(tmp_path / 'a.json', '--out', cli.holds_numbers)
+
+
+def test_why_a_workdir_cannot_be_made_is_said(tmp_path):
+    (tmp_path / 'file').touch()
+    (tmp_path / 'link').symlink_to('/nowhere/x')
+    for place, said in (('file', 'file is a file'), ('file/deep', 'file is a file'), ('link', 'link to /nowhere/x')):
+        with pytest.raises(UserError, match=f'--workdir=.*{place} cannot be written: .*{said}'):
+            workdir.make(tmp_path / place)
+
+
+def test_compiled_programs_lie_in_a_folder_of_the_account_or_nowhere(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR', raising=False)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    for given, place in (('', tmp_path / '.cache'), ('relative', tmp_path / '.cache'), ('/x', Path('/x'))):
+        monkeypatch.setenv('XDG_CACHE_HOME', given)
+        assert cli.cache_folder() == str(place / 'selfsup' / 'jax')
+    monkeypatch.setenv('XDG_CACHE_HOME', '')
+    monkeypatch.setattr('os.path.expanduser', lambda path: path)  # as for an account that has no home
+    assert cli.cache_folder() == '' and 'not kept' in ''.join(line.value for line in doctor.folders(''))
+    (tmp_path / 'file').touch()
+    assert cli._writable(f'{tmp_path}/file') == '' and 'cannot be used' in capsys.readouterr().err
+    assert cli._writable(f'{tmp_path}/new') and (tmp_path / 'new').is_dir()
+
+
+def test_a_folder_that_is_gone_is_said(tmp_path, monkeypatch, capsys):
+    (tmp_path / 'gone').mkdir()
+    monkeypatch.chdir(tmp_path / 'gone')
+    (tmp_path / 'gone').rmdir()
+    for command in (doctor.main, train.main):
+        with pytest.raises(SystemExit) as ended:
+            monkeypatch.setattr('sys.argv', ['selfsup', *(['digits/simclr'] if command is train.main else [])])
+            errors.command(command)()
+        assert ended.value.code == errors.BAD_INPUT
+        assert 'the folder in which this was started is gone' in capsys.readouterr().err
 
 
 def test_pack_that_fails_leaves_no_folder(tmp_path):

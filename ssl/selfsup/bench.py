@@ -91,7 +91,7 @@ def main(arguments: list[str]) -> int:
     if out and not (out.suffix == '.json' and folder_exists(out.parent)):
         raise UserError(f'--out={out} must be a file ending in .json in a folder that exists')
     if out:
-        check_place(out, f'--out={out}')
+        check_place(out, f'--out={out}', cli.holds_numbers)
     cli.prepare()
     from . import evals
 

@@ -1,13 +1,16 @@
 """The command line that all commands share: `--name=value` options and `--config.field=value` overrides."""
 
+import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from .errors import UserError, nearest
-from .files import expanded
+from .files import expanded, is_number
 
 # Command -> module with `main(arguments)` and `USAGE`, what it does: see `__main__`.
 COMMANDS = {
@@ -127,10 +130,55 @@ def integer(name: str, text: str) -> int:
     return int(text)
 
 
+def holds_numbers(file: Path) -> bool:
+    """Whether a file holds what `evaluate` and `bench` write: numbers by name, rows of them, or tables of scores."""
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    if isinstance(content, dict) and content.keys() <= {'scores', 'summary', 'feet'}:
+        return True
+    rows = content if isinstance(content, list) else [content]
+    return all(
+        isinstance(row, dict) and all(v is None or is_number(v) for k, v in row.items() if k != 'layer') for row in rows
+    )
+
+
+def holds_arrays(*names: str) -> Callable[[Path], bool]:
+    """Tells whether a file is an npz file with an array of one of these names."""
+
+    def holds(file: Path) -> bool:
+        try:
+            with zipfile.ZipFile(file) as whole:
+                return bool({f'{name}.npy' for name in names} & set(whole.namelist()))
+        except (OSError, ValueError, zipfile.BadZipFile):
+            return False
+
+    return holds
+
+
+holds_features = holds_arrays('features', 'train_features', 'test_features')
+
+
 def cache_folder() -> str:
-    """Where commands keep compiled programs."""
-    own = os.path.join(os.path.expanduser(os.environ.get('XDG_CACHE_HOME', '~/.cache')), 'selfsup', 'jax')
-    return os.environ.get('JAX_COMPILATION_CACHE_DIR', own)
+    """Where commands keep compiled programs; '' is nowhere, as for an account without a home."""
+    given = os.environ.get('JAX_COMPILATION_CACHE_DIR')
+    if given is not None:
+        return given
+    # A relative XDG_CACHE_HOME is to be ignored, says its specification; it would lie in whatever folder is at hand.
+    places = (os.path.expanduser(os.environ.get('XDG_CACHE_HOME', '')), os.path.expanduser('~/.cache'))
+    return next((os.path.join(place, 'selfsup', 'jax') for place in places if os.path.isabs(place)), '')
+
+
+def _writable(folder: str) -> str:
+    """A folder of compiled programs, made; '' where it cannot be, after a line: jax would warn at every program."""
+    try:
+        if folder and '://' not in folder:
+            os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        print(f'warning: {folder} cannot be used, so compiled programs are not kept: {error.strerror}', file=sys.stderr)
+        return ''
+    return folder
 
 
 def prepare(*, deterministic: bool = False, host_devices: int = 0) -> None:
@@ -143,7 +191,7 @@ def prepare(*, deterministic: bool = False, host_devices: int = 0) -> None:
     if host_devices:
         flags += f' --xla_force_host_platform_device_count={host_devices}'
     os.environ['XLA_FLAGS'] = flags.strip()
-    os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', cache_folder())
+    os.environ['JAX_COMPILATION_CACHE_DIR'] = _writable(cache_folder())
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     if 'jax' in sys.modules:  # it read the environment when it was imported
         sys.modules['jax'].config.update('jax_compilation_cache_dir', os.environ['JAX_COMPILATION_CACHE_DIR'])

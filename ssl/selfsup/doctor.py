@@ -99,6 +99,9 @@ def folders(data_dir: str) -> Iterator[Finding]:
         ('compiled programs', cli.cache_folder()),
         ('temporary files', tempfile.gettempdir()),
     ):
+        if not folder:
+            yield Finding(name, 'not kept: this account has no home; JAX_COMPILATION_CACHE_DIR can name a folder')
+            continue
         place = Path(folder)
         while not os.path.exists(place):  # unlike Path.exists, false where a folder above cannot be read
             place = place.parent
@@ -106,7 +109,7 @@ def folders(data_dir: str) -> Iterator[Finding]:
         told = f'{folder} cannot be written' if not os.access(place, os.W_OK) else ''
         told = told or (f'less than {LEAST_FREE / GIB:.0f} GiB are free at {folder}' if free < LEAST_FREE else '')
         yield Finding(name, f'{folder}, {free / GIB:.1f} GiB free', told)
-    data = Path(data_dir or os.environ.get('TFDS_DATA_DIR', '~/tensorflow_datasets')).expanduser()
+    data = Path(os.path.expanduser(data_dir or os.environ.get('TFDS_DATA_DIR', '~/tensorflow_datasets')))
     sets = sorted(
         {file.parts[len(data.parts)] for file in data.glob('*/**/dataset_info.json')} if data.is_dir() else ()
     )

@@ -50,9 +50,11 @@ def main(arguments: list[str]) -> int:
     trained = encoder.load(values['workdir'], step=step)
     images.set_fields(trained.config, image_size=values['image-size'], channels=values['channels'])
     spec = trained.config.data.source if values['data'] == 'own' else values['data']
-    kind, _, place = spec.partition(':')
-    if kind in ('npz', 'features') and os.path.realpath(expanded(place)) == os.path.realpath(values['out']):
-        raise UserError(f'--out={values["out"]} is where the images come from; name another file')
+    for read in (spec, trained.config.data.probe_source):
+        kind, _, place = read.partition(':')
+        if kind in ('npz', 'features') and os.path.realpath(expanded(place)) == os.path.realpath(values['out']):
+            raise UserError(f'--out={values["out"]} is where the images come from; name another file')
+    check_place(Path(values['out']), f'--out={values["out"]}', cli.holds_features)
     if values['data'] == 'own':
         data = build.open_data(trained.config)
         parts = {'train': data.labelled, 'test': data.test}

@@ -63,6 +63,8 @@ def _sentence(error: BaseException) -> str:
             'there is not enough memory; lower data.batch_size, or the sizes of model, projector and views '
             '(train --dry-run shows what a config takes)'
         )
+    if isinstance(error, FileNotFoundError) and error.filename is None and not _is_somewhere():
+        return 'the folder in which this was started is gone; change to one that is there'
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f'{error.filename} cannot be used: {error.strerror}'
     if isinstance(error, RuntimeError) and 'Unable to initialize backend' in str(error):
@@ -70,6 +72,15 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, AssertionError) and _place(error).endswith('jax/_src/xla_bridge.py'):
         return f'{_platforms()} names devices that the installed jax has no plugin for: {NO_PLUGIN}'
     return ''
+
+
+def _is_somewhere() -> bool:
+    """Whether the working directory still exists."""
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _platforms() -> str:

@@ -125,7 +125,7 @@ def main(arguments: list[str]) -> int:
     if out and not (out.endswith('.json') and folder_exists(Path(out).parent)):
         raise UserError(f'--out={out} must be a file ending in .json in a folder that exists')
     if out:
-        check_place(Path(out), f'--out={out}')
+        check_place(Path(out), f'--out={out}', cli.holds_numbers)
     if values['layers'] and (files or values['only'] or others):
         raise UserError('--layers is a table of its own, of --workdir; leave --only, --with and --features out')
     for name in ('images', 'parents'):
@@ -172,7 +172,7 @@ def of_workdir(values: dict[str, str], others: Sequence[str]) -> int:
     images.set_fields(trained.config, image_size=values['image-size'], channels=values['channels'])
     if not ((names or values['layers']) and values['out']):
         file = root / ('evaluation.json' if names else 'layers.json' if values['layers'] else 'results.json')
-        check_place(file, str(file))
+        check_place(file, str(file), None if file.name == 'results.json' else cli.holds_numbers)
     if values['layers']:
         place = Path(values['out'] or root / 'layers.json')
         of_layers(trained, evaluations.evaluated_parts(trained.config, other), values['layers'], place)

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,9 @@ def expanded(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise UserError(f'{path}: there is no such user') from error
+        text = str(path)
+        what = f'this account has no home; set HOME, or write {text} without ~' if text[1:2] in ('', '/') else ''
+        raise UserError(f'{path}: {what or "there is no such user"}') from error
 
 
 def printable(text: str) -> str:
@@ -78,8 +80,14 @@ def placed(file: Path) -> Iterator[Path]:
         raise
 
 
-def check_place(file: Path, name: str) -> None:
-    """Refuses, before the work for it is done, a file that cannot be written; `name` is what the error calls it."""
+def check_place(file: Path, name: str, ours: Callable[[Path], bool] | None = None) -> None:
+    """Refuses, before the work for it is done, a file that cannot be written, or that holds what would be lost.
+
+    Args:
+      file: the place.
+      name: what the error calls it.
+      ours: whether a file that is there holds what this command writes; None takes any. An empty file holds nothing.
+    """
     temporary = file.with_name(f'.{file.name}.new')
     try:
         temporary.touch()
@@ -88,6 +96,8 @@ def check_place(file: Path, name: str) -> None:
         raise UserError(f'{name} cannot be written: {error.strerror}') from error
     if file.is_dir():
         raise UserError(f'{name} cannot be written: it is a folder')
+    if ours is not None and file.is_file() and file.stat().st_size and not ours(file):
+        raise UserError(f'{name} holds something else already, which would be lost; name another file')
 
 
 def make_folders(folder: Path) -> list[Path]:
@@ -103,6 +113,16 @@ def make_folders(folder: Path) -> list[Path]:
         remove_empty(made)
         raise
     return made
+
+
+def no_folder(place: Path, error: OSError) -> str:
+    """Why a folder cannot be made: what lies in its place, or above it, or what the system says."""
+    for taken in (place, *place.parents):
+        if taken.is_symlink() and not taken.exists():
+            return f'{taken} is a link to {os.readlink(taken)}, which is not there'
+        if taken.exists():
+            return f'{taken} is a file' if not taken.is_dir() else str(error.strerror)
+    return str(error.strerror)
 
 
 def remove_empty(folders: Iterable[Path]) -> None:
@@ -155,7 +175,7 @@ def parse_json(text: str, where: str) -> dict[str, Any]:
       UserError: if it is no JSON, or no object.
     """
     try:
-        content = json.loads(text)
+        content = json.loads(text.removeprefix('\ufeff'))  # the mark that some editors put first
     except (ValueError, RecursionError) as error:
         raise UserError(f'{where} is damaged: {error}') from error
     if not isinstance(content, dict):

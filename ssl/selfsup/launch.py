@@ -36,7 +36,7 @@ LAST_WORDS = 1.0  # seconds in which processes that fail alike may all say so, b
 # Seconds without a sign of life after which a process counts as lost: the others then end.
 LOST_AFTER = 30
 # As `engine.preemption.SIGNALS`, whose module starts jax.
-PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 PARENT = 'SELFSUP_LAUNCHED_BY'  # environment variable: pid of the launching process
 
 
@@ -95,7 +95,9 @@ def start(command: list[str], count: int) -> int:
             if child.poll() is None:
                 child.send_signal(signal_number)
 
-    before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # nohup
+    passed = (number for number in PASSED_ON if not (ignored and number == signal.SIGHUP))
+    before = {number: signal.signal(number, pass_on) for number in passed}
     codes: list[int] = []
     deadline = None
     try:

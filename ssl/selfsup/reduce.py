@@ -136,7 +136,7 @@ def main(arguments: list[str]) -> int:
         raise UserError(f'--by={by} is unknown{nearest(by, ("tldr", "pca", "whiten"))}')
     keywords = settings(values)
     dim = 0 if values['apply'] else cli.integer('dim', values['dim'])
-    taken = {os.path.realpath(expanded(values['in'])): '--in'}
+    taken = {os.path.realpath(expanded(values[name])): f'--{name}' for name in ('apply', 'in') if values[name]}
     for name in ('out', 'save'):
         place = values[name]
         if place == '':
@@ -146,7 +146,7 @@ def main(arguments: list[str]) -> int:
         if os.path.realpath(place) in taken:
             raise UserError(f'--{name}={place} is the file of {taken[os.path.realpath(place)]}; name another file')
         taken[os.path.realpath(place)] = f'--{name}'
-        check_place(Path(place), f'--{name}={place}')
+        check_place(Path(place), f'--{name}={place}', cli.holds_features if name == 'out' else cli.holds_arrays('kind'))
     cli.prepare()
     import numpy as np
 

@@ -17,6 +17,7 @@ warnings.filterwarnings('ignore', module=r'PIL\.')
 ImageFile.MAXBLOCK = 2**20  # type: ignore[assignment]
 _GREY_MODES = ('1', 'L', 'LA')
 _ALPHA_MODES = ('RGBA', 'LA', 'PA', 'La', 'RGBa')
+BEYOND = 1e-3  # of floats outside [0, 1]: a quarter of a level of 8 bits
 ORIENTATION = 0x0112  # the EXIF tag
 BACKGROUNDS = {'none': None, 'white': 255, 'black': 0}
 ORIENTATIONS = ('stored', 'exif')
@@ -73,9 +74,24 @@ def opened(what: Any, name: str) -> Image.Image:
       CorruptImage: if it is no image, with its name.
     """
     try:
-        return Image.open(io.BytesIO(what) if isinstance(what, bytes) else what)
+        picture = Image.open(io.BytesIO(what) if isinstance(what, bytes) else what)
     except Exception as error:  # what Pillow's readers raise of broken files is open-ended
-        raise _corrupt(name, error) from error
+        raise _corrupt(name, error, _start(what)) from error
+    if picture.format == 'EPS':  # Pillow starts Ghostscript for it, which runs what the file says
+        picture.close()
+        raise CorruptImage(f'{name} is no image that can be decoded: it is a PostScript file')
+    return picture
+
+
+def _start(what: Any) -> bytes | None:
+    """The first bytes of a path or of encoded bytes; None where they cannot be read."""
+    if isinstance(what, bytes):
+        return what[:64]
+    try:
+        with open(what, 'rb') as file:
+            return file.read(64)
+    except OSError:
+        return None
 
 
 def decoded(picture: Image.Image, name: str, channels: int = 0) -> Image.Image:
@@ -119,30 +135,49 @@ def as_uint8(values: np.ndarray, name: str) -> np.ndarray:
 
     Raises:
       UserError: for other types, and for floats outside [0, 1], naming their range.
+      CorruptImage: where nothing but one level would be left of several.
     """
     if values.dtype == np.uint8:
         return values
     if values.dtype in (np.uint16, np.dtype('>u2')):
-        return (values >> 8).astype(np.uint8)
+        return _not_blank((values >> 8).astype(np.uint8), values, name)
     if not np.issubdtype(values.dtype, np.floating):
         raise UserError(f'{name}: images must be uint8, uint16 or floats in [0, 1], not {values.dtype}')
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    if not 0 <= low <= high <= 1:  # not a number fails both
+    # Resampling and half precision go a rounding error beyond. Not a number fails the comparison.
+    if not -BEYOND <= low <= high <= 1 + BEYOND:
         raise UserError(
-            f'{name}: images of floats must lie in [0, 1], and these reach from {low:g} to {high:g}; '
+            f'{name}: images of floats must lie in [0, 1], and these reach from {low:.6g} to {high:.6g}; '
             f'divide by the largest value, or store uint8'
         )
     # In pieces: a whole set in float64 would be eight times its size.
     pixels = np.empty(values.shape, np.uint8)
     for row, out in zip(np.atleast_1d(values), pixels, strict=True):
-        out[...] = np.rint(row * 255)
+        out[...] = np.rint(np.clip(row, 0, 1) * 255)
+    return _not_blank(pixels, values, name)
+
+
+def _not_blank(pixels: np.ndarray, values: np.ndarray, name: str) -> np.ndarray:
+    """The pixels, if they have more than one level or what they were made from has one alone."""
+    if values.size and pixels.min() == pixels.max() and values.min() < values.max():
+        raise CorruptImage(
+            f'{name}: its levels from {values.min():.6g} to {values.max():.6g} ({values.dtype}) would all become '
+            f'{pixels.max()} of 8 bits; scale them to the range of their type, or store uint8'
+        )
     return pixels
 
 
-def _corrupt(name: str, error: Exception) -> UserError:
+def _corrupt(name: str, error: Exception, start: bytes | None = None) -> UserError:
     if isinstance(error, OSError) and error.errno is not None:
         return UserError(f'{name} cannot be read: {error.strerror}')
-    return CorruptImage(f'{name} is no image that can be decoded: {error}')
+    why = str(error)
+    if isinstance(error, Image.DecompressionBombError):
+        why = f'{why.split(", could")[0]}; reduce it beforehand'
+    if start is not None and not start.strip(b'\0'):
+        why = 'its bytes are all zero' if start else 'it is empty'
+    if start is not None and start.startswith(b'version https://git-lfs'):
+        why = 'it is a pointer of Git LFS; git lfs pull fetches the image'
+    return CorruptImage(f'{name} is no image that can be decoded: {why}')
 
 
 def as_array(picture: Image.Image) -> np.ndarray:

@@ -26,7 +26,7 @@ from etils import epath
 
 from ..errors import UserError
 from ..evals.model_selection import goodness
-from ..files import is_number, read_json
+from ..files import is_number, no_folder, read_json
 from . import multihost
 
 FORMAT = 2  # raised when the layout of a checkpoint changes
@@ -82,7 +82,10 @@ class Checkpoints:
 
     def _clear(self) -> None:
         """Makes the folder, without what crashes and failed saves left in it."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f'{self._folder} cannot be made: {no_folder(self._folder, error)}') from error
         for path in self._folder.iterdir():
             if any(mark in path.name for mark in UNFINISHED):
                 shutil.rmtree(path)

@@ -63,7 +63,8 @@ def train(config: ConfigDict, path: str, *, devices: int | None = None, until: f
     root, lock = workdir.hold(path)
     stop = preemption.Stop()
     try:
-        return _train(config, root, stop, devices, until)
+        with stop.outlasting_readers():
+            return _train(config, root, stop, devices, until)
     finally:
         stop.restore()
         if lock is not None:
@@ -91,6 +92,11 @@ def _train(config: ConfigDict, root: Path, stop: preemption.Stop, devices: int |
     multihost.from_first(lambda: workdir.claim(root, config, about_run(run)))
     checkpoints = Checkpoints(root, keep=config.checkpoint.keep, best=config.checkpoint.best)
     restored = checkpoints.restore(run.shapes)
+    if restored is None and multihost.from_first((root / 'results.json').exists):
+        raise UserError(
+            f'{root} holds the results of a run whose checkpoints are gone, and training anew would replace them; use '
+            f'another --workdir, or move results.json away'
+        )
     step, state = restored or begun or _begin(run)
     checkpoints.delete_after(step)
     if step and not restored and multihost.is_first():

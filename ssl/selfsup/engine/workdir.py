@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from ..config import differences, from_dict, identity, to_json
 from ..data.sources.folder import SUFFIXES
 from ..errors import UserError
-from ..files import expanded, make_folders, placed, read_json, remove_empty
+from ..files import expanded, make_folders, no_folder, placed, read_json, remove_empty
 from . import multihost
 
 # Fields that say where the data lie.
@@ -144,7 +144,7 @@ def make(path: str | Path) -> tuple[Path, list[Path]]:
         probe.unlink()
     except OSError as error:
         remove_empty(made)
-        raise UserError(f'--workdir={path} cannot be written: {error.strerror}') from error
+        raise UserError(f'--workdir={path} cannot be written: {no_folder(workdir, error)}') from error
     return workdir, made
 
 

@@ -1,13 +1,14 @@
 """Random-access sources of `{input, label}` with a fingerprint: one file a kind, one row of :data:`KINDS` each."""
 
 import os
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from ...errors import UserError, nearest
-from ...files import folder_exists
+from ...files import expanded, folder_exists, printable
 from ..pictures import Treatment
 from ..readers import Tfds
 from . import blank, digits, features, folder, listing, npz, shapes, shards, tfds, vectors
@@ -72,14 +73,47 @@ def open_source(spec: str, *, data_dir: str = '', test_fraction: float = 0.2) ->
     name, colon, rest = spec.partition(':')
     kind = KINDS.get(name)
     if kind is None or bool(rest) != (':' in kind.usage) or bool(colon) != bool(rest):
-        there = f'; did you mean folder:{spec}?' if folder_exists(spec) else ''
-        raise UserError(f'data.source={spec!r} is unknown{there or nearest(spec, [k.usage for k in KINDS.values()])}')
+        raise UserError(f'data.source={spec!r} is unknown{_meant(spec)}')
     train, test = kind.open(rest, Options(data_dir, test_fraction))
     occurring = np.unique(np.concatenate([train.labels, test.labels]))
     if (occurring >= 0).sum() == 1:
         note = f'{spec} has one class alone ({train.class_names[occurring[-1]]}), which is no label'
         train, test = (part.unlabelled().replace(notes=(*part.notes, note)) for part in (train, test))
+    elif notes := _odd_classes(spec, train, test):
+        train = train.replace(notes=(*train.notes, *notes))
     return train, test
+
+
+def _meant(spec: str) -> str:
+    """What someone may have meant who wrote a source without its kind."""
+    path = expanded(spec)
+    if folder_exists(path):
+        return f'; did you mean folder:{spec}?'
+    if os.path.isfile(path):
+        kind = 'npz' if path.suffix.lower() == '.npz' else 'list'
+        return f'; did you mean {kind}:{spec}?'
+    close = nearest(spec, [kind.usage for kind in KINDS.values()])
+    if close.startswith('; known are') and re.fullmatch(r'[a-z][\w/]*', spec):
+        return f'; did you mean tfds:{spec}?'
+    return close
+
+
+def _odd_classes(spec: str, train: Source, test: Source) -> list[str]:
+    """Notes on classes that the test alone has, and on those whose names differ by case or spaces at most."""
+    notes, names = [], test.class_names or train.class_names
+    learned, asked = (np.unique(part.labels[part.labels >= 0]) for part in (train, test))
+    strange = np.setdiff1d(asked, learned)
+    if len(strange) and (train.labels >= 0).all():  # of partly labelled rows it is not known
+        count = int(np.isin(test.labels, strange).sum())
+        shown = ', '.join(printable(names[label]) for label in strange[:3])
+        notes.append(f'{spec}: {count} of {len(test)} test rows are of classes that are not in train ({shown})')
+    alike: dict[str, str] = {}
+    for name in names:
+        other = alike.setdefault(name.strip().casefold(), name)
+        if other != name:
+            notes.append(f'{spec}: {other!r} and {name!r} are two classes')
+            break
+    return notes
 
 
 def shared_rows(first: Source, second: Source) -> list[str]:

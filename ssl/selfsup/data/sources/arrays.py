@@ -1,17 +1,19 @@
 """Sources over arrays in memory: images, and rows of floats."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...errors import UserError
+from ...files import printable
 from ..pictures import as_uint8
 from ..readers import Arrays, Mapped
 from .base import Source, check_labels, digest
 
+MOST_CHANNELS = 4  # of images with a side of 1 or 3 pixels: with more, that side is the channels, as torch has them
 BLOCK = 2**14  # rows of a file that are in memory together
 
 
@@ -22,9 +24,15 @@ def integers(labels: Any, count: int, name: str) -> np.ndarray:
     labels = np.asarray(labels)
     labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.ndim != 1 or len(labels) != count:
-        raise UserError(f'{name}: {count} images and labels of shape {list(labels.shape)} do not match')
+        hint = '; labels.argmax(1) numbers one-hot rows' if labels.ndim == 2 and len(labels) == count else ''
+        raise UserError(f'{name}: {count} images and labels of shape {list(labels.shape)} do not match{hint}')
     if not np.issubdtype(labels.dtype, np.integer):
-        raise UserError(f'{name}: labels must be integers, not {labels.dtype}')
+        way = (
+            'np.unique(labels, return_inverse=True)[1]'
+            if labels.dtype.kind in 'US'
+            else 'labels.astype(int), where they are whole,'
+        )
+        raise UserError(f'{name}: labels must be integers, not {labels.dtype}; {way} gives such')
     if len(labels) and labels.min() < -1:
         raise UserError(f'{name}: labels must be -1 (unknown) or number a class, and reach down to {labels.min()}')
     return labels if labels.dtype == np.uint64 else labels.astype(np.int64)
@@ -39,6 +47,12 @@ def renumbered(*parts: np.ndarray) -> tuple[list[np.ndarray], tuple[str, ...]]:
     known = np.unique(np.concatenate([p[p >= 0].astype(np.uint64) for p in parts]))
     found = [np.where(p >= 0, np.searchsorted(known, p.astype(np.uint64)), -1) for p in parts]
     return found, tuple(str(c) for c in known)
+
+
+def unread(name: str, arrays: Iterable[str], known: Iterable[str], wanted: str) -> list[str]:
+    """A note on arrays of a file that nothing reads, or none: labels under another name would be missed unsaid."""
+    rest = sorted(set(arrays) - set(known))
+    return [f'{name}: {", ".join(map(printable, rest))} is not read; {wanted}'] if rest else []
 
 
 def from_arrays(
@@ -61,6 +75,11 @@ def from_arrays(
         raise UserError(
             f'{name}: images must be of shape [n, height, width] or [n, height, width, channels], '
             f'not {images.dtype} {list(images.shape)}'
+        )
+    if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] > MOST_CHANNELS:
+        raise UserError(
+            f'{name}: images {list(images.shape)} would be {images.shape[1]} x {images.shape[2]} pixels of '
+            f'{images.shape[3]} channels: their channels seem to come first; np.moveaxis(images, 1, -1) puts them last'
         )
     if images.dtype != np.uint8:
         rule = '255 v, rounded' if np.issubdtype(images.dtype, np.floating) else 'v >> 8'

@@ -6,11 +6,13 @@ import numpy as np
 
 from ...errors import UserError
 from ...files import expanded, mapped_arrays, read_arrays
-from .arrays import from_mapped, from_rows, integers, renumbered, standardised
+from .arrays import from_mapped, from_rows, integers, renumbered, standardised, unread
 from .base import Options, Source, split
 
 # Bytes of a file up to which its rows are held in memory; those of a larger one are read as they are needed.
 IN_MEMORY = 2**30
+# What `selfsup.embed` writes besides, for who reads its files.
+BESIDE = ('origin', *(f'{part}{name}' for part in ('train_', 'test_', '') for name in ('index', 'files')))
 
 
 def open_features(path: str, options: Options) -> tuple[Source, Source]:
@@ -27,8 +29,11 @@ def open_features(path: str, options: Options) -> tuple[Source, Source]:
     if train is None:
         raise UserError(
             f'{path} holds {", ".join(arrays) or "nothing"}; it needs train_features (and train_labels, test_features, '
-            f'test_labels, class_names)'
+            f'test_labels, class_names){"; call features and labels so" if "features" in arrays else ""}'
         )
+    tested = ('test_features', 'test_labels') if test is not None else ()
+    known = ('train_features', 'train_labels', *tested, 'class_names')
+    notes = unread(name, arrays, (*known, *BESIDE), f'arrays are called {", ".join(known)}')
     for part, rows in (('train', train), ('test', test)):
         if rows is None:
             continue
@@ -43,13 +48,15 @@ def open_features(path: str, options: Options) -> tuple[Source, Source]:
     (labels, test_labels), names = renumbered(labels, test_labels)
     names = _named(name, arrays.get('class_names'), names)
     if test is None:
-        raw = from_rows(name, train, labels, names)
+        raw = from_rows(name, train, labels, names).replace(notes=notes)
         return parted(raw, options.test_fraction)
     maps = [rows for rows in (train, test) if isinstance(rows, np.memmap) and rows.flags.c_contiguous]
     if len(maps) == 2:
-        return from_mapped(name, maps[0], maps[1], (labels, test_labels), names)
+        first, second = from_mapped(name, maps[0], maps[1], (labels, test_labels), names)
+        return first.replace(notes=notes), second
     train, test = standardised(train, test)
-    return from_rows(name, train, labels, names), from_rows(f'{name}[test]', test, test_labels, names)
+    first, second = from_rows(name, train, labels, names), from_rows(f'{name}[test]', test, test_labels, names)
+    return first.replace(notes=notes), second
 
 
 def parted(source: Source, fraction: float) -> tuple[Source, Source]:
@@ -57,15 +64,21 @@ def parted(source: Source, fraction: float) -> tuple[Source, Source]:
     parts = split(source, fraction, seed=0, parts=('train', 'test'))
     rows = standardised(*(part.images() if len(part) else source.images()[:0] for part in parts))
     train, test = (
-        from_rows(part.name, values, part.labels, part.class_names) for part, values in zip(parts, rows, strict=True)
+        from_rows(part.name, values, part.labels, part.class_names).replace(notes=part.notes)
+        for part, values in zip(parts, rows, strict=True)
     )
     return train, test
 
 
 def _named(name: str, given: Any, numbers: tuple[str, ...]) -> tuple[str, ...]:
     """Names of the classes that occur: of `class_names` where the file has them, else their numbers."""
-    if given is None or not len(given):
+    if given is None or not numbers or given.shape == (0,):
         return numbers
-    if given.ndim != 1 or given.dtype.kind != 'U' or any(int(n) >= len(given) for n in numbers):
-        raise UserError(f'{name}: class_names must hold one name for each label, and labels reach to {numbers[-1]}')
-    return tuple(str(given[int(n)]) for n in numbers)
+    most = max(map(int, numbers))
+    if given.ndim != 1 or given.dtype.kind not in 'US' or most >= len(given):
+        raise UserError(
+            f'{name}: class_names must hold one name for each label, and labels reach to {most}; it is '
+            f'{given.dtype} {list(given.shape)}'
+        )
+    texts = [one.decode(errors='backslashreplace') if isinstance(one, bytes) else str(one) for one in given.tolist()]
+    return tuple(texts[int(n)] for n in numbers)

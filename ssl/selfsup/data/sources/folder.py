@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +23,10 @@ TEST = ('test', 'testing', 'val', 'valid', 'validation', 'validate', 'eval', 'ev
 
 
 class Image(NamedTuple):
-    """An image file: where it was found, and where it lies when links are followed."""
+    """An image file: where it was found, its size, and what is the same for every name that it has by links."""
 
     path: Path
+    size: int
     real: str
 
 
@@ -50,11 +52,13 @@ def open_folder(path: str, options: Options) -> tuple[Source, Source]:
     """The images of a folder, by the rules of docs/data.md."""
     root = expanded(path)
     if not folder_exists(root):
-        raise UserError(f'data.source=folder:{path}: there is no such folder')
+        hint = f'; it is a file, which list:{path} or npz:{path} would read' if os.path.isfile(root) else ''
+        raise UserError(f'data.source=folder:{path}: there is no such folder{hint}')
     folders = {p.name: p for p in _folders(root)}
     trains = [p for name, p in folders.items() if name.lower() in TRAIN]
     tests = sorted((p for n, p in folders.items() if n.lower() in TEST), key=lambda p: TEST.index(p.name.lower()))
     if not trains and not tests:
+        _check_classes(root, list(folders))
         whole = _source(read_split(root))
         return split(whole, options.test_fraction, seed=0, parts=('train', 'test'))
     if len(trains) != 1:
@@ -86,10 +90,11 @@ def _splits(
     test = next((c for c in candidates if bool(c.names) == bool(train.names)), candidates[0])
     left += Counter({f'in {c.root.name}': len(c.images) for c in candidates if c is not test})
     left += Counter({f'in {p.name}': len(_walk(p, Counter(), ())) for p in others})
-    common = {image.real for image in train.images} & {image.real for image in test.images}
+    held = {image.real for image in test.images}
+    common = [image.path for image in train.images if image.real in held]
     if common:
         raise UserError(
-            f'{len(common)} files are in {train.root} and in {test.root}, {min(common)} for one; a test image is never '
+            f'{len(common)} files are in {train.root} and in {test.root}, {common[0]} for one; a test image is never '
             f'trained on'
         )
     # One class folder beside several others of other names ('images') holds unlabelled images.
@@ -101,6 +106,36 @@ def _splits(
         odd = sorted(set(train.names) ^ set(test.names))
         raise UserError(f'{train.root} and {test.root} have different class folders: {", ".join(odd[:5])}')
     return _source(first, left), _source(second)
+
+
+def split_names(names: Iterable[str]) -> tuple[str, str] | None:
+    """Two names that are alike but for one saying train and the other test: `train2017` and `val2017`."""
+
+    def rests(name: str, words: Sequence[str]) -> set[str]:
+        found = {name.lower().replace(word, '\0', 1) for word in words if word in name.lower()}
+        return {rest for rest in found if any(c.isalnum() for c in rest)}
+
+    names = list(names)
+    trains = {rest: name for name in names for rest in rests(name, TRAIN)}
+    return next(
+        (
+            (trains[rest], name)
+            for name in names
+            for rest in sorted(rests(name, TEST))
+            if trains.get(rest, name) != name
+        ),
+        None,
+    )
+
+
+def _check_classes(folder: Path, names: list[str]) -> None:
+    """Refuses folders that would be classes and are called as splits are."""
+    pair = split_names(names)
+    if pair:
+        raise UserError(
+            f'{folder} holds {pair[0]} and {pair[1]}, which look like splits and would be classes; a test split is '
+            f'never trained on: call them train and test, with the classes inside them'
+        )
 
 
 def read_split(root: Path) -> Reading:
@@ -140,6 +175,7 @@ def read_split(root: Path) -> Reading:
 
 
 _HIDDEN, _RUN, _BROKEN, _CIRCLE = 'hidden', 'folder of a run', 'broken link', 'link to a folder around it'
+_PIPE = 'no file but a pipe or a device'
 
 
 def _entries(folder: Path, left: Counter[str]) -> list[os.DirEntry]:
@@ -172,12 +208,15 @@ def _files(folder: Path, left: Counter[str]) -> list[Image]:
         if is_folder(entry):
             continue
         if not is_file(entry):
-            left[_BROKEN] += 1
+            left[_BROKEN if entry.is_symlink() else _PIPE] += 1
         elif ending not in SUFFIXES:
             left[ending or 'without an ending'] += 1
         else:
             place = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real, entry.name)
-            images.append(Image(Path(entry.path), place))
+            about = entry.stat()
+            if about.st_nlink > 1:  # hard links: other names of the same file, which no path says
+                place = f'file {about.st_ino} on device {about.st_dev}, of {about.st_size} bytes'
+            images.append(Image(Path(entry.path), about.st_size, place))
     return images
 
 
@@ -188,12 +227,15 @@ def _walk(folder: Path, left: Counter[str], around: tuple[str, ...]) -> list[Ima
         left[_CIRCLE] += 1
         return []
     images = _files(folder, left)
-    for inner in _folders(folder, left):
+    inside = _folders(folder, left)
+    for inner in inside:
         if inner.name.lower() in (*TRAIN, *TEST):
             raise UserError(
                 f'{inner} is a split below what would be a class, {folder}; name the folder that holds the '
                 f'splits, with the classes inside them, or rename it'
             )
+    _check_classes(folder, [inner.name for inner in inside])
+    for inner in inside:
         images += _walk(inner, left, (*around, real))
     return sorted(images)
 
@@ -210,7 +252,7 @@ def _said(left: Counter[str]) -> str:
 
 def _source(reading: Reading, more: Counter[str] | None = None) -> Source:
     files = [image.path for image in reading.images]
-    listing = '\n'.join(f'{f.relative_to(reading.root)} {f.stat().st_size}' for f in files)
+    listing = '\n'.join(f'{image.path.relative_to(reading.root)} {image.size}' for image in reading.images)
     notes = []
     said = _said(reading.left + (more or Counter()))
     if said:

@@ -79,7 +79,12 @@ def _builder(want: Text, data_dir: str) -> Any:
         known = tfds.list_builders(with_community_datasets=False)
         raise UserError(f'tfds:{name} is unknown{nearest(name.split("/")[0].split(":")[0], known)}') from error
     except Exception as error:
-        raise UserError(f'tfds:{name} cannot be opened: {type(error).__name__}: {error}') from error
+        if re.search(r'/\d+\.\d+\.\d+$', name):
+            raise UserError(
+                f'tfds:{name} cannot be opened: a version stands behind a colon, tfds:{":".join(name.rsplit("/", 1))}'
+            ) from error
+        why = re.sub(r'^Failed to construct dataset .*?\}": ', '', str(error), flags=re.DOTALL)
+        raise UserError(f'tfds:{name} cannot be opened: {why}') from error
     try:
         if not builder.is_prepared():
             builder.download_and_prepare(file_format='array_record')
@@ -106,6 +111,9 @@ def _source(builder: Any, want: Text, options: Options, part: str) -> tuple[Sour
     if labels is not None and (labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer)):
         notes.append(f'tfds:{name}: its label is no single integer, and is left out')
         labels = None
+    others = [n for n, feature in info.features.items() if hasattr(feature, 'num_classes')]
+    if 'label' not in info.features and others:
+        notes.append(f'tfds:{name}: no feature is called label, and {", ".join(others)} is not read')
     numbers = np.full(len(rows), -1, np.int32) if labels is None else labels
     names = None if labels is None else getattr(info.features['label'], 'names', None)
     other = '' if want.key == 'image' else f' {want.key}'
