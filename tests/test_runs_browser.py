@@ -52,6 +52,8 @@ def test_it_loads_sorts_and_filters(page, window):
     _, rows = page
     rows(3)
     assert names(window) == ['run0', 'run1', 'run2']
+    order = window.run("return ['a=10', 'b', 'a=0.001', 'a=9', 'a=0.0002', 'a'].sort(byNumbers)")
+    assert order == ['a', 'a=0.0002', 'a=0.001', 'a=9', 'a=10', 'b']
     click = "[...document.querySelectorAll('#head button')].find(b => b.textContent.startsWith(arguments[0])).click()"
     window.run(click, 'loss')
     window.run(click, 'loss')
