@@ -260,6 +260,10 @@ BAD = {
     'order': (lambda: small.initial(ibot(ENCODER, PROJECTOR, mask_ratio=(0.5, 0.2)), small.batch()), 'two numbers in order'),
     'grid': (lambda: small.initial(dinov2(ENCODER.clone(patch=4), PROJECTOR), small.batch()), "method.mask='block': a grid of 2x2"),
     'groups': (lambda: shapes(*begun('dinov2', koleo_groups=3)), 'method.koleo_groups=3 must cut the batch of 16'),
+    'sizes': (
+        lambda: shapes(*begun('ibot', {**small.batch(), 'views': (small.batch()['views'][0], np.zeros((16, 16, 16, 1)))})),
+        'first 2 views, which must be of one size, not 8x8 and 16x16',
+    ),
     'views': (lambda: shapes(*begun('ibot', {**small.batch(), 'views': small.batch()['views'][:1]})), 'needs 2 views'),
 }  # fmt: skip
 

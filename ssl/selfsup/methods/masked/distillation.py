@@ -175,6 +175,12 @@ def masked_distillation(
     def embed(params: Any, extra: Any, batch: dict, key: Array) -> tuple[dict, dict]:
         views, target = batch['views'], extra['target']
         whole = pairs(views, count=teacher_views)
+        sides = [f'{view.shape[1]}x{view.shape[2]}' for view in whole]
+        if len(set(sides)) > 1:
+            raise UserError(
+                f'{name} hides patches of its first {teacher_views} views, which must be of one size, not '
+                f'{" and ".join(sides)} (augment.views)'
+            )
         grid = patch_grid(encoder, whole[0])
         bound = most_hidden(grid, ratio)
         drawn = view_keys(batch, MASKS)
