@@ -43,7 +43,7 @@ class Dispatches:
 
     def __call__(self) -> Any:
         self._state, metrics = self.compiled(
-            self._state, *self.run.feed(self._step, self.steps), root=self.run.dispatch.root
+            self._state, *self.run.feed(self._step, self.steps), self.run.dispatch.seed
         )
         self._step += self.steps
         return metrics['loss'][-1]

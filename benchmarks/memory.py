@@ -29,7 +29,7 @@ def compiled(fields: list[str], size: int) -> dict[str, float]:
     optimizer, rate = build.build_optimizer(resolved, epoch_steps=100)
     views = build.build_views(resolved)
     step = make_step(
-        method, optimizer, rate, views, seed=0, probe_rate=1e-3, view_count=count_views(resolved.augment.views),
+        method, optimizer, rate, views, probe_rate=1e-3, view_count=count_views(resolved.augment.views),
         microbatches=resolved.train.microbatches,
     )  # fmt: skip
     two = (jnp.zeros((2, size, size, 3)),) * 2
@@ -45,7 +45,7 @@ def compiled(fields: list[str], size: int) -> dict[str, float]:
 
     kept = jax.tree.leaves(jax.eval_shape(backward, state.params, state.extra, few))
     dispatch = make_dispatch(step, resident=False)
-    memory = dispatch.lower(state, rows, jax.ShapeDtypeStruct((1, batch), jnp.int32)).compile().memory_analysis()
+    memory = dispatch.lower(state, rows, jax.ShapeDtypeStruct((1, batch), jnp.int32), 0).compile().memory_analysis()
     held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
     given = memory.argument_size_in_bytes - held
     kept_bytes = sum(x.size * x.dtype.itemsize for x in kept)

@@ -139,15 +139,14 @@ def our_step(name: str, batch: int, *, precision: str = 'float32', attention: st
         optimizer,
         lambda step: LEARNING_RATE,
         lambda key, images, positions, sources: ((images[:, 0], images[:, 1]), ({}, {})),
-        seed=0,
         probe_rate=1e-3,
     )
     rows = {'input': jnp.stack(views, axis=1), 'label': jnp.arange(batch) % 10, 'index': jnp.arange(batch)}
     held = [jax.jit(lambda: init_state(method, optimizer, {'views': views}, seed=0, classes=10))()]
-    run = jax.jit(step, donate_argnums=0).lower(held[0], rows).compile()
+    run = jax.jit(step, donate_argnums=0).lower(held[0], rows, 0).compile()
 
     def one() -> Any:
-        held[0], metrics = run(held[0], rows)
+        held[0], metrics = run(held[0], rows, 0)
         return metrics['loss']
 
     return one

@@ -153,7 +153,7 @@ def test_views_but_the_first_are_drawn_from_companions():
     neighbours = jnp.asarray([4, 5, 6, 7, 0, 1, 2, 3])
     seen = []
 
-    def step(state, rows, root):
+    def step(state, rows, seed):
         seen.append(rows)
         return state, {'loss': jnp.zeros(())}
 
@@ -164,7 +164,7 @@ def test_views_but_the_first_are_drawn_from_companions():
         step, extra = jnp.zeros((), jnp.int32), {'neighbours': neighbours}
 
     dispatch = make_dispatch(step, resident=True, companions=companions).__wrapped__
-    dispatch(State(), {'input': images}, jnp.asarray([[2, 5, 7]]))
+    dispatch(State(), {'input': images}, jnp.asarray([[2, 5, 7]]), 0)
     rows = seen[0]
     np.testing.assert_array_equal(rows['companion'][:, 0, 0, 0], [6, 1, 3])
     for control, second in (('none', [6, 1, 3]), ('shuffled_pairs', [3, 6, 1])):

@@ -192,7 +192,7 @@ def test_resampling_puts_dead_units_at_rows_that_fit_badly_and_resets_their_mome
     rule = optimizer('adamw', lambda step: 0.1, peak=0.1)
     moments = rule.init(params)._replace(inner={k: jax.tree.map(jnp.ones_like, params) for k in ('first', 'second')})
     state = TrainState(jnp.asarray(4), params, {**extra, 'idle': idle}, moments, {})
-    refreshed = make_refresh(method, rule, seed=0, shardings=None)(jax.tree.map(jnp.copy, state))
+    refreshed = make_refresh(method, rule, shardings=None)(jax.tree.map(jnp.copy, state), None, 0)
     first = refreshed.opt_state.inner['first']
     np.testing.assert_array_equal(np.flatnonzero(first['encoder']['linear0']['bias'] == 0), taken)
     np.testing.assert_array_equal(np.flatnonzero(~np.any(first['dictionary']['atoms'], axis=1)), taken)

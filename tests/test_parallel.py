@@ -35,7 +35,6 @@ def trained(rules, *, name='byol', steps_a_call=1):
         optimizer,
         lambda step: 1e-2,
         lambda key, images, positions, sources: ((images[:, 0], images[:, 1]), ({}, {})),
-        seed=0,
         probe_rate=1e-3,
         mesh=mesh,
     )
@@ -50,7 +49,7 @@ def trained(rules, *, name='byol', steps_a_call=1):
     indices = jax.device_put(indices.astype(np.int32), parallel.NamedSharding(mesh, PartitionSpec(None, 'data')))
     dispatch, losses = make_dispatch(step, resident=True, shardings=shardings), []
     for number in range(0, STEPS, steps_a_call):
-        state, metrics = dispatch(state, data, indices[number : number + steps_a_call])
+        state, metrics = dispatch(state, data, indices[number : number + steps_a_call], 0)
         losses.extend(np.asarray(metrics['loss']))
     return losses, state, shardings
 

@@ -156,7 +156,7 @@ def test_runs_of_two_seeds_share_one_program_and_differ_by_its_argument():
     runs = [Run(small.digits_config('moco_v2', f'seed={seed}'), devices=1) for seed in (0, 2**31 + 1)]
     texts = [run.dispatch.lower(run.shapes, *run.feed(0, 1)).as_text() for run in runs]
     assert texts[0] == texts[1]
-    roots = [np.asarray(run.dispatch.root) for run in runs]
+    roots = [np.asarray(run.dispatch.seed) for run in runs]
     for seed, root in zip((0, 2**31 + 1), roots, strict=True):
         np.testing.assert_array_equal(root, jax.random.key_data(jax.random.key(seed)))
     assert (roots[0] != roots[1]).any()

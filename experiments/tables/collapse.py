@@ -148,7 +148,7 @@ def measure(resolved: Any, change: Callable[[Method], Method] | None = None) -> 
         state, _ = run.dispatch(state, *run.feed(step, count))
         step += count
         if run.refresh_steps and step % run.refresh_steps == 0 and step < run.total:
-            state = run.refresh(state)
+            state = run.refresh(state, None)
     return scalars(jax.device_get(run.monitor()(state)))
 
 

@@ -52,7 +52,7 @@ def train(resolved: Any) -> Trained:
         state, _ = run.dispatch(state, *run.feed(step, count))
         step += count
         if run.refresh_steps and step % run.refresh_steps == 0 and step < run.total:
-            state = run.refresh(state)
+            state = run.refresh(state, None)
     return Trained(run, Encoder(resolved, run.method, state.params, state.extra, step, rank=len(run.image_shape)))
 
 

@@ -57,12 +57,11 @@ class Together:
             self.run.optimizer,
             self.run.rate,
             self.run.views,
-            seed=seed,
             probe_rate=config.probe.learning_rate,
             control=config.control,
             view_count=count_views(config.augment.views),
         )
-        return step(state, {**jax.tree.map(lambda x: x[indices], data), 'index': indices})
+        return step(state, {**jax.tree.map(lambda x: x[indices], data), 'index': indices}, seed)
 
     def train(self, seeds: list[int], values: dict[str, list[float]]) -> TrainState:
         """The final states, a leading axis of runs on all but the step.

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import sys
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -148,6 +147,8 @@ def holds_arrays(*names: str) -> Callable[[Path], bool]:
     """Tells whether a file is an npz file with an array of one of these names."""
 
     def holds(file: Path) -> bool:
+        import zipfile  # a third of what importing this module takes, and few commands come here
+
         try:
             with zipfile.ZipFile(file) as whole:
                 return bool({f'{name}.npy' for name in names} & set(whole.namelist()))

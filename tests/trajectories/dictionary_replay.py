@@ -33,9 +33,7 @@ def run(name: str, dtype=np.float32, changes: dict | None = None) -> dict[str, n
             c[group][leaf] = value
     method = build.build_method(c, steps=problem.STEPS)
     optimizer, rate = build.build_optimizer(c, epoch_steps=problem.STEPS // c.train.epochs)
-    step = jax.jit(
-        make_step(method, optimizer, rate, lambda key, x, *_: ((x,), ({},)), seed=0, probe_rate=1e-3, view_count=1)
-    )
+    step = jax.jit(make_step(method, optimizer, rate, lambda key, x, *_: ((x,), ({},)), probe_rate=1e-3, view_count=1))
     index = jnp.arange(problem.BATCH)
     first = {'views': (jnp.asarray(problem.rows(0)),), 'index': index}
     state = init_state(method, optimizer, first, seed=0, classes=1)
@@ -52,7 +50,7 @@ def run(name: str, dtype=np.float32, changes: dict | None = None) -> dict[str, n
     found: dict = {'loss': [], 'learning_rate': []}
     for number in range(problem.STEPS):
         inputs = jnp.asarray(problem.rows(number), dtype)
-        state, metrics = step(state, {'input': inputs, 'label': jnp.zeros_like(index), 'index': index})
+        state, metrics = step(state, {'input': inputs, 'label': jnp.zeros_like(index), 'index': index}, 0)
         for key, series in found.items():
             series.append(metrics[key])
     kept = {'params': state.params, **{k: state.extra[k] for k in ('threshold', 'factor') if k in state.extra}}

@@ -61,7 +61,7 @@ def run(name: str, dtype=np.float32, changes: dict | None = None) -> dict[str, n
     def views(key, images, positions, sources):
         return (images,), ({},)
 
-    step = jax.jit(make_step(method, optimizer, rate, views, seed=0, probe_rate=1e-3, view_count=1))
+    step = jax.jit(make_step(method, optimizer, rate, views, probe_rate=1e-3, view_count=1))
     first = {'views': (jnp.asarray(problem.view(name, 0)),), 'index': jnp.asarray(problem.index(0))}
     state = started(init_state(method, optimizer, first, seed=0, classes=1), dtype)
     # The optimiser's state is made anew, since its moments are those of other weights.
@@ -70,7 +70,7 @@ def run(name: str, dtype=np.float32, changes: dict | None = None) -> dict[str, n
     for number in range(problem.STEPS):
         index = jnp.asarray(problem.index(number))
         images = jnp.asarray(problem.view(name, number), dtype)
-        state, metrics = step(state, {'input': images, 'label': jnp.zeros_like(index), 'index': index})
+        state, metrics = step(state, {'input': images, 'label': jnp.zeros_like(index), 'index': index}, 0)
         for key, values in found.items():
             values.append(metrics[key])
     final = {**flat({'params': state.params}), **flat(dict(state.extra))}

@@ -71,7 +71,7 @@ def run(name: str, dtype=np.float32, changes: dict | None = None) -> dict[str, n
         given['masks'] = inputs[1]
         return (inputs[0],), ({},)
 
-    step = jax.jit(make_step(method, optimizer, rate, views, seed=0, probe_rate=1e-3, view_count=1))
+    step = jax.jit(make_step(method, optimizer, rate, views, probe_rate=1e-3, view_count=1))
     index = jnp.arange(problem.BATCH)
     first = {'views': (jnp.asarray(problem.images(0)),), 'index': index}
     state = started(init_state(method, optimizer, first, seed=0, classes=1), dtype)
@@ -79,7 +79,7 @@ def run(name: str, dtype=np.float32, changes: dict | None = None) -> dict[str, n
     with mock.patch.object(masking, SAMPLERS[name], lambda *_, **__: given['masks']):
         for number in range(problem.STEPS):
             inputs = (jnp.asarray(problem.images(number), dtype), masks(name, number))
-            state, metrics = step(state, {'input': inputs, 'label': jnp.zeros_like(index), 'index': index})
+            state, metrics = step(state, {'input': inputs, 'label': jnp.zeros_like(index), 'index': index}, 0)
             for key, values in found.items():
                 values.append(metrics[key])
     final = {**flat({'params': state.params}), **flat(dict(state.extra))}

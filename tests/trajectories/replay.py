@@ -78,7 +78,6 @@ def run(name: str, dtype=np.float32, changes: dict | None = None) -> dict[str, n
         optimizer,
         rate,
         lambda key, images, positions, sources: (images, ()),
-        seed=0,
         probe_rate=1e-3,
         view_count=count,
     )
@@ -90,7 +89,7 @@ def run(name: str, dtype=np.float32, changes: dict | None = None) -> dict[str, n
         state = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == jnp.float32 else x, state)
     found: dict = {'loss': [], 'learning_rate': []}
     for images in rows:
-        state, metrics = step(state, {'input': images, 'label': jnp.zeros_like(index), 'index': index})
+        state, metrics = step(state, {'input': images, 'label': jnp.zeros_like(index), 'index': index}, 0)
         for key, values in found.items():
             values.append(metrics[key])
     found = {k: np.asarray(v, np.float64) for k, v in found.items()}

@@ -44,6 +44,17 @@ def finite(name: str, z: Array) -> None:
         raise ValueError(f'{name} {list(z.shape)}: {int(bad.sum())} rows are not finite, the first is {bad.argmax()}')
 
 
+def class_labels(labels: jax.typing.ArrayLike, signals: Array, *, least: int = 0) -> np.ndarray:
+    """Whole numbers from `least`, one for each signal, or an error that names both shapes."""
+    labels = np.asarray(labels)
+    if labels.shape != (len(signals),) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < least:
+        raise ValueError(
+            f'labels must be whole numbers from {least}, one for each of signals {list(signals.shape)}, not '
+            f'{labels.dtype} {list(labels.shape)}'
+        )
+    return labels
+
+
 def both(
     signals: jax.typing.ArrayLike, dictionary: jax.typing.ArrayLike, *, unit: bool = False
 ) -> tuple[Float[Array, 'batch dim'], Float[Array, 'units dim']]:

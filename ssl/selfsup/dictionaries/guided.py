@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
-from ._common import both, dot, finite, matrix
+from ._common import both, class_labels, dot, finite, matrix
 from .atoms import unit_atoms
 from .lasso import descend, largest_curvature, shrink
 from .learning import ksvd_step, rows_as_atoms
@@ -132,12 +132,7 @@ def fit_label_consistent(
     """
     signals = matrix('signals', signals)
     finite('signals', signals)
-    labels = np.asarray(labels)
-    if labels.shape != (len(signals),) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-        raise ValueError(
-            f'labels must be whole numbers from 0, one for each of signals {list(signals.shape)}, not '
-            f'{labels.dtype} {list(labels.shape)}'
-        )
+    labels = class_labels(labels, signals)
     classes = int(labels.max()) + 1
     keys = jax.random.split(key, classes)
     first = jnp.concatenate([rows_as_atoms(k, signals[labels == c], each) for c, k in enumerate(keys)])

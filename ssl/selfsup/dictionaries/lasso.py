@@ -75,7 +75,7 @@ def ista(
       Daubechies et al. 2004, https://arxiv.org/abs/math/0307152, eq. 5.
     """
     signals, dictionary = both(signals, dictionary)
-    return _proximal(signals, dictionary, penalty, iterations=iterations, nonnegative=nonnegative, fast=False)
+    return proximal(signals, dictionary, penalty, iterations=iterations, nonnegative=nonnegative, fast=False)
 
 
 def fista(
@@ -100,7 +100,7 @@ def fista(
       O'Donoghue and Candès 2015, https://arxiv.org/abs/1204.3982, section 3.2 (gradient scheme).
     """
     signals, dictionary = both(signals, dictionary)
-    return _proximal(signals, dictionary, penalty, iterations=iterations, nonnegative=nonnegative, fast=True)
+    return proximal(signals, dictionary, penalty, iterations=iterations, nonnegative=nonnegative, fast=True)
 
 
 def shrink(z: Array, threshold: Any, nonnegative: bool) -> Array:
@@ -125,15 +125,25 @@ def descend(step: Callable[[Array], Array], start: Array, *, iterations: int, fa
 
 
 @partial(jax.jit, static_argnames=('iterations', 'nonnegative', 'fast'))
-def _proximal(
-    signals: Array, dictionary: Array, penalty: Array, *, iterations: int, nonnegative: bool, fast: bool
+def proximal(
+    signals: Array,
+    dictionary: Array,
+    penalty: ArrayLike,
+    ridge: ArrayLike | None = None,
+    *,
+    iterations: int,
+    nonnegative: bool = False,
+    fast: bool = True,
 ) -> Array:
+    """Codes of least ½‖x − zD‖² + λ‖z‖₁ + ½·ridge·‖z‖², from zero; arguments as of :func:`ista` and :func:`fista`."""
     curvature = largest_curvature(dictionary)
+    curvature = curvature if ridge is None else curvature + ridge
 
     def one(x: Array) -> Array:
         def step(point: Array) -> Array:
-            moved = point + dot(dictionary, x - dot(point, dictionary)) / curvature
-            return shrink(moved, penalty / curvature, nonnegative)
+            downhill = dot(dictionary, x - dot(point, dictionary))
+            downhill = downhill if ridge is None else downhill - ridge * point
+            return shrink(point + downhill / curvature, penalty / curvature, nonnegative)
 
         return descend(step, jnp.zeros(dictionary.shape[0], x.dtype), iterations=iterations, fast=fast)
 

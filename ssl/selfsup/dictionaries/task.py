@@ -5,12 +5,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
-from ._common import both, count, dot, finite, matrix
+from ._common import both, class_labels, count, dot, finite, matrix
 from .atoms import unit_atoms
-from .lasso import descend, largest_curvature, shrink
+from .lasso import proximal
 from .learning import fit_online
 
 
@@ -49,18 +48,8 @@ def elastic_net(
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-@partial(jax.jit, static_argnums=0)
 def _elastic_net(iterations: int, signals: Array, dictionary: Array, penalty: Array, ridge: Array) -> Array:
-    curvature = largest_curvature(dictionary) + ridge
-
-    def one(x: Array) -> Array:
-        def step(point: Array) -> Array:
-            slope = dot(dictionary, x - dot(point, dictionary)) - ridge * point
-            return shrink(point + slope / curvature, penalty / curvature, False)
-
-        return descend(step, jnp.zeros(dictionary.shape[0], x.dtype), iterations=iterations, fast=True)
-
-    return jax.vmap(one)(signals)
+    return proximal(signals, dictionary, penalty, ridge, iterations=iterations)
 
 
 def _forward(iterations: int, signals: Array, dictionary: Array, penalty: Array, ridge: Array) -> tuple[Array, tuple]:
@@ -135,12 +124,7 @@ def fit_task_driven(
     """
     signals = matrix('signals', signals)
     finite('signals', signals)
-    labels = np.asarray(labels)
-    if labels.shape != (len(signals),) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < -1:
-        raise ValueError(
-            f'labels must be whole numbers from -1, one for each of signals {list(signals.shape)}, not '
-            f'{labels.dtype} {list(labels.shape)}'
-        )
+    labels = class_labels(labels, signals, least=-1)
     classes = int(labels.max()) + 1
     if classes < 2:
         raise ValueError(f'labels must be of two classes or more, not of {classes}')

@@ -81,20 +81,19 @@ class Run:
         self.view_shapes = [v.shape[1:] for v in shapes_of_views]
         jax.eval_shape(self.prepare, images)
 
-        def start(reference: Any, root: Any) -> TrainState:
+        def start(reference: Any, seed: Any) -> TrainState:
             batch = {'views': tuple(jnp.zeros(v.shape, v.dtype) for v in shapes_of_views)}
             if reference is not None:
                 batch['reference'] = self.prepare(reference)
-            seeded = {'seed': config.seed, 'root': root}
-            return init_state(self.method, self.optimizer, batch, **seeded, classes=self.classes)
+            return init_state(self.method, self.optimizer, batch, seed=seed, classes=self.classes)
 
         count = min(self.method.reference, len(self.data.train))
         rows = jax.ShapeDtypeStruct((count, *self.image_shape), self.data.train.spec.dtype) if count else None
         # The same program for every seed, so that one compilation, kept by the commands' cache, serves them all.
-        root = np.asarray(jax.random.key_data(root_key(config.seed)))
+        seed = np.asarray(jax.random.key_data(root_key(config.seed)))
         if not self._described:
-            root = jax.device_put(root, parallel.replicated(self.mesh))
-        self.state_shapes = jax.eval_shape(start, rows, root)
+            seed = jax.device_put(seed, parallel.replicated(self.mesh))
+        self.state_shapes = jax.eval_shape(start, rows, seed)
         check_microbatches(config, self.state_shapes.extra, self.mesh.shape['data'])
         c = config.parallel
         rules = parallel.fsdp(c.fsdp_least_bytes) if c.shard == 'fsdp' else parallel.REPLICATED
@@ -102,13 +101,12 @@ class Run:
         if not self._described:
             check_rows(config.method.name, self.state_shapes, shardings, list(self.mesh.local_devices))
         self.shapes = shapes(self.state_shapes, shardings)
-        self._start = Seeded(jax.jit(start, out_shardings=shardings), root)
+        self._start = Seeded(jax.jit(start, out_shardings=shardings), seed)
         self.step = make_step(
             self.method,
             self.optimizer,
             self.rate,
             self.views,
-            seed=config.seed,
             probe_rate=config.probe.learning_rate,
             control=config.control,
             view_count=count_views(config.augment.views),
@@ -131,10 +129,9 @@ class Run:
             resident=self.feed.resident,
             shardings=shardings,
             companions=self.method.companions,
-            seed=config.seed,
         )
-        refresh_state = make_refresh(self.method, self.optimizer, seed=config.seed, shardings=shardings)
-        self.dispatch, self.refresh = Seeded(dispatch, root), Seeded(refresh_state, root)
+        self.dispatch = Seeded(dispatch, seed)
+        self.refresh = Seeded(make_refresh(self.method, self.optimizer, shardings=shardings), seed)
 
     def _evaluated_features(self, params: Any, extra: Any, inputs: Any) -> Array:
         return self.method.encode(self.method.network(params, extra), inputs)['features']

@@ -35,28 +35,28 @@ class TrainState:
     probe: Any
 
 
-def root_key(seed: int, root: Any = None) -> Array:
-    """The key that all others of a run come from: `key(seed)`, or the one whose data `root` is."""
-    return jax.random.key(seed) if root is None else jax.random.wrap_key_data(root)
+def root_key(seed: Any) -> Array:
+    """The key that all others of a run come from: `key(seed)` of a number, or the key whose data `seed` is."""
+    return jax.random.wrap_key_data(seed) if jnp.ndim(seed) else jax.random.key(seed)
 
 
 class Seeded:
-    """A jitted function whose argument `root` is the data of a run's root key: runs of all seeds share one program.
+    """A jitted function whose last argument is a run's seed: runs of all seeds share one program.
 
     Attributes:
-      function: jitted, of further arguments.
-      root: the key's data, on the devices of the function.
+      function: jitted, of further arguments before the last.
+      seed: the data of the run's root key, on the devices of the function.
     """
 
-    def __init__(self, function: Any, root: Any):
-        self.function, self.root = function, root
+    def __init__(self, function: Any, seed: Any):
+        self.function, self.seed = function, seed
 
     def __call__(self, *arguments: Any) -> Any:
-        return self.function(*arguments, root=self.root)
+        return self.function(*arguments, self.seed)
 
     def lower(self, *arguments: Any) -> Any:
         """The function lowered for arguments of these shapes."""
-        return self.function.lower(*arguments, root=self.root)
+        return self.function.lower(*arguments, self.seed)
 
 
 def init_probe(features: int, classes: int) -> dict[str, Any]:
@@ -109,7 +109,6 @@ def make_step(
     learning_rate: Callable,
     views: Callable,
     *,
-    seed: int,
     probe_rate: Any,
     control: str = 'none',
     view_count: int = 2,
@@ -117,16 +116,15 @@ def make_step(
     microbatches: int = 1,
     mesh: Any = None,
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
-    """The function `(state, {'input', 'label', 'index'}, root=None) -> (state, metrics)` of one update.
+    """The function `(state, {'input', 'label', 'index'}, seed) -> (state, metrics)` of one update.
 
-    The state carries everything that changes; the key of step t is `fold_in(key(seed), t)`, of which `root` gives
-    `key(seed)` as data (:func:`root_key`). See :func:`make_gradient` for `microbatches`. Where rows have a `companion`,
-    all views but the first are of it.
+    The state carries everything that changes; the key of step t is `fold_in(root_key(seed), t)`. See
+    :func:`make_gradient` for `microbatches`. Where rows have a `companion`, all views but the first are of it.
     """
     gradient = make_gradient(method, views, microbatches=microbatches, mesh=mesh, control=control)
 
-    def step(state: TrainState, rows: dict[str, Array], root: Any = None) -> tuple[TrainState, dict[str, Array]]:
-        key = jax.random.fold_in(root_key(seed, root), state.step)
+    def step(state: TrainState, rows: dict[str, Array], seed: Any) -> tuple[TrainState, dict[str, Array]]:
+        key = jax.random.fold_in(root_key(seed), state.step)
         rows = constrain_batch(rows, mesh)
         size = rows['index'].shape[0]
         sources = pair_sources(control, size, view_count)
@@ -167,9 +165,8 @@ def make_dispatch(
     resident: bool,
     shardings: Any = None,
     companions: Callable | None = None,
-    seed: int = 0,
 ) -> Any:
-    """The function `(state, data, indices, root=None) -> (state, metrics)` of one dispatch of several steps, jitted.
+    """The function `(state, data, indices, seed) -> (state, metrics)` of one dispatch of several steps, jitted.
 
     `indices` is `[steps, batch]`; `data` is the whole set if resident, else the dispatch's own rows
     `[steps, batch, …]`. Metrics are `[steps]` each. One step is not wrapped in a scan: on CPU a
@@ -177,19 +174,19 @@ def make_dispatch(
     a method's: rows of resident data then have a `companion` beside each `input`, drawn by a key of the step.
     """
 
-    def rows(state: TrainState, data: dict[str, Array], indices: Array, root: Any) -> dict[str, Array]:
+    def rows(state: TrainState, data: dict[str, Array], indices: Array, seed: Any) -> dict[str, Array]:
         found = data
         if resident:
             with jax.named_scope('data'):
                 found = {name: array[indices] for name, array in data.items()}
                 if companions is not None:
-                    key = jax.random.fold_in(jax.random.fold_in(root_key(seed, root), state.step), COMPANIONS)
+                    key = jax.random.fold_in(jax.random.fold_in(root_key(seed), state.step), COMPANIONS)
                     found['companion'] = data['input'][companions(state.extra, indices, key)]
         return {**found, 'index': indices}
 
-    def dispatch(state: TrainState, data: dict[str, Array], indices: Array, root: Any = None) -> tuple[TrainState, Any]:
+    def dispatch(state: TrainState, data: dict[str, Array], indices: Array, seed: Any) -> tuple[TrainState, Any]:
         def one(state: TrainState, data: dict[str, Array], indices: Array) -> tuple[TrainState, Any]:
-            return step(state, rows(state, data, indices, root), root)
+            return step(state, rows(state, data, indices, seed), seed)
 
         if indices.shape[0] == 1:
             state, metrics = one(state, data if resident else jax.tree.map(lambda x: x[0], data), indices[0])
@@ -202,8 +199,8 @@ def make_dispatch(
     return jax.jit(dispatch, donate_argnums=0, out_shardings=None if shardings is None else (shardings, None))
 
 
-def make_refresh(method: Method, optimizer: optax.GradientTransformation, *, seed: int, shardings: Any) -> Any:
-    """The function `(state, features, root=None) -> state` that the loop calls between epochs, jitted.
+def make_refresh(method: Method, optimizer: optax.GradientTransformation, *, shardings: Any) -> Any:
+    """The function `(state, features, seed) -> state` that the loop calls between epochs, jitted.
 
     `features` are those of the training set, `[examples, dim]`, or None. Its key is a stream of the step that comes
     next, so it is the same after a resume.
@@ -223,9 +220,9 @@ def make_refresh(method: Method, optimizer: optax.GradientTransformation, *, see
 
         return jax.tree_util.tree_map_with_path(one, state.opt_state, fresh)
 
-    def refresh(state: TrainState, features: Array | None = None, root: Any = None) -> TrainState:
+    def refresh(state: TrainState, features: Array | None, seed: Any) -> TrainState:
         assert method.refresh is not None
-        key = jax.random.fold_in(jax.random.fold_in(root_key(seed, root), state.step), REFRESH)
+        key = jax.random.fold_in(jax.random.fold_in(root_key(seed), state.step), REFRESH)
         params, extra, reset = method.refresh.update(state.params, state.extra, key, features)
         opt_state = restarted(state, params, reset) if reset else state.opt_state
         return dataclasses.replace(state, params=params, extra=extra, opt_state=opt_state)
@@ -234,16 +231,10 @@ def make_refresh(method: Method, optimizer: optax.GradientTransformation, *, see
 
 
 def init_state(
-    method: Method,
-    optimizer: optax.GradientTransformation,
-    batch: dict[str, Any],
-    *,
-    seed: int,
-    classes: int,
-    root: Any = None,
+    method: Method, optimizer: optax.GradientTransformation, batch: dict[str, Any], *, seed: Any, classes: int
 ) -> TrainState:
-    """The state before the first step."""
-    params, extra = method.init(root_key(seed, root), batch)
+    """The state before the first step; `seed` as of :func:`root_key`."""
+    params, extra = method.init(root_key(seed), batch)
     features = jax.eval_shape(
         lambda p, e: method.encode(method.network(p, e), batch['views'][0][:2])['features'], params, extra
     )

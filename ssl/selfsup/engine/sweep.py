@@ -151,14 +151,13 @@ def train(
             optimizer,
             learning_rate,
             drawn,
-            seed=config.seed,
             probe_rate=config.probe.learning_rate if probe_rate is None else probe_rate,
             control=config.control,
             view_count=view_count,
             skip_nonfinite=config.train.on_nonfinite == 'skip',
             mesh=run.mesh,
         )
-        return step(state, rows)
+        return step(state, rows, config.seed)
 
     shared: Any = None  # the step counter, so that what branches on it stays scalar
     axes = TrainState(step=shared, params=0, extra=0, opt_state=0, probe=0)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -11,8 +10,7 @@ from .. import dictionaries
 from ..errors import UserError
 from .dictionary import Coded
 from .features import Features, standardized
-from .logistic import logistic_regression
-from .sparse_probe import TWO_CLASS_C, rated
+from .sparse_probe import balanced, rated
 
 MOST = 10  # units that a concept may be split into
 JUMP = 0.03  # gain of F1 for which a further unit counts as one of the concept's
@@ -22,11 +20,9 @@ LEAST_F1 = 0.6  # of the probe of the inputs, below which a concept is not there
 @jax.jit
 def _weights(features: Array, positive: Array) -> tuple[Array, Array]:
     """Weight vector and intercept of a balanced logistic regression, one for each first axis of the features."""
-    share = jnp.mean(positive)
-    weights = jnp.where(positive == 1, 0.5 / share, 0.5 / (1.0 - share))
 
     def one(x: Array) -> tuple[Array, Array]:
-        model = logistic_regression(x, positive, classes=2, inverse_regularization=TWO_CLASS_C, weights=weights)
+        model = balanced(x, positive)
         return model.kernel[:, 1] - model.kernel[:, 0], model.bias[1] - model.bias[0]
 
     return jax.vmap(one)(features)

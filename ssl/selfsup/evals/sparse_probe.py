@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from ..errors import UserError
 from .features import Features, check_both, standardized
-from .logistic import logistic_regression, scores
+from .logistic import Classifier, logistic_regression, scores
 
 FEATURES = (1, 2, 5, 16)
 MOST_CLASSES = 20
@@ -17,15 +17,19 @@ MOST_CLASSES = 20
 TWO_CLASS_C = 0.5
 
 
+def balanced(features: Array, positive: Array) -> Classifier:
+    """A logistic regression of one class (1) against the others (0), C = 1, that weighs both sides alike."""
+    share = jnp.mean(positive)
+    weights = jnp.where(positive == 1, 0.5 / share, 0.5 / (1.0 - share))
+    return logistic_regression(features, positive, classes=2, inverse_regularization=TWO_CLASS_C, weights=weights)
+
+
 @jax.jit
 def _probe(train: Array, labels: Array, test: Array) -> Array:
     """Whether each test row is of the class, by a balanced probe; one probe for each first axis."""
 
     def one(x: Array, y: Array, query: Array) -> Array:
-        share = jnp.mean(y)
-        weights = jnp.where(y == 1, 0.5 / share, 0.5 / (1.0 - share))
-        model = logistic_regression(x, y, classes=2, inverse_regularization=TWO_CLASS_C, weights=weights)
-        return jnp.argmax(scores(model, query), axis=1) == 1
+        return jnp.argmax(scores(balanced(x, y), query), axis=1) == 1
 
     return jax.vmap(one)(train, labels, test)
 

@@ -67,6 +67,18 @@ def same_width(name: str, x: Array, other: str, z: Array) -> None:
         raise ValueError(f'{name} must be as wide as {other}, and their shapes are {list(x.shape)} and {list(z.shape)}')
 
 
+def row_labels(labels: jax.typing.ArrayLike, z: Array, name: str = 'z') -> Array:
+    """One whole number for each row of `z`, or an error that calls that argument `name`."""
+    labels = jnp.asarray(labels)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f'labels must be integers, not {labels.dtype}')
+    if labels.shape != z.shape[:1]:
+        raise ValueError(
+            f'labels must have one entry a row of {name}: their shapes are {list(labels.shape)} and {list(z.shape)}'
+        )
+    return labels
+
+
 def positive(name: str, value) -> None:
     """Refuses a concrete value that is not positive; traced values pass (a sweep traces them)."""
     if not isinstance(value, jax.core.Tracer) and not (np.asarray(value) > 0).all():

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from ._common import HIGHEST, matrix, normalize, pair, positive, same_width
+from ._common import HIGHEST, matrix, normalize, pair, positive, row_labels, same_width
 
 
 def pair_margin(
@@ -37,7 +37,7 @@ def pair_margin(
       Hadsell et al. 2006, https://doi.org/10.1109/CVPR.2006.100, eq. 4; the form of Venkataramanan et al. 2022,
       https://arxiv.org/abs/2106.04990, eq. 1.
     """
-    z, labels = matrix('z', z, rows=2), _labels(labels, z)
+    z, labels = matrix('z', z, rows=2), row_labels(labels, z)
     n = normalize(z)
     distances = _root(2.0 - 2.0 * jnp.matmul(n, n.T, precision=HIGHEST))
     known = (labels >= 0)[:, None] & (labels >= 0)[None]
@@ -125,7 +125,7 @@ def proxy_anchor(
     positive('scale', scale)
     z, prototypes = matrix('z', z), matrix('prototypes', prototypes)
     same_width('prototypes', prototypes, 'z', z)
-    labels = _labels(labels, z)
+    labels = row_labels(labels, z)
     cosines = jnp.matmul(normalize(z), normalize(prototypes.astype(z.dtype)).T, precision=HIGHEST)
     own = labels[:, None] == jnp.arange(prototypes.shape[0])[None]
     other = ~own & (labels >= 0)[:, None]
@@ -139,17 +139,6 @@ def proxy_anchor(
     some = jnp.any(other, axis=0)
     pulled = jnp.sum(jnp.where(there, near, 0.0)) / jnp.maximum(jnp.sum(there), 1)
     return pulled + jnp.mean(jnp.where(some, far, 0.0))
-
-
-def _labels(labels: ArrayLike, z: Array) -> Array:
-    labels = jnp.asarray(labels)
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise TypeError(f'labels must be integers, not {labels.dtype}')
-    if labels.shape != z.shape[:1]:
-        raise ValueError(
-            f'labels must have one entry a row of z: their shapes are {list(labels.shape)} and {list(z.shape)}'
-        )
-    return labels
 
 
 def _root(squared: Array) -> Array:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from ._common import HIGHEST, normalize, pair, positive
+from ._common import HIGHEST, normalize, pair, positive, row_labels
 
 
 def supcon(
@@ -42,13 +42,7 @@ def supcon(
     positive('temperature', temperature)
     z1, z2 = pair(z1, z2)
     batch = z1.shape[0]
-    labels = jnp.asarray(labels)
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise TypeError(f'labels must be integers, not {labels.dtype}')
-    if labels.shape != (batch,):
-        raise ValueError(
-            f'labels must have one entry a row of z1: their shapes are {list(labels.shape)} and {list(z1.shape)}'
-        )
+    labels = row_labels(labels, z1, 'z1')
     same = (labels[:, None] == labels[None]) & (labels >= 0)[:, None] | jnp.eye(batch, dtype=bool)
     itself = jnp.eye(2 * batch, dtype=bool)
     positives = jnp.tile(same, (2, 2)) & ~itself
