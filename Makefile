@@ -6,7 +6,7 @@ DEMO ?= runs/demo
 
 .PHONY: demo test test-all lint format dist docs clean
 
-# The encoder of the demo: digits; 286 s of processor time with its report, on two busy cores.
+# The encoder of the demo: digits; 300 s of processor time with its report, on two busy cores.
 demo: $(VENV)/.run
 	@rm -rf $(DEMO)
 	@$(BIN)/python -m selfsup.train --config=experiments/digits/vicreg.py --workdir=$(DEMO)
