@@ -57,7 +57,12 @@ def reference(state, images, *, heads):
 
 @pytest.mark.parametrize(
     'name, registers, heads',
-    [('vit_s', 4, 6), ('vit_s', 0, 6), *(pytest.param('vit_b', r, 12, marks=pytest.mark.slow) for r in (0, 4))],
+    [
+        ('vit_s', 4, 6),
+        ('vit_s', 0, 6),
+        *(pytest.param('vit_b', registers, 12, marks=pytest.mark.slow) for registers in (0, 4)),
+        *(pytest.param(name, 4, 16, marks=pytest.mark.slow) for name in ('vit_l', 'vit_h', 'vit_g')),
+    ],
 )
 def test_its_files_give_its_features_and_go_out_again(name, registers, heads, tmp_path):
     weights = made(registers, name)

@@ -116,7 +116,7 @@ BAD = {
     'clip': (lambda p: _named(p, 'visual.conv1.weight'), {}, 'holds no encoder: it seems to be a CLIP model'),
     'convnext': (lambda p: _named(p, 'downsample_layers.0.0.weight'), {}, 'seems to be a ConvNeXt'),
     'beit': (lambda p: _named(p, 'patch_embed.proj.weight', 'blocks.0.gamma_1', shape=(384, 3, 14, 14)), {}, 'a ViT with layer scale'),
-    'large': (lambda p: _named(p, 'patch_embed.proj.weight', shape=(1024, 3, 16, 16)), {}, 'another architecture: a ViT-L with patches of 16'),
+    'large': (lambda p: _named(p, 'patch_embed.proj.weight', shape=(1664, 3, 14, 14)), {}, 'another architecture: a ViT-G with patches of 14'),
     'deep stem': (lambda p: _named(p, 'conv1.0.weight', 'layer1.0.conv1.weight'), {}, 'a ResNet with a deep stem'),
     'conv stem': (lambda p: _named(p, 'patch_embed.proj.0.weight'), {}, 'a ViT with a convolutional stem'),
     'unknown': (lambda p: _named(p, 'a.b', 'c.d', 'e', 'f'), {}, '4 tensors that begin with a.b, c.d, e and 1 more'),

@@ -20,6 +20,9 @@ COUNTS = {
     'vit_ti': (models.vit_ti(), 224, 5_524_416, 192),
     'vit_s': (models.vit_s(), 224, 21_665_664, 384),
     'vit_b': (models.vit_b(), 224, 85_798_656, 768),
+    'vit_l': (models.vit_l(), 224, 303_301_632, 1024),
+    'vit_h': (models.vit_h(), 224, 630_764_800, 1280),
+    'vit_g': (models.vit_g(), 224, 1_011_202_432, 1408),
 }
 
 

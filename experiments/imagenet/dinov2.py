@@ -7,33 +7,18 @@ The authors' figures of this recipe are of ViT-L/16: k-NN 81.6, linear 82.9. Dif
 has the learning rate of the rest, and there is no decay of the rate with depth.
 """
 
-from common import imagenet
+from common import dinov2
 
 
 def get_config():
-    c = imagenet('dinov2', batch_size=2048, epochs=100)
-    c.model.name = 'vit_b'
+    c = dinov2('vit_b', batch_size=2048, epochs=100)
     c.model.patch = 16
-    c.model.layer_scale = 1e-5
-    c.model.registers = 4
     c.model.drop_path = 0.3
     c.method.prototypes = 65536
-    c.method.koleo_groups = 32  # of 64 images
-    c.method.first_temperature = 0.04
-    c.method.teacher_temperature = 0.07
-    c.method.warmup_steps = 30 * 1250
     c.method.momentum = 0.992
-    c.method.momentum_final = 1.0
     c.projector.widths = (2048, 2048, 256)
-    c.projector.hidden_norm = False
-    c.projector.activation = 'gelu'
-
-    c.augment.recipe = 'dino'
 
     c.optimizer.learning_rate = 5.66e-3  # 4e-3 x sqrt(2048 / 1024)
-    c.optimizer.weight_decay = 0.04
     c.optimizer.weight_decay_final = 0.4
     c.optimizer.warmup_epochs = 20.0
-    c.optimizer.clip_norm = 3.0
-    c.optimizer.groups.prototypes = dict(freeze_steps=1250)
     return c

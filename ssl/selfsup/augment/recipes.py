@@ -144,6 +144,21 @@ def dino(size: int) -> dict[str, Spec]:
     )
 
 
+def dinov2(size: int) -> dict[str, Spec]:
+    """DINOv2: DINO's views, global crops of 0.32 to 1 of the image and local ones of 0.05 to 0.32."""
+    views = dino(size)
+    for name, scale in (('first', (0.32, 1.0)), ('second', (0.32, 1.0)), ('local', (0.05, 0.32))):
+        views[name]['crop']['scale'] = scale
+    return views
+
+
+def dinov2_14(size: int) -> dict[str, Spec]:
+    """DINOv2's for patches of 14: local views of 7/16 the side (98 for 224), which such patches tile."""
+    views = dinov2(size)
+    views['local']['size'] = round(size * 7 / 16)
+    return views
+
+
 def solo_w_mse(size: int) -> dict[str, Spec]:
     """solo-learn's W-MSE recipe for CIFAR: crops from 0.2 as the authors', strong colours, no blur."""
     return dict(both=_natural(size, scale=(0.2, 1.0), jitter=_jitter(0.8, 0.8, 0.8, 0.2), count=2))
@@ -240,6 +255,8 @@ RECIPES = {
     'digits_turned': digits_turned,
     'digits_weak': digits_weak,
     'dino': dino,
+    'dinov2': dinov2,
+    'dinov2_14': dinov2_14,
     'exemplar': exemplar,
     'jigsaw': jigsaw,
     'mae': mae,

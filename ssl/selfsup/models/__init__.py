@@ -10,7 +10,7 @@ from .mlp import MLP
 from .norm import BatchNorm
 from .resnet import ResNet, resnet18, resnet34, resnet50
 from .sizes import check_sizes
-from .vit import ViT, vit_b, vit_s, vit_ti
+from .vit import ViT, vit_b, vit_g, vit_h, vit_l, vit_s, vit_ti
 
 # config.model.name -> constructor; config.model's other fields are its keywords.
 ENCODERS = {
@@ -21,6 +21,9 @@ ENCODERS = {
     'vit_ti': vit_ti,
     'vit_s': vit_s,
     'vit_b': vit_b,
+    'vit_l': vit_l,
+    'vit_h': vit_h,
+    'vit_g': vit_g,
     'mlp': partial(MLP, widths=(256, 256, 256, 256)),  # of vectors
 }
 
@@ -51,6 +54,9 @@ __all__ = [
     'resnet34',
     'resnet50',
     'vit_b',
+    'vit_g',
+    'vit_h',
+    'vit_l',
     'vit_s',
     'vit_ti',
 ]

@@ -253,3 +253,7 @@ class ViT(nn.Module):
 vit_ti = partial(ViT, dim=192, heads=3)
 vit_s = partial(ViT, dim=384, heads=6)
 vit_b = partial(ViT, dim=768, heads=12)
+vit_l = partial(ViT, dim=1024, depth=24, heads=16)
+vit_h = partial(ViT, dim=1280, depth=32, heads=16, patch=14)
+# Table 2 of Zhai et al., Scaling Vision Transformers: ViT-g/14, an MLP of 6144 units. DINOv2's ViT-g is another one.
+vit_g = partial(ViT, dim=1408, depth=40, heads=16, mlp_ratio=48 / 11, patch=14)

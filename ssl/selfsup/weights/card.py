@@ -5,8 +5,6 @@ from typing import Any
 from .names import ORIGINS
 from .values import Weights
 
-TORCHVISION = {'vit_ti': (3, 192), 'vit_s': (6, 384), 'vit_b': (12, 768)}
-
 
 def _torch_lines(weights: Weights, names: str, side: int) -> list[str]:
     """Python that builds the network in PyTorch and loads the file strictly."""

@@ -24,7 +24,8 @@ FORMAT = 1  # raised when the group `selfsup` changes
 WEIGHTS, CONFIG, CARD = 'model.safetensors', 'config.json', 'README.md'
 TIMM = {
     'resnet18': 'resnet18', 'resnet34': 'resnet34', 'resnet50': 'resnet50', 'vit_ti': 'vit_tiny_patch16_224',
-    'vit_s': 'vit_small_patch16_224', 'vit_b': 'vit_base_patch16_224',
+    'vit_s': 'vit_small_patch16_224', 'vit_b': 'vit_base_patch16_224', 'vit_l': 'vit_large_patch16_224',
+    'vit_h': 'vit_huge_patch14_224',
 }  # fmt: skip
 
 
@@ -144,7 +145,7 @@ def timm_has(weights: Weights, names: str) -> bool:
     """Whether timm can build this architecture from its config alone."""
     if weights.family == 'resnet':
         return weights.model['stem'] == 'imagenet' and weights.model['width'] == 64
-    return names == 'timm'
+    return names == 'timm' and weights.model['name'] in TIMM
 
 
 def features(weights: Weights) -> int:

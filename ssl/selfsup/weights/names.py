@@ -194,7 +194,7 @@ ORIGINS = {
         url='https://github.com/huggingface/pytorch-image-models',
     ),
 }
-ARCHITECTURES = ('resnet18', 'resnet34', 'resnet50', 'vit_ti', 'vit_s', 'vit_b')
+ARCHITECTURES = ('resnet18', 'resnet34', 'resnet50', 'vit_ti', 'vit_s', 'vit_b', 'vit_l', 'vit_h', 'vit_g')
 PLAIN = ('torchvision', 'timm')  # recognised by their names, wherever they lie
 
 

@@ -20,9 +20,9 @@ DEEPER: dict[tuple[tuple[int, ...], bool], str] = {
     ((3, 4, 23, 3), True): 'a ResNet-101',
     ((3, 8, 36, 3), True): 'a ResNet-152',
 }
-VITS = {192: 'vit_ti', 384: 'vit_s', 768: 'vit_b'}
-LARGER = {1024: 'a ViT-L', 1280: 'a ViT-H', 1408: 'a ViT-g'}
-READS = 'ResNet-18, -34, -50 and ViT-Ti, -S, -B are read'
+VITS = {192: 'vit_ti', 384: 'vit_s', 768: 'vit_b', 1024: 'vit_l', 1280: 'vit_h', 1408: 'vit_g'}
+LARGER = {1664: 'a ViT-G'}
+READS = 'ResNet-18, -34, -50 and ViT-Ti, -S, -B, -L, -H, -g are read'
 # Names by which families that are not read are recognised, the most specific first.
 FAMILIES = (
     (r'(^|\.)(visual\.|text_model\.|vision_model\.)|resblocks', 'a CLIP model'),
@@ -182,5 +182,5 @@ def known(state: dict[str, Any], naming: Naming) -> str:
         kind = 'bottleneck' if bottleneck else 'basic'
         name = name or f'a residual network of {"-".join(map(str, stages))} {kind} blocks'
         return f'{name} with a {shape[-1]}×{shape[-1]} stem of {shape[0]} channels'
-    vit = {d: f'a ViT-{n[4:].capitalize()}' for d, n in VITS.items()} | LARGER
+    vit = {d: f'a ViT-{n[4:].capitalize() if n != "vit_g" else "g"}' for d, n in VITS.items()} | LARGER
     return f'{vit.get(shape[0], f"a vision transformer of width {shape[0]}")} with patches of {shape[-1]}'

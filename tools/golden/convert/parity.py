@@ -69,25 +69,25 @@ def ours(model, names):
     return foreign.Weights(model, trees['params'], trees['batch_stats'], crop=224, resize=256, origin='simclr')
 
 
-def exports():
-    """Name -> (model, names, side of the images)."""
+def exports(only):
+    """Name -> (model, names, side of the images), of the rows whose names hold `only`."""
     rows = {}
     for names in NAMINGS:
-        for arch in ('resnet18', 'resnet34', 'resnet50'):
+        for arch in ('resnet18', 'resnet34', 'resnet50') if 'resnet' in NAMINGS[names] else ():
             for stem, side in (('imagenet', 224), ('cifar', 32), ('cifar_pad2', 32)):
                 rows[f'{names} {arch} {stem}'] = ({'name': arch, 'stem': stem}, names, side)
-        for arch in ('vit_ti', 'vit_s', 'vit_b'):
+        for arch in ('vit_ti', 'vit_s', 'vit_b', 'vit_l'):
             model = {'name': arch, 'grid': 14, 'interpolation': names}
             for side in (224, 160):
                 rows[f'{names} {arch} {side}'] = (model, names, side)
         rows[f'{names} vit_s sincos'] = ({'name': 'vit_s', 'positions': 'sincos', 'heads': 12}, names, 224)
-    return rows
+    return {name: row for name, row in rows.items() if only in name}
 
 
-def outward(folder, reference):
+def outward(folder, reference, only):
     """Rows (what, side, difference, scale) of encoders written here and loaded there."""
     features = {}
-    for name, (model, names, side) in exports().items():
+    for name, (model, names, side) in exports(only).items():
         weights = ours(model, names)
         place = folder / name.replace(' ', '_')
         content = place / 'export.json'
@@ -97,7 +97,7 @@ def outward(folder, reference):
         content.write_text(json.dumps(row))
         features[name] = encode(weights, images(side))
     subprocess.run([reference, HERE / 'reference.py', 'check', folder], check=True)
-    for name, (_, _, side) in exports().items():
+    for name, (_, _, side) in exports(only).items():
         outputs = np.load(folder / name.replace(' ', '_') / 'outputs.npz')
         for how in outputs:
             yield f'{name} ({how})', side, *difference(features[name], outputs[how])
@@ -124,4 +124,4 @@ if __name__ == '__main__':
     command = [asked.reference, HERE / 'reference.py', 'files', asked.folder / 'in', f'--only={asked.only}']
     subprocess.run([*command, *([f'--authors={asked.authors}'] if asked.authors else [])], check=True)
     table(inward(asked.folder / 'in'))
-    table(outward(asked.folder / 'out', asked.reference))
+    table(outward(asked.folder / 'out', asked.reference, asked.only))

@@ -27,7 +27,12 @@ DATA = Path(__file__).parents[3] / 'tests' / 'convert_golden'  # the formula, an
 sys.path.insert(0, str(DATA))
 from formula import array, images, uniform  # noqa: E402
 
-VITS = {'vit_ti': ('tiny', 192, 3), 'vit_s': ('small', 384, 6), 'vit_b': ('base', 768, 12)}
+VITS = {
+    'vit_ti': ('tiny', 192, 3),
+    'vit_s': ('small', 384, 6),
+    'vit_b': ('base', 768, 12),
+    'vit_l': ('large', 1024, 16),
+}
 
 
 def fill(model):
@@ -62,8 +67,9 @@ def timm_resnet(name, stem='imagenet', head=True):
     return fill(model)
 
 
-def torchvision_vit(name, side=224, heads=0, depth=12):
+def torchvision_vit(name, side=224, heads=0, depth=0):
     _, dim, usual = VITS[name]
+    depth = depth or (24 if name == 'vit_l' else 12)
     return fill(
         torchvision.models.VisionTransformer(
             image_size=side, patch_size=16, num_layers=depth, num_heads=heads or usual, hidden_dim=dim, mlp_dim=4 * dim
