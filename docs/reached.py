@@ -15,6 +15,7 @@ TABLES = ROOT / 'experiments' / 'tables'
 COMMANDS = {
     'engine/alarm.py': 'the alarm of every run',
     'engine/drawn.py': 'the report of every run',
+    'engine/inside_evals.py': '`evaluate --only=rollout`',
     'engine/monitor.py': 'the monitor of every run',
     'engine/patch_evals.py': '`evaluate --only=tokens`',
     'engine/report.py': 'the report of every run',

@@ -70,6 +70,7 @@ def test_labels_may_be_large_and_numbers_that_are_not_finite_are_null(files):
         (('train', 'test'), ['--only=ranks', '--out=/nowhere/x.json'], 'in a folder that exists'),
         (('train', 'test'), ['--parents=0,1'], '--parents=0,1 is read by --only=dictionary'),
         (('train', 'test'), ['--images=digits', '--only=knn'], '--images=digits is read by --only=dictionary'),
+        (('train', 'test'), ['--tap=block0', '--only=knn'], '--tap=block0 is read by --only=concepts'),
         (('train', 'test'), ['--workdir=run'], 'either --workdir'),
         (('train', 'test'), ['--config.seed=1'], 'takes its config from the workdir'),
         ((), [], 'either --workdir'),

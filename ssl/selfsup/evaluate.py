@@ -10,7 +10,8 @@ from .errors import UserError, command
 from .files import check_place, folder_exists, placed, read_jsonl, write_json
 
 USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [--only=a,b] [--out=FILE.json]
-                                 [--with=FOLDER] [--images=SOURCE] [--parents=0,0,1] [--image-size=N] [--channels=N]
+                                 [--with=FOLDER] [--images=SOURCE] [--parents=0,0,1] [--tap=NAME]
+                                 [--image-size=N] [--channels=N]
        selfsup evaluate --workdir=FOLDER --layers=all [--step=N] [--data=SOURCE] [--out=FILE.json] [...]
        selfsup evaluate --features TRAIN.npz TEST.npz [--with TRAIN.npz TEST.npz] [--only=a,b] [--out=FILE.json]
 
@@ -24,8 +25,9 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
                     geometry (spread, dimension, hubs, neural collapse), hubs (k-NN with fewer hubs), rescaling (k-NN
                     of whitened features), sparse_probe and intrinsic_probe (how few features say a class); and, of a
                     --workdir, online, fine_tune, views (alignment and LiDAR of augmented views), dense (segmentation
-                    of rendered images), factors (R2, DCI, MIG; of shapes:<images>), of a vision transformer tokens
-                    (mean patch, class token, last blocks) and attentive (a probe of the patch tokens), of a dictionary
+                    of rendered images), factors (R2, DCI, MIG; of shapes:<images>) and concepts (TCAV of the same
+                    factors), of a vision transformer tokens (mean patch, class token, last blocks), attentive (a probe
+                    of the patch tokens) and rollout (attention on objects of rendered images), of a dictionary
                     dictionary (error, sparsity, controls, and in units.png the test images that turn units on most);
                     or all that it has, less those that the data do not allow. Of --features by default
                     knn,logistic,clustering,ranks
@@ -35,8 +37,10 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
                     picture units.png; by default those that the file of selfsup embed names
   --parents=0,0,1   with --only=dictionary: the wide concept of each class, in the order of the labels, for how much of
                     one is split between units, and absorbed by units of its classes
+  --tap=NAME        with --only=concepts: the place in the network; by default its middle layer
   --layers=all      a row for each layer (probe, k-NN, CKA to the features, CCA to pixels and labels, dimension,
-                    hubness) in layers.json, and their picture in layers.png; or names of taps, between commas
+                    hubness; of a vision transformer the final probe's accuracy on earlier blocks) in layers.json, and
+                    their picture in layers.png; or names of taps, between commas
   --out=FILE.json   also writes the numbers there
   --image-size=N    with --only: brings images to N x N pixels (shorter side to N, centre crop); by default the run's
                     data.image_size
@@ -69,12 +73,12 @@ def show_layers(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    columns = [name for name in rows[0] if name not in ('layer', 'samples')]
+    columns = list(dict.fromkeys(name for row in rows for name in row if name not in ('layer', 'samples')))
     out = Table()
     for name in ('layer', *columns):
         out.add_column(name, justify='left' if name == 'layer' else 'right')
     for row in rows:
-        out.add_row(row['layer'], *(f'{row[name]:.3g}' for name in columns))
+        out.add_row(row['layer'], *(f'{row[name]:.3g}' if name in row else '' for name in columns))
     Console(width=max(Console().width, 160)).print(out)
 
 
@@ -111,6 +115,7 @@ def show_units(trained: Any, test: Any, given: str, file: Path) -> None:
 def main(arguments: list[str]) -> int:
     options: cli.Options = {'workdir': '', 'features': [], 'step': 'newest', 'data': 'own', 'only': '', 'out': ''}
     options = {**options, 'image-size': '', 'channels': '', 'with': [], 'layers': '', 'images': '', 'parents': ''}
+    options = {**options, 'tap': ''}
     values, overrides = cli.parse(arguments, options, USAGE)
     # One word may name both files, and a name may hold a comma.
     files, others = (
@@ -128,9 +133,9 @@ def main(arguments: list[str]) -> int:
         check_place(Path(out), f'--out={out}', cli.holds_numbers)
     if values['layers'] and (files or values['only'] or others):
         raise UserError('--layers is a table of its own, of --workdir; leave --only, --with and --features out')
-    for name in ('images', 'parents'):
-        if values[name] and 'dictionary' not in values['only'].split(','):
-            raise UserError(f'--{name}={values[name]} is read by --only=dictionary')
+    for name, reader in (('images', 'dictionary'), ('parents', 'dictionary'), ('tap', 'concepts')):
+        if values[name] and reader not in values['only'].split(','):
+            raise UserError(f'--{name}={values[name]} is read by --only={reader}')
     cli.prepare()
     from .engine.evaluations import OF_TWO, chosen, of_features
 
@@ -179,9 +184,8 @@ def of_workdir(values: dict[str, str], others: Sequence[str]) -> int:
         return 0
     if names:
         data = evaluations.evaluated_parts(trained.config, other)
-        results = evaluations.of_encoder(
-            trained, data, names, beside, every=values['only'] == 'all', parents=values['parents']
-        )
+        more = {'every': values['only'] == 'all', 'parents': values['parents'], 'tap': values['tap']}
+        results = evaluations.of_encoder(trained, data, names, beside, **more)
         show(results)
         place = Path(values['out'] or root / 'evaluation.json')
         write(results, place)

@@ -5,6 +5,7 @@ jaxtyping and numpy only and can be copied into another project. Measures of sec
 :class:`Summary` in place of the rows, for sets larger than memory.
 """
 
+from .attention import attention_rollout, attention_weights
 from .cca import canonical_correlations, pwcca, svcca
 from .clid import clid, clid_scores, cluster_learnability
 from .clusters import inertia, kmeans
@@ -57,6 +58,8 @@ from .tokens import token_rank
 from .whitening import Whitening, fit_whitening, whiten
 
 __all__ = [
+    'attention_rollout',
+    'attention_weights',
     'LidarSummary',
     'Modes',
     'Stitch',

@@ -7,10 +7,10 @@ from typing import Any
 from .. import augment, evals
 from ..errors import UserError, nearest
 from ..evals.suite import DEFAULT, EVALUATIONS
-from . import assignments, build, dictionary_evals, factor_evals, images, patch_evals, patches, view_evals
+from . import assignments, build, dictionary_evals, factor_evals, images, inside_evals, patch_evals, patches, view_evals
 
 OF_IMAGES = ('online', 'fine_tune')  # evaluations that pass images through the encoder as they learn
-OF_TOKENS = ('tokens', 'attentive')  # that read tokens of patches
+OF_TOKENS = ('tokens', 'attentive', 'rollout')  # that read tokens of patches
 OF_TWO = ('relative', 'memorisation')  # that compare with another encoder
 OF_ENCODER = (
     *OF_IMAGES,
@@ -20,6 +20,7 @@ OF_ENCODER = (
     'views',
     'memorisation',
     'factors',
+    'concepts',
 )  # that need more than features
 
 
@@ -97,7 +98,14 @@ def of_features(
 
 
 def of_encoder(
-    trained: Any, data: Any, names: Sequence[str], other: Any = None, *, every: bool = False, parents: str = ''
+    trained: Any,
+    data: Any,
+    names: Sequence[str],
+    other: Any = None,
+    *,
+    every: bool = False,
+    parents: str = '',
+    tap: str = '',
 ) -> dict[str, float]:
     """The numbers of an encoder on labelled data: those that learn from images, of its features, of its patches.
 
@@ -108,6 +116,7 @@ def of_encoder(
       other: another encoder, for those that compare two.
       every: leaves out, with a line, what the data do not allow; see :func:`taken`.
       parents: of the classes, for a dictionary; see :func:`.dictionary_evals.of_dictionary`.
+      tap: of the network, for concepts; see :func:`.inside_evals.of_concepts`.
     """
     results: dict[str, float] = {}
     if asked := [name for name in OF_IMAGES if name in names]:
@@ -126,6 +135,8 @@ def of_encoder(
         'memorisation': lambda: view_evals.of_memorisation(trained, other),
         **{name: functools.partial(of, trained, data) for name, of in patch_evals.PATCH_EVALUATIONS.items()},
         'factors': lambda: factor_evals.of_factors(trained, data),
+        'rollout': lambda: inside_evals.of_rollout(trained, data),
+        'concepts': lambda: inside_evals.of_concepts(trained, data, tap),
         'dictionary': lambda: dictionary_evals.of_dictionary(trained, data, parents),
     }
     for name, compute in groups.items():

@@ -142,7 +142,38 @@ def of_layers(encoder: Encoder, data: Mapping[str, Source], text: str) -> list[d
         for name in ends:
             yield pair(name, train, test)
 
-    return evals.layers(sets(), last=last, pixels=pixels)
+    rows = evals.layers(sets(), last=last, pixels=pixels)
+    seen = [name for name in getattr(network(encoder)[0], 'lens', ()) if name in widths]
+    known = [labels[part] >= 0 for part in (0, 1)]
+    if seen and known[1].any() and len(np.unique(labels[0][known[0]])) > 1:
+        through = lens(encoder, data['test'], seen)
+        tests = {name: Features(found, labels[1]) for name, found in through.items()}
+        found = evals.lens(Features(last, labels[0]), tests)
+        for row in rows:
+            row |= {'lens': found[row['layer']]} if row['layer'] in found else {}
+    return rows
+
+
+def lens(encoder: Encoder, source: Source, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Features that the end of a network makes of earlier layers: `rest` behind the last one, of each.
+
+    Args:
+      encoder: one whose network has a property `lens`, layers of one shape.
+      source: the images.
+      names: of those layers.
+
+    Returns:
+      name -> `[n, features]`; of the last one the features of the encoder, up to the rounding of two programs.
+    """
+    first = next(images.batches(source, 1))[1]
+    end = rest(encoder, network(encoder)[0].lens[-1], first)
+    read = activations(encoder, names)
+    found, _ = images.encoded(
+        lambda rows: {name: end(value) for name, value in read(rows).items()},
+        source,
+        batch_size=encoder.config.evaluate.batch_size,
+    )
+    return {name: np.asarray(rows) for name, rows in found.items()}
 
 
 def _equal(a: np.ndarray, b: np.ndarray) -> bool:

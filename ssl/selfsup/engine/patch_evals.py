@@ -102,7 +102,7 @@ def of_dense(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, float]:
         return evals.segmentation(*both, classes=len(CLASSES), name=name)
 
     results = scored('dense', maps)
-    results |= scored('dense_untrained', feature_maps(_untrained(encoder, train), normalise))
+    results |= scored('dense_untrained', feature_maps(untrained_backbone(encoder, train), normalise))
     if height % shape[0] == 0 and width % shape[1] == 0:
         results |= scored('dense_pixels', lambda rows: _pixel_patches(rows, shape[:2]))
     else:
@@ -110,7 +110,7 @@ def of_dense(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, float]:
     return results | dense.background(sets['test'][1], classes=len(CLASSES))
 
 
-def _untrained(encoder: Encoder, source: Source) -> Encoder:
+def untrained_backbone(encoder: Encoder, source: Source) -> Encoder:
     """The backbone before any training, with batch statistics adapted on a source."""
     given = variables(encoder)
     extra = {'batch_stats': {'encoder': given.get('batch_stats', {})}}

@@ -118,7 +118,7 @@ def _scatter(axis: Any, places: np.ndarray, labels: np.ndarray, class_names: tup
 
 # Panels of the picture over depth: title, the numbers in it, and whether an axis from 0 to 1 is meant.
 DEPTH_PANELS = (
-    ('accuracy on test', ('linear', 'knn'), True),
+    ('accuracy on test', ('linear', 'knn', 'lens'), True),
     ('CKA to the features', ('cka_last',), True),
     ('mean canonical correlation', ('cca_pixels', 'cca_labels', 'cca_pixels_chance', 'cca_labels_chance'), True),
     ('intrinsic dimension', ('two_nn', 'lid_mle'), False),

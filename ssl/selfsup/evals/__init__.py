@@ -19,7 +19,7 @@ from .hubs import hubs
 from .intrinsic_probe import intrinsic_probe
 from .knn import knn, knn_grid
 from .layers import layers
-from .linear import label_noise, linear_logistic, linear_probe, low_label
+from .linear import label_noise, lens, linear_logistic, linear_probe, low_label
 from .logistic import logistic_path, logistic_regression
 from .model_selection import Candidate, kendall, ranked, regret
 from .novel_classes import novel_classes
@@ -65,6 +65,7 @@ __all__ = [
     'knn_grid',
     'label_noise',
     'layers',
+    'lens',
     'linear_logistic',
     'linear_online',
     'linear_probe',

@@ -1,7 +1,7 @@
 """Linear probes by logistic regression on standardised features: with all labels, with few, with wrong ones."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -72,6 +72,34 @@ def linear_probe(
         found = _draw_accuracies(x, train.labels, sets, x_test, test.labels, inverse_regularization, classes)
         results[f'linear_{count}' if count else 'linear'] = float(np.mean(found))
     return results
+
+
+def lens(train: Features, tests: Mapping[str, Features], *, inverse_regularization: float = 1.0) -> dict[str, float]:
+    """Accuracy of one probe on several representations of the same images: what the end reads from earlier layers.
+
+    The probe is that of :func:`linear_probe` with all labels, learned on `train` and applied as it is.
+
+    Args:
+      train: features of the end of a network.
+      tests: name -> features of the same width, as that end makes them of an earlier layer (the logit lens).
+      inverse_regularization: C.
+
+    Returns:
+      name -> accuracy, over the rows with a label.
+
+    References:
+      nostalgebraist 2020 (the logit lens); Vilas et al. 2023, https://arxiv.org/abs/2310.18969 (of class tokens and
+      patches of vision transformers).
+    """
+    found = {}
+    for name, test in tests.items():
+        ours, theirs, classes = check_both(train, test)
+        x, x_test = standardized(ours, theirs)
+        every = [np.arange(len(x))]
+        found[name] = float(
+            _draw_accuracies(x, ours.labels, every, x_test, theirs.labels, inverse_regularization, classes)[0]
+        )
+    return found
 
 
 def _draw_accuracies(

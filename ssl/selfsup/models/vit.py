@@ -104,6 +104,11 @@ class ViT(nn.Module):
         """Names of what enters the first block, the blocks and the last norm (:mod:`selfsup.models.taps`)."""
         return ('embedded', *(f'block{index}' for index in range(self.depth)), 'norm')
 
+    @property
+    def lens(self) -> tuple[str, ...]:
+        """Layers of one shape; the rest of the network behind the last one reads all of them as it reads that one."""
+        return self.layers[:-1]
+
     @nn.compact
     def tokens(
         self,
