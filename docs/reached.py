@@ -29,6 +29,7 @@ COMMANDS = {
     'evals/measures.py': '`monitor.measures`',
     'evals/relative.py': '`evaluate --only=relative`',
     'evals/rescaling.py': '`evaluate --only=rescaling`',
+    'evals/subsets.py': '`subset`',
     'evals/suite.py': '`evaluate --only=ranks`',
     'reduction/judge.py': '`reduce`',
     'reduction/linear.py': '`reduce --by=pca`',

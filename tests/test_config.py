@@ -168,6 +168,7 @@ def test_every_number_of_the_defaults_has_a_domain_that_holds_it():
         'data.source',
         'data.dir',
         'data.probe_source',
+        'data.subset',
         'augment.recipe',
         'optimizer.name',
         'log.to',

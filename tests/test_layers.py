@@ -25,6 +25,7 @@ LAYERS = (
         'embed',
         'reduce',
         'select',
+        'subset',
         'pack',
         'convert',
         'runs',

@@ -19,6 +19,7 @@ COMMANDS = {
     'bench': ('bench', 'several encoders on a list of tasks: means by kind, ranks'),
     'embed': ('embed', 'features of images, as an npz file'),
     'reduce': ('reduce', 'features to fewer dimensions: TLDR, PCA, whitened PCA'),
+    'subset': ('subset', 'which training rows to keep, chosen by features of all'),
     'select': ('select', 'ranks runs without labels'),
     'convert': ('convert', 'encoders of other code bases in, ours out'),
     'pack': ('pack', 'a data set as few large files'),
@@ -127,6 +128,17 @@ def integer(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 9:
         raise UserError(f'--{name} must be a whole number of at most nine digits, not {text!r}')
     return int(text)
+
+
+def positive(name: str, text: str) -> float:
+    """A finite number above 0 given as an option."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float('inf'):
+        raise UserError(f'--{name} must be a number above 0, not {text!r}')
+    return value
 
 
 def holds_numbers(file: Path) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from . import cli
 from .errors import UserError, command
-from .files import check_place, expanded, folder_exists, placed
+from .files import check_place, expanded, folder_exists, write_arrays
 
 USAGE = """usage: selfsup embed --workdir=FOLDER --out=FILE.npz [--data=SOURCE] [--step=N] [--image-size=N]
                               [--channels=N]
@@ -22,14 +22,6 @@ USAGE = """usage: selfsup embed --workdir=FOLDER --out=FILE.npz [--data=SOURCE] 
   --step=N          which checkpoint; by default the newest
   --image-size=N    brings images to N x N pixels (shorter side to N, centre crop); by default the run's data.image_size
   --channels=N      1 for grey, 3 for RGB; by default the run's data.channels"""
-
-
-def written(file: Path, arrays: dict[str, Any]) -> None:
-    """Writes an npz file, into place when it is whole: a file of that name may be there already."""
-    import numpy as np
-
-    with placed(file) as temporary, temporary.open('wb') as stream:
-        np.savez(stream, **arrays)
 
 
 def main(arguments: list[str]) -> int:
@@ -75,7 +67,7 @@ def main(arguments: list[str]) -> int:
     arrays['class_names'] = np.array(names, dtype=np.str_)
     described = origin.described(trained.config, None if values['data'] == 'own' else spec)
     arrays[origin.FIELD] = np.array(described, np.str_)
-    written(Path(values['out']), arrays)
+    write_arrays(Path(values['out']), arrays)
     shapes = ', '.join(f'{name} {list(a.shape)}' for name, a in arrays.items())
     print(f'{values["out"]}: {shapes}')
     return 0

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -291,6 +291,14 @@ def read_arrays(file: Path, name: str) -> 'dict[str, np.ndarray]':
     if not isinstance(content, dict):
         raise UserError(f'{name} is no npz file: it holds a single array')
     return content
+
+
+def write_arrays(file: Path, arrays: Mapping[str, Any]) -> None:
+    """Writes an npz file, into place when it is whole: a file of that name may be there already."""
+    import numpy as np
+
+    with placed(file) as temporary, temporary.open('wb') as stream:
+        np.savez(stream, **arrays)
 
 
 def mapped_arrays(file: Path, name: str) -> 'dict[str, np.ndarray]':

@@ -6,7 +6,7 @@ from typing import Any
 
 from . import cli
 from .errors import UserError, command, nearest
-from .files import check_place, expanded, folder_exists, placed, read_arrays
+from .files import check_place, expanded, folder_exists, read_arrays, write_arrays
 
 USAGE = """usage: selfsup reduce --in=FEATURES.npz --out=REDUCED.npz --dim=N [--by=tldr|pca|whiten] [--save=REDUCER.npz]
        selfsup reduce --in=FEATURES.npz --out=REDUCED.npz --apply=REDUCER.npz
@@ -48,12 +48,7 @@ def settings(values: dict[str, Any]) -> dict[str, Any]:
         elif name in COUNTS:
             value = cli.integer(name, text)
         else:
-            try:
-                value = float(text)
-            except ValueError:
-                value = 0.0
-            if not 0 < value < float('inf'):
-                raise UserError(f'--{name} must be a number above 0, not {text!r}')
+            value = cli.positive(name, text)
         if name not in ('seed', 'warmup-epochs') and 0 in (value if isinstance(value, tuple) else (value,)):
             raise UserError(f'--{name} must be at least 1, not {text}')
         if name == 'batch-size' and value < 2:
@@ -178,8 +173,7 @@ def main(arguments: list[str]) -> int:
         reduction.save(reducer, Path(values['save']))
     reduced = {prefix: reduction.apply(reducer, rows) for prefix, rows in parts.items()}
     written: dict[str, Any] = {**arrays, **{f'{prefix}features': rows for prefix, rows in reduced.items()}}
-    with placed(Path(values['out'])) as temporary, temporary.open('wb') as stream:
-        np.savez(stream, **written)
+    write_arrays(Path(values['out']), written)
     if values['report'] == 'on':
         found = {'as they are': judge(arrays, parts, parts)}
         for kind, one in {**others, reducer.kind: reducer}.items():

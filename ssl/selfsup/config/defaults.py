@@ -56,6 +56,7 @@ def defaults() -> ConfigDict:
     c.data.holdout = 0.1  # share of train never trained on; diagnostics during training use it
     c.data.test_fraction = 0.2  # share set apart for the test where a source has no test split
     c.data.per_class = 0  # keep only this many training images of each class; 0 keeps all
+    c.data.subset = ''  # a file of selfsup subset: train on the rows that it names; probes learn from all
     c.data.image_size = 0  # resize (shorter side) and centre-crop every image on reading; 0 leaves them
     c.data.channels = 0  # 3 or 1 converts every image; 0 leaves them
     c.data.pad = 0  # zero border, in pixels, around every image

@@ -13,7 +13,7 @@ import optax
 from ml_collections import ConfigDict
 
 from .. import augment, optim
-from ..data import crop_boxes, loader, sources
+from ..data import crop_boxes, loader, sources, subsets
 from ..data.batches import Rows, Work, work_on
 from ..data.described import Described
 from ..errors import UserError
@@ -38,7 +38,8 @@ class Data(NamedTuple):
     Attributes:
       train: what the encoder sees.
       holdout: what it never sees, for diagnostics during training.
-      labelled: what probes learn from: the two together, or the train part of `data.probe_source`.
+      labelled: what probes learn from: the two together with what `data.subset` leaves out, or the train part of
+        `data.probe_source`.
       test: what probes are tested on.
       probe_fingerprint: of `labelled` where it is another source; else ''.
     """
@@ -64,19 +65,12 @@ def open_data(config: ConfigDict, spec: str | None = None) -> Data:
     if not (spec or c.source):
         raise UserError('no data are named: set data.source, or --data for an encoder that has none of its own')
     own = spec is None
-    whole, test = sources.open_source(spec or c.source, data_dir=c.dir, test_fraction=c.test_fraction)
-    if own and c.labels == 'none':
-        if c.per_class:
-            raise UserError(
-                f'data.per_class={c.per_class} chooses by label, and data.labels=none has none; set it to 0'
-            )
-        whole, test = whole.unlabelled(), test.unlabelled()
-    if c.per_class:
-        whole = sources.first_of_each_class(whole, c.per_class)
-    if len(whole) < SMALLEST_SET:
-        raise UserError(f'{whole.name} holds {len(whole)} examples; at least {SMALLEST_SET} are needed to train')
-    whole, test = _brought(config, whole), _brought(config, test)
-    train, holdout = sources.split(whole, c.holdout, seed=1, parts=('train', 'held out'))
+    whole, test = training_set(config, spec)
+    used = subsets.chosen(whole, c.subset) if own and c.subset else whole
+    if len(used) < SMALLEST_SET:
+        raise UserError(f'{used.name} holds {len(used)} examples; at least {SMALLEST_SET} are needed to train')
+    used, whole, test = (_brought(config, part) for part in (used, whole, test))
+    train, holdout = sources.split(used, c.holdout, seed=1, parts=('train', 'held out'))
     if not (own and c.probe_source):
         _check_shapes(config, whole, test)
         _tell(whole, test)
@@ -92,6 +86,19 @@ def open_data(config: ConfigDict, spec: str | None = None) -> Data:
     _check_shapes(config, whole, labelled, test)
     _tell(whole, labelled, test)
     return Data(train, holdout, labelled, test, labelled.fingerprint)
+
+
+def training_set(config: ConfigDict, spec: str | None = None) -> tuple[sources.Source, sources.Source]:
+    """All rows to train on, and the test set, as they are stored; :func:`open_data` takes a subset of them."""
+    c, own = config.data, spec is None
+    whole, test = sources.open_source(spec or c.source, data_dir=c.dir, test_fraction=c.test_fraction)
+    if own and c.labels == 'none':
+        if c.per_class:
+            raise UserError(
+                f'data.per_class={c.per_class} chooses by label, and data.labels=none has none; set it to 0'
+            )
+        whole, test = whole.unlabelled(), test.unlabelled()
+    return (sources.first_of_each_class(whole, c.per_class) if c.per_class else whole), test
 
 
 def _check_shapes(config: ConfigDict, whole: sources.Source, *others: sources.Source) -> None:

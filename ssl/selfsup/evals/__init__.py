@@ -29,6 +29,7 @@ from .rescaling import rescaling
 from .retrieval import retrieval
 from .sgd import linear_online, linear_sgd
 from .sparse_probe import sparse_probe
+from .subsets import latent_classes, subset
 from .suite import EVALUATIONS, evaluate, feet, ranks, transfer
 from .tokens import summaries, tokens
 from .widths import widths
@@ -64,6 +65,7 @@ __all__ = [
     'labelled',
     'knn_grid',
     'label_noise',
+    'latent_classes',
     'layers',
     'lens',
     'linear_logistic',
@@ -85,6 +87,7 @@ __all__ = [
     'sizes',
     'sparse_probe',
     'standardized',
+    'subset',
     'summaries',
     'summary',
     'tokens',

@@ -1,0 +1,150 @@
+"""Subsets of a training set: the greedy choice, the files, and training on one."""
+
+import itertools
+
+import numpy as np
+import pytest
+import small
+from selfsup import embed, evals, subset, train
+from selfsup.data import subsets as files
+from selfsup.data.sources import from_arrays
+from selfsup.engine import build
+from selfsup.errors import UserError
+from selfsup.evals.subsets import closest
+
+RNG = np.random.default_rng(0)
+
+
+def similarities(rows):
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.maximum(rows @ rows.T, 0)
+
+
+def objective(s, chosen):
+    rest = np.setdiff1d(np.arange(len(s)), chosen)
+    return s[np.ix_(rest, chosen)].sum()
+
+
+def test_each_row_taken_gains_most():
+    rows = RNG.normal(size=(40, 3))
+    s, taken = similarities(rows), closest(rows, 12)
+    for number in range(12):
+        values = [objective(s, [*taken[:number], i]) if i not in taken[:number] else -np.inf for i in range(40)]
+        assert values[taken[number]] == pytest.approx(max(values), abs=1e-4)
+
+
+def test_the_greedy_choice_is_near_the_best_of_all():
+    for seed in range(4):
+        rows = np.random.default_rng(seed).normal(size=(11, 3))
+        s = similarities(rows)
+        best = max(objective(s, list(chosen)) for chosen in itertools.combinations(range(11), 4))
+        assert objective(s, closest(rows, 4)) >= 0.9 * best
+
+
+def test_the_authors_order_is_by_the_sum_of_similarities():
+    rows = RNG.normal(size=(60, 5)).astype(np.float32)
+    order = np.argsort(-similarities(rows.astype(np.float64)).sum(axis=1), kind='stable')
+    np.testing.assert_array_equal(closest(rows, 15, greedy=False), order[:15])
+    assert set(closest(rows, 15)) != set(order[:15])
+
+
+def test_blocks_change_nothing(monkeypatch):
+    from selfsup.evals import subsets
+
+    rows = RNG.normal(size=(50, 4))
+    whole = closest(rows, 9)
+    monkeypatch.setattr(subsets, 'BLOCK', 7)
+    np.testing.assert_array_equal(closest(rows, 9), whole)
+
+
+@pytest.mark.parametrize('by', ['sas', 'sas_authors', 'balanced', 'random'])
+def test_a_share_of_the_rows_is_kept(by):
+    classes = np.repeat([0, 1, 2], [60, 30, 10])
+    kept = evals.subset(RNG.normal(size=(100, 4)), classes, share=0.3, by=by)
+    assert list(kept) == sorted(set(kept)) and len(kept) == 30
+    counts = np.bincount(classes[kept], minlength=3).tolist()
+    if by != 'random':
+        assert counts == ([10, 10, 10] if by == 'balanced' else [18, 9, 3])
+    again = evals.subset(RNG.normal(size=(100, 4)), classes, share=0.3, by=by)
+    assert (by in ('balanced', 'random')) == bool(np.array_equal(again, kept))  # which read no features
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        ({'share': 0.0}, 'a share above 0 and at most 1 of the rows, not 0'),
+        ({'share': 1.5}, 'not 1.5'),
+        ({'by': 'best'}, "'best' is no selection of rows; known are sas, sas_authors, balanced, random"),
+        ({'features': np.full((4, 2), np.nan)}, 'must be finite'),
+        ({'classes': np.zeros(3, int)}, r'features \[4, 2\] and classes \[3\] do not match'),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, message):
+    given = {'features': np.ones((4, 2)), 'classes': np.zeros(4, int), 'share': 0.5, **change}
+    with pytest.raises(UserError, match=message):
+        evals.subset(given.pop('features'), given.pop('classes'), **given)
+
+
+def test_latent_classes_are_clusters_and_no_more_than_rows():
+    rows = np.repeat(np.eye(3), 5, axis=0) + 0.01 * RNG.normal(size=(15, 3))
+    found = evals.latent_classes(rows, 3)
+    assert sorted(np.bincount(found)) == [5, 5, 5] and len({*found[:5]}) == 1
+    with pytest.raises(UserError, match='16 latent classes of 15 rows'):
+        evals.latent_classes(rows, 16)
+
+
+def source(count=20):
+    return from_arrays('made', (255 * np.asarray(small.images(count))).astype(np.uint8), np.arange(count) % 2)
+
+
+def test_a_file_names_rows_of_its_own_set(tmp_path):
+    file = tmp_path / 'subset.npz'
+    np.savez(file, **files.arrays_of(source(), np.array([3, 5, 11]), by='sas'))
+    found = files.chosen(source(), str(file))
+    np.testing.assert_array_equal(found.labels, source().labels[[3, 5, 11]])
+    np.testing.assert_array_equal(found.images(), source().images()[[3, 5, 11]])
+    with pytest.raises(UserError, match='made of another training set of 20 rows, and made has 12'):
+        files.chosen(source(12), str(file))
+
+
+@pytest.mark.parametrize(
+    'arrays, message',
+    [
+        ({'index': np.array([1])}, "has no 'rows'; it is to be a file of selfsup subset"),
+        ({'index': np.array([0.5]), 'rows': 20, 'fingerprint': ''}, r'must hold numbers of rows, not float64 \[1\]'),
+        ({'index': np.array([1, 20])}, 'different numbers from 0 to 19'),
+        ({'index': np.array([1, 1])}, 'different numbers from 0 to 19'),
+    ],
+)
+def test_a_file_that_is_none_is_refused(arrays, message, tmp_path):
+    given = arrays if 'rows' in arrays or 'rows' in message else {**files.arrays_of(source(), arrays['index'])}
+    np.savez(tmp_path / 's.npz', **given)
+    with pytest.raises(UserError, match=message):
+        files.chosen(source(), str(tmp_path / 's.npz'))
+
+
+@pytest.mark.slow
+def test_a_subset_is_chosen_by_a_run_and_trained_on(tmp_path):
+    run, features, out = tmp_path / 'run', tmp_path / 'f.npz', tmp_path / 's.npz'
+    fields = [
+        'model.widths=(4, 8)',
+        'projector.widths=(8, 8)',
+        'train.epochs=1',
+        'data.batch_size=64',
+        'evaluate.probes=()',
+    ]
+    assert train.main(['digits/simclr', f'--workdir={run}', *fields[:4]]) == 0
+    assert embed.main([f'--workdir={run}', f'--out={features}']) == 0
+    assert subset.main([f'--features={features}', '--share=0.5', f'--out={out}', '--classes=5']) == 0
+    with np.load(out) as found:
+        kept = found['index']
+        assert found['rows'] == 1438 and 710 <= len(kept) <= 719
+    config = small.digits_config('simclr', f'data.subset={out}')
+    data = build.open_data(config)
+    assert len(data.train) + len(data.holdout) == len(kept) and len(data.labelled) == 1438
+    assert train.main(['digits/simclr', f'--workdir={tmp_path / "less"}', f'data.subset={out}', *fields[:4]]) == 0
+    with pytest.raises(UserError, match='made of another training set of 1438 rows'):
+        build.open_data(small.digits_config('simclr', f'data.subset={out}', 'data.per_class=20'))
+    assert embed.main([f'--workdir={run}', f'--out={tmp_path / "o.npz"}', '--data=digits']) == 0
+    with pytest.raises(UserError, match='holds features of digits, not of the run'):
+        subset.main([f'--features={tmp_path / "o.npz"}', '--share=0.5', f'--out={out}'])
