@@ -183,7 +183,7 @@ def test_encoders_and_images_without_tokens_are_refused():
     everything = evaluations.chosen('all', images=True)
     assert evaluations.possible(encoder_of('mae'), everything) == tuple(n for n in everything if n != 'dictionary')
     assert set(everything) - set(evaluations.possible(encoder_of('simclr'), everything)) == {
-        'tokens', 'attentive', 'rollout', 'dictionary'
+        'tokens', 'attentive', 'rollout', 'gradients', 'dictionary'
     }  # fmt: skip
     with pytest.raises(UserError, match='--only=dense passes images through an encoder; it needs --workdir'):
         evaluations.chosen('knn,dense', images=False)

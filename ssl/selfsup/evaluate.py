@@ -27,8 +27,9 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
                     --workdir, online, fine_tune, views (alignment and LiDAR of augmented views), dense (segmentation
                     of rendered images), factors (R2, DCI, MIG; of shapes:<images>) and concepts (TCAV of the same
                     factors), of a vision transformer tokens (mean patch, class token, last blocks), attentive (a probe
-                    of the patch tokens) and rollout (attention on objects of rendered images), of a dictionary
-                    dictionary (error, sparsity, controls, and in units.png the test images that turn units on most);
+                    of the patch tokens), rollout (attention on objects of rendered images) and gradients (k-NN with
+                    gradients of losses beside the features), of a dictionary dictionary (error, sparsity, controls,
+                    and in units.png the test images that turn units on most);
                     or all that it has, less those that the data do not allow. Of --features by default
                     knn,logistic,clustering,ranks
   --with=OTHER      with --only: a second encoder, for relative (alike spaces, stitching; of features: --with A B) and

@@ -7,10 +7,21 @@ from typing import Any
 from .. import augment, evals
 from ..errors import UserError, nearest
 from ..evals.suite import DEFAULT, EVALUATIONS
-from . import assignments, build, dictionary_evals, factor_evals, images, inside_evals, patch_evals, patches, view_evals
+from . import (
+    assignments,
+    build,
+    dictionary_evals,
+    factor_evals,
+    gradient_evals,
+    images,
+    inside_evals,
+    patch_evals,
+    patches,
+    view_evals,
+)
 
 OF_IMAGES = ('online', 'fine_tune')  # evaluations that pass images through the encoder as they learn
-OF_TOKENS = ('tokens', 'attentive', 'rollout')  # that read tokens of patches
+OF_TOKENS = ('tokens', 'attentive', 'rollout', 'gradients')  # that read tokens of patches
 OF_TWO = ('relative', 'memorisation')  # that compare with another encoder
 OF_ENCODER = (
     *OF_IMAGES,
@@ -135,6 +146,7 @@ def of_encoder(
         'memorisation': lambda: view_evals.of_memorisation(trained, other),
         **{name: functools.partial(of, trained, data) for name, of in patch_evals.PATCH_EVALUATIONS.items()},
         'factors': lambda: factor_evals.of_factors(trained, data),
+        'gradients': lambda: gradient_evals.of_gradients(trained, data),
         'rollout': lambda: inside_evals.of_rollout(trained, data),
         'concepts': lambda: inside_evals.of_concepts(trained, data, tap),
         'dictionary': lambda: dictionary_evals.of_dictionary(trained, data, parents),

@@ -119,6 +119,27 @@ def rest(
     return call
 
 
+def changed(module: nn.Module, variables: Any, inputs: Array, name: str, change: Array) -> Any:
+    """The network's output where `change` is added to what a tap gives; differentiable in it.
+
+    Unlike :func:`rest` it serves taps beside which values pass too, as a residual connection does.
+
+    Raises:
+      UserError: a name that the network has no tap of.
+    """
+    seen = set()
+
+    def add(inner: Callable, arguments: Any, keywords: Any, context: nn.module.InterceptorContext) -> Any:
+        output = inner(*arguments, **keywords)
+        seen.add(_name(context))
+        return output + change if _name(context) == name else output
+
+    with nn.intercept_methods(add):
+        output = _without_remat(module).apply(variables, inputs, train=False)
+    check([name], sorted(seen - {''}))
+    return output
+
+
 def shapes(module: nn.Module, variables: Any, inputs: Any) -> dict[str, jax.ShapeDtypeStruct]:
     """Every tap's shape for a batch of inputs (an array, or its shape and dtype); nothing is computed."""
     return jax.eval_shape(lambda given, x: activations(module, given, x), variables, inputs)
