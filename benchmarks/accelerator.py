@@ -78,7 +78,7 @@ def measure(config: str, overrides: list[str], on: str) -> dict[str, float]:
 def grown(recorded: dict[str, Any], now: dict[str, float]) -> list[str]:
     """What has grown by more than 5 %, one sentence each."""
     return [
-        f'{name}: {now[name]:,.0f}, recorded {recorded[name]:,.0f} ({now[name] / recorded[name] - 1:+.1%})'
+        f'{name}: {now[name]:,.0f}, recorded {recorded[name]:,.0f} ({now[name] / max(recorded[name], 1) - 1:+.1%})'
         for name in COUNTED
         if name in recorded and now[name] > GROWTH * recorded[name]
     ]
