@@ -63,6 +63,7 @@ OWN_NETWORKS = {
     'jump_relu': LINEAR,
     'matryoshka': LINEAR,
     'p_anneal': LINEAR,
+    'progressive': LINEAR,
     'relu_l1': LINEAR,
     'topk': LINEAR,
 }
@@ -153,6 +154,7 @@ KEYWORDS = {
     'matching_pursuit': {'active': 3, 'units': 16},
     'matryoshka': {'active': 4, 'shares': (0.25, 0.75), 'dead_after': 16},
     'p_anneal': {'weight': 0.1, 'weight_warmup': 0, 'anneal_start': 2, 'anneal_steps': 20},
+    'progressive': {'active': 4, 'shares': (0.25, 0.75), 'dead_after': 16},
     'relu_l1': {'weight': 0.1, 'weight_warmup': 0},
     'topk': {'active': 4, 'dead_after': 16},
 }

@@ -204,6 +204,25 @@ def test_measures_of_reconstructions_and_codes(x64):
     assert d.mutual_coherence(np.array([[1.0, 0], [1.0, 1.0]])) == pytest.approx(np.sqrt(0.5))
 
 
+def test_units_are_kept_by_their_importance_and_a_power_law_is_a_line_of_logarithms(x64):
+    rng = np.random.default_rng(0)
+    codes = np.maximum(rng.normal(size=(30, 5)), 0) * np.array([0.5, 4.0, 0.0, 1.0, 2.0])
+    atoms, centre = rng.normal(size=(5, 4)), rng.normal(size=4)
+    x = codes @ atoms + centre
+    weight = d.importance(codes)
+    np.testing.assert_allclose(weight, (codes**2).mean(0), rtol=FLOAT64)
+    order = np.argsort(-np.asarray(weight))
+    assert order.tolist() == [1, 4, 3, 0, 2]
+    whole = ((x - x.mean(0)) ** 2).sum()
+    for chosen in (None, np.array([2, 3, 0, 1, 4])):
+        found = d.kept_errors(x, codes, atoms, centre, kept=(0, 2, 5), order=chosen)
+        ranked = order if chosen is None else chosen
+        expected = [((codes[:, ranked[n:]] @ atoms[ranked[n:]]) ** 2).sum() / whole for n in (0, 2, 5)]
+        np.testing.assert_allclose(found, expected, atol=FLOAT64)
+    law = d.power_law(np.append(3 * np.arange(1, 9.0) ** -1.7, 0.0)[::-1].copy())
+    np.testing.assert_allclose(law, (-1.7, 1.0), rtol=FLOAT64)
+
+
 def test_atoms_are_matched_whatever_their_order_length_and_sign(x64):
     _, atoms = problem()
     order = np.random.default_rng(1).permutation(24)
@@ -247,6 +266,9 @@ REFUSED = {
     'not square': (lambda: d.nearest_orthogonal(X), ['square', '[4, 3]']),
     'hull': (lambda: d.near_hull(X, X, X), ['weights', 'points', 'relaxation']),
     'reconstruction': (lambda: d.explained_variance(X, X[:2]), ['inputs', 'reconstructions', '[4, 3]', '[2, 3]']),
+    'kept': (lambda: d.kept_errors(X, X, X[:3], X[0], kept=(4,)), ['kept', '0 to 3', '[3, 3]']),
+    'kept codes': (lambda: d.kept_errors(X, X, X, X[0], kept=(1,)), ['codes [4, 3]', 'atoms [4, 3]']),
+    'power law': (lambda: d.power_law(np.array([1.0, 0.0, 2.0])), ['values', 'at least 3', '2']),
     'rows': (lambda: d.mean_correlation(X, X[:2]), ['truth', 'found', '[4, 3]', '[2, 3]']),
     'matched width': (lambda: d.stability(ATOMS, ATOMS[:, :2]), ['[5, 3]', '[5, 2]']),
 }  # fmt: skip

@@ -9,7 +9,7 @@ from selfsup import config, dictionaries, losses, methods, models
 from selfsup.engine.run import Run
 from selfsup.engine.step import TrainState, make_refresh
 from selfsup.errors import UserError
-from selfsup.methods.dictionary import autoencoder, matryoshka
+from selfsup.methods.dictionary import autoencoder, matryoshka, progressive
 from selfsup.optim import optimizer
 from tolerances import FLOAT32, FLOAT64
 
@@ -242,6 +242,30 @@ def test_matryoshka_has_groups_of_stated_shares():
     np.testing.assert_allclose(single, plain, rtol=FLOAT32)
 
 
+@pytest.mark.parametrize('units', [4, 16])
+def test_each_prefix_of_a_progressive_autoencoder_is_a_topk_autoencoder(units):
+    """Mean of the losses of `topk` with the first units alone and a share of the active ones."""
+    assert progressive.prefixes((1 / 4, 1 / 4, 1 / 2), 256, 8) == [(64, 2), (128, 4), (256, 8)]
+    assert progressive.prefixes((0.3, 0.7), 16, 5) == [(4, 2), (16, 5)]
+    with pytest.raises(UserError, match='at least 1'):
+        progressive.prefixes((0.01, 0.99), 16, 5)
+    share = (units / UNITS, 1 - units / UNITS) if units < UNITS else (1.0,)
+    method, rows, params, extra = begun('progressive', active=6, shares=share, auxiliary_weight=0.0)
+    value, outputs, *_ = one(method, rows, params, extra)
+
+    def cut(kept, active):
+        parts = {name: params['encoder']['linear0'][name][..., :kept] for name in ('kernel', 'bias')}
+        own = {**params['dictionary'], 'atoms': params['dictionary']['atoms'][:kept]}
+        part = made('topk', units=kept, active=active, auxiliary_weight=0.0)
+        cut_params = {**params, 'encoder': {'linear0': parts}, 'dictionary': own}
+        return one(part, rows, cut_params, {**extra, 'idle': extra['idle'][:kept]})[0]
+
+    whole = cut(UNITS, 6)
+    expected = whole if units == UNITS else (whole + cut(units, 2)) / 2
+    np.testing.assert_allclose(value, expected, rtol=FLOAT32)
+    np.testing.assert_allclose((outputs['features'][0] != 0).sum(1).max(), 6)
+
+
 def test_gates_learn_from_their_own_losses_and_the_dictionary_does_not():
     method, rows, params, extra = begun('gated', weight=0.3, weight_warmup=0)
     units = {'gate': jnp.full(UNITS, -0.1), 'gain': jnp.full(UNITS, 0.2), 'magnitude': jnp.full(UNITS, 0.05)}
@@ -374,6 +398,7 @@ FIELDS = ['model.widths=(16,)', 'train.epochs=1', 'data.batch_size=64', 'optimiz
         ('topk', ['method.active=17'], ['active', '1 to 16', '17']),
         ('matching_pursuit', ['method.units=4', 'method.each=5'], ['each=5', 'units=4']),
         ('matryoshka', ['method.shares=(0.5, 0.6)'], ['shares', 'sum to 1']),
+        ('progressive', ['method.shares=(0.5, 0.6)'], ['shares', 'sum to 1']),
         ('archetypal', ['method.points=15'], ['points=15', '16 units']),
         ('topk', ['control=shuffled_pairs'], ['control', 'shuffled_targets']),
     ],

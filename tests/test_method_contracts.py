@@ -50,7 +50,7 @@ FIRST_OF_THE_TARGET = ('intl_m',)
 ONE_VIEW = (
     'bootmae', 'capi', 'cmae', 'crossmae', 'data2vec', 'data2vec2', 'dinosr', 'ijepa', 'mae', 'maskfeat', 'simmim',
     'abs_topk', 'archetypal', 'batch_topk', 'csr', 'gated', 'jump_relu', 'matching_pursuit', 'matryoshka', 'p_anneal',
-    'relu_l1', 'topk', 'colourisation', 'cpc', 'jigsaw', 'relative_patch', 'rotation',
+    'progressive', 'relu_l1', 'topk', 'colourisation', 'cpc', 'jigsaw', 'relative_patch', 'rotation',
 )  # fmt: skip
 
 

@@ -60,6 +60,7 @@ MOVES = {
     'matching_pursuit': ('idle',),
     'matryoshka': ('idle', 'threshold'),
     'p_anneal': ('idle', 'norms'),
+    'progressive': ('idle',),
     'relu_l1': ('idle',),
     'topk': ('idle',),
 }
@@ -88,6 +89,7 @@ NO_STATISTICS = (
     'matryoshka',
     'msn',
     'p_anneal',
+    'progressive',
     'relu_l1',
     'jigsaw',
     'relative_patch',

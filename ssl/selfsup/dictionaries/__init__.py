@@ -25,8 +25,9 @@ from .convolutional import (
     fit_convolutional,
     windows_as_atoms,
 )
+from .deep import Deep, deep_codes, deep_objective, effective_atoms, fit_deep
 from .factors import Factors, fast_transform, palm, sparse_rows_and_columns
-from .guided import LabelConsistent, fit_label_consistent, graph_fista, graph_laplacian, label_scores, masked_error
+from .guided import LabelConsistent, fit_label_consistent, graph_fista, graph_laplacian, label_scores
 from .lasso import fista, ista, lasso_objective, lista_cell, soft_threshold
 from .learning import (
     Online,
@@ -44,14 +45,19 @@ from .learning import (
     planted,
     rows_as_atoms,
 )
+from .masked import fit_masked, masked_error
 from .measures import (
     Match,
+    PowerLaw,
     code_numbers,
     explained_variance,
     hoyer,
+    importance,
+    kept_errors,
     match,
     mean_correlation,
     normalised_error,
+    power_law,
     recovered,
     stability,
 )
@@ -61,12 +67,14 @@ from .task import TaskDriven, elastic_net, fit_task_driven, task_scores
 
 __all__ = [
     'Absorption',
+    'Deep',
     'Factors',
     'LabelConsistent',
     'Match',
     'Online',
     'Orthogonal',
     'Planted',
+    'PowerLaw',
     'Stream',
     'TaskDriven',
     'above',
@@ -80,14 +88,19 @@ __all__ = [
     'conv_outliers',
     'conv_recovered',
     'conv_synthesis',
+    'deep_codes',
+    'deep_objective',
+    'effective_atoms',
     'elastic_net',
     'explained_variance',
     'fast_transform',
     'fista',
     'fit_convolutional',
+    'fit_deep',
     'fit_ksvd',
     'fit_label_consistent',
     'fit_lp',
+    'fit_masked',
     'fit_online',
     'fit_orthogonal',
     'fit_task_driven',
@@ -98,8 +111,10 @@ __all__ = [
     'heaviside',
     'hoyer',
     'hull_constraints',
+    'importance',
     'ista',
     'jump_relu',
+    'kept_errors',
     'ksvd_step',
     'label_scores',
     'lasso_objective',
@@ -119,6 +134,7 @@ __all__ = [
     'orthogonal_step',
     'palm',
     'planted',
+    'power_law',
     'recovered',
     'rows_as_atoms',
     'soft_threshold',

@@ -82,14 +82,16 @@ def conv_fista(
     atoms: Float[ArrayLike, 'units *window channels'],
     *,
     penalty: ArrayLike,
+    trusted: Float[ArrayLike, 'batch *space'] | Bool[ArrayLike, 'batch *space'] | None = None,
     iterations: int = 100,
     nonnegative: bool = False,
 ) -> Float[Array, 'batch *places units']:
-    """Codes of least ½‖x − Σ_u z_u * d_u‖² + λ‖z‖₁, by FISTA with restarts as in :func:`.lasso.fista`.
+    """Codes of least ½Σ w‖x − Σ_u z_u * d_u‖² + λ‖z‖₁, by FISTA with restarts as in :func:`.lasso.fista`.
 
     Args:
       signals, atoms: see the module; atoms of any length.
       penalty: λ, above 0.
+      trusted: w from 0 to 1, a number a position, 0 where nothing is to be fitted; None fits all.
       iterations: steps.
       nonnegative: codes from 0.
 
@@ -101,22 +103,34 @@ def conv_fista(
       https://arxiv.org/abs/2509.07523 (FISTA, constant step).
     """
     signals, atoms = _checked(signals, atoms)
-    return _conv_fista(signals, atoms, penalty, iterations=iterations, nonnegative=nonnegative)
+    weights = None if trusted is None else _weights(trusted, signals)
+    return _conv_fista(signals, atoms, penalty, weights, iterations=iterations, nonnegative=nonnegative)
+
+
+def _weights(trusted: ArrayLike, signals: Array) -> Array:
+    """A number for each position of the signals, or an error that names both shapes."""
+    weights = jnp.asarray(trusted, signals.dtype)
+    if weights.shape != signals.shape[:-1]:
+        raise ValueError(f'trusted must be {list(signals.shape[:-1])}, a number a position, not {list(weights.shape)}')
+    return weights
 
 
 @partial(jax.jit, static_argnames=('iterations', 'nonnegative'))
-def _conv_fista(signals: Array, atoms: Array, penalty: Any, *, iterations: int, nonnegative: bool) -> Array:
+def _conv_fista(
+    signals: Array, atoms: Array, penalty: Any, weights: Array | None, *, iterations: int, nonnegative: bool
+) -> Array:
     curvature = _curvature(atoms, signals.shape[1:-1])
     places = tuple(n - w + 1 for n, w in zip(signals.shape[1:-1], atoms.shape[1:-1], strict=True))
 
-    def one(x: Array) -> Array:
+    def one(x: Array, weight: Array | None) -> Array:
         def step(point: Array) -> Array:
             residual = x[None] - _synthesised(point[None], atoms)
+            residual = residual if weight is None else weight[None, ..., None] * residual
             return shrink(point + _correlated(residual, atoms)[0] / curvature, penalty / curvature, nonnegative)
 
         return descend(step, jnp.zeros((*places, len(atoms)), x.dtype), iterations=iterations, fast=True)
 
-    return jax.vmap(one)(signals)
+    return jax.vmap(one)(signals, weights)
 
 
 def _pooled(values: Array, window: tuple[int, ...], start: Any, operation: Any, *, before: bool) -> Array:
@@ -169,7 +183,7 @@ def conv_atoms_step(
     atoms: Float[ArrayLike, 'units *window channels'],
     codes: Float[ArrayLike, 'batch *places units'],
     *,
-    trusted: Float[ArrayLike, 'batch *space'] | None = None,
+    trusted: Float[ArrayLike, 'batch *space'] | Bool[ArrayLike, 'batch *space'] | None = None,
     updates: int = 20,
 ) -> Float[Array, 'units *window channels']:
     """Atoms of length at most 1 that lower Σ w‖x − Σ_u z_u * d_u‖², by accelerated projected gradient steps.
@@ -183,9 +197,7 @@ def conv_atoms_step(
     """
     signals, atoms = _checked(signals, atoms)
     codes = as_float('codes', codes).astype(signals.dtype)
-    weights = jnp.ones(signals.shape[:-1], signals.dtype) if trusted is None else jnp.asarray(trusted, signals.dtype)
-    if weights.shape != signals.shape[:-1]:
-        raise ValueError(f'trusted must be {list(signals.shape[:-1])}, a number a position, not {list(weights.shape)}')
+    weights = jnp.ones(signals.shape[:-1], signals.dtype) if trusted is None else _weights(trusted, signals)
     return _atoms_step(signals, atoms, codes, weights, updates=updates)
 
 
@@ -253,20 +265,33 @@ def fit_convolutional(
       iterations: of both.
       code_steps, atom_steps: of :func:`conv_fista` and :func:`conv_atoms_step` in each.
       nonnegative: codes from 0.
-      rule, level: of :func:`conv_outliers`, whose positions the atoms do not learn from; None learns from all.
+      rule, level: of :func:`conv_outliers`; None learns from all. Codes of everything say which positions those are;
+        neither the first atoms, nor the codes that the atoms learn from, nor the atoms see them.
 
     Returns:
-      Atoms and the codes of the last.
+      Atoms and the codes of the last, which see everything.
     """
     signals = as_float('signals', signals)
+
+    def coded(atoms: Array, trusted: Array | None = None) -> Array:
+        how = {'iterations': code_steps, 'nonnegative': nonnegative}
+        return conv_fista(signals, atoms, penalty=penalty, trusted=trusted, **how)
+
+    def trusted_of(atoms: Array, codes: Array) -> Array | None:
+        return ~conv_outliers(signals, atoms, codes, penalty=penalty, rule=rule, level=level) if rule else None
+
     atoms = windows_as_atoms(key, signals, units=units, window=window)
+    if rule is not None:  # before anything is learned, outliers are what is largest
+        places = tuple(n - w + 1 for n, w in zip(signals.shape[1:-1], window, strict=True))
+        nothing = jnp.zeros((len(signals), *places, units), signals.dtype)
+        seen = jnp.where(trusted_of(atoms, nothing)[..., None], signals, 0.0)
+        atoms = windows_as_atoms(key, seen, units=units, window=window)
     for _ in range(iterations):
-        codes = conv_fista(signals, atoms, penalty=penalty, iterations=code_steps, nonnegative=nonnegative)
-        trusted = None
-        if rule is not None:
-            trusted = ~conv_outliers(signals, atoms, codes, penalty=penalty, rule=rule, level=level)
+        codes = coded(atoms)
+        trusted = trusted_of(atoms, codes)
+        codes = codes if trusted is None else coded(atoms, trusted)
         atoms = conv_atoms_step(signals, atoms, codes, trusted=trusted, updates=atom_steps)
-    return atoms, conv_fista(signals, atoms, penalty=penalty, iterations=code_steps, nonnegative=nonnegative)
+    return atoms, coded(atoms)
 
 
 def conv_recovered(

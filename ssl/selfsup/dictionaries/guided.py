@@ -1,4 +1,4 @@
-"""Dictionaries and codes that more than the signals guides: labels, a graph of rows, coordinates that are hidden."""
+"""Dictionaries and codes that more than the signals guides: labels, a graph of rows."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -158,42 +158,3 @@ def label_scores(
 ) -> Float[Array, 'rows classes']:
     """Scores of the classes: codes by orthogonal matching pursuit, times the classifier."""
     return dot(omp(signals, fitted.dictionary, active=active), fitted.classifier)
-
-
-def masked_error(
-    signals: Float[ArrayLike, 'rows dim'],
-    dictionary: Float[ArrayLike, 'units dim'],
-    visible: Int[ArrayLike, ' seen'],
-    *,
-    active: int,
-) -> Float[Array, '']:
-    """Mean squared error of hidden coordinates that codes of the visible ones predict: ‖x_H − OMP(x_V, D_V)·D_H‖².
-
-    Its gradient passes through the hidden columns of the dictionary alone; the visible parts of atoms are brought to
-    length 1 for the pursuit. Reconstruction of all coordinates is least
-    for a dictionary that fits noise where there are more atoms than true ones; prediction is not.
-
-    Args:
-      signals: one a row.
-      dictionary: atoms, one a row.
-      visible: different numbers of the coordinates that are seen, fewer than all.
-      active: atoms of each signal, at most as many as are seen.
-
-    References:
-      Chidambaram et al. 2023, https://arxiv.org/abs/2302.12715.
-    """
-    signals, dictionary = both(signals, dictionary)
-    visible = jnp.asarray(visible)
-    dim = signals.shape[1]
-    if visible.ndim != 1 or not 0 < len(visible) < dim:
-        raise ValueError(
-            f'visible must be numbers of some of the coordinates of signals {list(signals.shape)}, and not of all, and '
-            f'is {list(visible.shape)}'
-        )
-    hidden = jnp.ones(dim, bool).at[visible].set(False)
-    seen = jax.lax.stop_gradient(dictionary[:, visible])
-    lengths = jnp.linalg.norm(seen, axis=1, keepdims=True)
-    lengths = jnp.where(lengths > 0, lengths, 1.0)
-    codes = jax.lax.stop_gradient(omp(signals[:, visible], seen / lengths, active=active) / lengths[:, 0][None])
-    residual = jnp.where(hidden[None], signals - dot(codes, dictionary), 0.0)
-    return jnp.mean(jnp.sum(residual**2, axis=1))

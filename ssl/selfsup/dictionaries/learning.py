@@ -131,19 +131,37 @@ def _online_step(state: Online, signals: Array, penalty: Any, *, iterations: int
     cross = memory * state.cross + dot(codes.T, signals) / batch
     errors = jnp.sum((signals - dot(codes, state.dictionary)) ** 2, axis=1)
     worst = unit_atoms(signals[jax.lax.top_k(errors, min(units, batch))[1]])
-    unused = jnp.diagonal(gram) <= 1e-6 * jnp.max(jnp.diagonal(gram))
-    place = jnp.minimum(jnp.cumsum(unused) - 1, len(worst) - 1)
+    place = jnp.minimum(jnp.cumsum(unused(gram)) - 1, len(worst) - 1)
+    dictionary = swept(state.dictionary, gram, cross, worst[place], sweeps=sweeps)
+    return Online(dictionary, gram, cross, state.seen + batch)
+
+
+def unused(gram: Array) -> Array:
+    """Which atoms no code of a Gram matrix of codes uses, to rounding."""
+    return jnp.diagonal(gram) <= 1e-6 * jnp.max(jnp.diagonal(gram))
+
+
+def swept(dictionary: Array, gram: Array, cross: Array, instead: Array, *, sweeps: int) -> Array:
+    """Atoms of length at most 1, one after another each the best for ½‖X − ZD‖² with the others held: Mairal's sweep.
+
+    Args:
+      dictionary: of before.
+      gram, cross: ZᵀZ and ZᵀX, on any common scale.
+      instead: what an atom that no code uses becomes, `[units, dim]`.
+      sweeps: passes.
+    """
+    idle = unused(gram)
 
     def one(number: Any, dictionary: Array) -> Array:
-        weight = jnp.where(unused[number], 1.0, gram[number, number])
+        weight = jnp.where(idle[number], 1.0, gram[number, number])
         moved = (cross[number] - dot(gram[number], dictionary)) / weight + dictionary[number]
         moved = moved / jnp.maximum(jnp.sqrt(jnp.sum(moved**2)), 1.0)
-        return dictionary.at[number].set(jnp.where(unused[number], worst[place[number]], moved))
+        return dictionary.at[number].set(jnp.where(idle[number], instead[number], moved))
 
     def sweep(_: Any, dictionary: Array) -> Array:
-        return jax.lax.fori_loop(0, units, one, dictionary)
+        return jax.lax.fori_loop(0, len(dictionary), one, dictionary)
 
-    return Online(jax.lax.fori_loop(0, sweeps, sweep, state.dictionary), gram, cross, state.seen + batch)
+    return jax.lax.fori_loop(0, sweeps, sweep, dictionary)
 
 
 def fit_online(

@@ -3,11 +3,12 @@
 Matching is a linear assignment and runs on the host (SciPy); the others are functions of arrays under jit.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from ._common import both, dot, finite, matrix
@@ -158,3 +159,70 @@ def mean_correlation(truth: Float[ArrayLike, 'rows units'], found: Float[ArrayLi
     correlation = np.abs(scaled[0].T @ scaled[1])
     rows, columns = linear_sum_assignment(-correlation)
     return float(correlation[rows, columns].sum() / truth.shape[1])
+
+
+def importance(codes: Float[ArrayLike, 'rows units']) -> Float[Array, ' units']:
+    """Mean squared code of each unit: by what order units are kept where a dictionary is cut to fewer.
+
+    References:
+      Peter and Søgaard 2025, https://arxiv.org/abs/2505.00190: mean squared activation orders better than frequency.
+    """
+    codes = matrix('codes', codes)
+    return jnp.mean(codes * codes, axis=0)
+
+
+def kept_errors(
+    inputs: Float[ArrayLike, 'rows dim'],
+    codes: Float[ArrayLike, 'rows units'],
+    atoms: Float[ArrayLike, 'units dim'],
+    centre: Float[ArrayLike, ' dim'],
+    *,
+    kept: Sequence[int],
+    order: Int[ArrayLike, ' units'] | None = None,
+) -> list[float]:
+    """:func:`normalised_error` where only the first `kept[i]` units in an order decode, for each i: progressive coding.
+
+    Args:
+      inputs: x.
+      codes: of all units.
+      atoms: one a row.
+      centre: added to every reconstruction.
+      kept: how many units, each from 0 to all.
+      order: of the units; None is by falling :func:`importance`.
+    """
+    codes, atoms = matrix('codes', codes), matrix('atoms', atoms, rows='units')
+    if codes.shape[1] != len(atoms):
+        raise ValueError(f'codes {list(codes.shape)} must have a column for each of atoms {list(atoms.shape)}')
+    order = jnp.argsort(-importance(codes)) if order is None else jnp.asarray(order)
+    if any(not 0 <= count <= len(atoms) for count in kept):
+        raise ValueError(f'kept must be from 0 to {len(atoms)}, the units of atoms {list(atoms.shape)}, not {kept}')
+    found = []
+    for number in kept:
+        some = order[:number]
+        decoded = dot(codes[:, some], atoms[some]) + jnp.asarray(centre)[None]
+        found.append(float(normalised_error(inputs, decoded)))
+    return found
+
+
+class PowerLaw(NamedTuple):
+    """value ∝ rank^exponent: the least-squares line through logarithms, and the share of their variance it explains."""
+
+    exponent: float
+    explained: float
+
+
+def power_law(values: Float[ArrayLike, ' units']) -> PowerLaw:
+    """The power law of values over their rank, from the largest; values of 0 are left out.
+
+    Raises:
+      ValueError: fewer than three values above 0.
+    """
+    found = np.sort(np.asarray(values, np.float64).ravel())[::-1]
+    found = found[found > 0]
+    if len(found) < 3:
+        raise ValueError(f'values must have at least 3 above 0, not {len(found)}')
+    logs, ranks = np.log(found), np.log(np.arange(1, len(found) + 1))
+    exponent, level = np.polyfit(ranks, logs, 1)
+    left = logs - exponent * ranks - level
+    whole = np.var(logs)
+    return PowerLaw(float(exponent), float(1 - np.var(left) / whole) if whole > 0 else 1.0)

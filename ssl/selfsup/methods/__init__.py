@@ -36,6 +36,7 @@ from .dictionary.jump_relu import jump_relu
 from .dictionary.matching_pursuit import matching_pursuit
 from .dictionary.matryoshka import matryoshka
 from .dictionary.p_anneal import p_anneal
+from .dictionary.progressive import progressive
 from .dictionary.relu_l1 import relu_l1
 from .dictionary.topk import topk
 from .distillation.byol import byol
@@ -150,6 +151,7 @@ METHODS = {
     'p_anneal': p_anneal,
     'pcl': pcl,
     'pirl': pirl,
+    'progressive': progressive,
     'relational': relational,
     'relative_patch': relative_patch,
     'relu_l1': relu_l1,
@@ -245,6 +247,7 @@ __all__ = [
     'p_anneal',
     'pcl',
     'pirl',
+    'progressive',
     'relational',
     'relative_patch',
     'relu_l1',

@@ -25,6 +25,12 @@ def sizes(shares: tuple[float, ...], units: int) -> tuple[int, ...]:
     return found
 
 
+def checked(shares: tuple[float, ...]) -> None:
+    """Refuses shares of the units that do not sum to 1."""
+    if abs(sum(shares) - 1.0) > 1e-6:
+        raise ValueError(f'shares={shares} are of the units and must sum to 1, not {sum(shares):g}')
+
+
 def matryoshka(
     encoder: nn.Module,
     *,
@@ -54,8 +60,7 @@ def matryoshka(
 
     State: as of BatchTopK.
     """
-    if abs(sum(shares) - 1.0) > 1e-6:
-        raise ValueError(f'shares={shares} are of the units and must sum to 1, not {sum(shares):g}')
+    checked(shares)
 
     def terms(seen: Seen):
         parts = sizes(shares, len(seen.atoms))
