@@ -1,15 +1,16 @@
-"""Dictionaries at 50,000 x 512 features: our TopK step beside PyTorch's, our online learner beside scikit-learn's.
+"""Dictionaries at 50,000 x 512 features: our TopK step and PyTorch's, our online learner, scikit-learn's and SPAMS'.
 
     python benchmarks/dictionaries.py --reference=PYTHON           # 8,192 units, batches of 1,024
+    python benchmarks/dictionaries.py --only=online --spams=PYTHON # beside SPAMS
     python benchmarks/dictionaries.py --units=2048 --steps=3       # a quick try
 
-PYTHON is the interpreter of an environment with torch; without it ours is timed alone. The TopK step is that of the
-method `topk` (32 units on, float32, Adam, clipping, atoms of length 1 with their tangent gradient, the auxiliary loss
-of dead units as in training) as `Run` compiles it; PyTorch's is the same in plain operations: `addmm`, `topk`,
-`scatter`, `addmm`, autograd and `torch.optim.Adam`, without the online probe that ours trains beside. The online
-learners code batches of 256 rows with lasso (scikit-learn by coordinate descent, ours by 100 FISTA steps) and sweep
-over the atoms once. Every round times all in turn; CPU seconds are those of the process that works, so that they mean
-something on a machine with other work. Ratios are medians over rounds of theirs over ours.
+PYTHON is the interpreter of an environment with torch, or with spams; without them ours is timed alone. The TopK step
+is that of the method `topk` (32 units on, float32, Adam, clipping, atoms of length 1 with their tangent gradient, the
+auxiliary loss of dead units as in training) as `Run` compiles it; PyTorch's is the same in plain operations: `addmm`,
+`topk`, `scatter`, `addmm`, autograd and `torch.optim.Adam`, without the online probe that ours trains beside. The
+online learners code batches of 256 rows with lasso (scikit-learn by coordinate descent, SPAMS by LARS, ours by 100
+FISTA steps) and sweep over the atoms once. Every round times all in turn; CPU seconds are those of the process that
+works, so that they mean something on a machine with other work. Ratios are medians over rounds of theirs over ours.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,7 @@ def online(arguments: argparse.Namespace, rows: np.ndarray) -> dict[str, Callabl
     import jax
     from selfsup import dictionaries
     from sklearn.decomposition import MiniBatchDictionaryLearning
+    from sklearn.exceptions import ConvergenceWarning
 
     first = rows[:ATOMS] / np.linalg.norm(rows[:ATOMS], axis=1, keepdims=True)
     state, done = dictionaries.online_begin(first), {'ours': 0, 'scikit-learn': 0}
@@ -140,9 +143,27 @@ def online(arguments: argparse.Namespace, rows: np.ndarray) -> dict[str, Callabl
 
     def fit(count: int) -> None:
         for batch in batches('scikit-learn', count):
-            other.partial_fit(batch)
+            with warnings.catch_warnings():  # its coordinate descent stops at a number of steps before its tolerance
+                warnings.simplefilter('ignore', ConvergenceWarning)
+                other.partial_fit(batch)
 
     return {'ours': step, 'scikit-learn': fit}
+
+
+def spams_online(arguments: argparse.Namespace, rows: np.ndarray) -> Callable[[int], None]:
+    """So many batches of SPAMS' online learner, which draws its rows itself, from the same first atoms."""
+    import spams
+
+    data = np.asfortranarray(rows.T)
+    atoms = np.asfortranarray(data[:, :ATOMS] / np.linalg.norm(data[:, :ATOMS], axis=0))
+    fixed = {'lambda1': arguments.penalty, 'mode': 2, 'batchsize': CODED, 'verbose': False, 'return_model': True}
+    state: Any = None
+
+    def fit(count: int) -> None:
+        nonlocal atoms, state
+        atoms, state = spams.trainDL(data, D=atoms, model=state, iter=count, numThreads=os.cpu_count(), **fixed)
+
+    return fit
 
 
 def timed(work: Callable[[int], None], count: int) -> tuple[float, float]:
@@ -153,18 +174,19 @@ def timed(work: Callable[[int], None], count: int) -> tuple[float, float]:
 
 
 def serve(arguments: argparse.Namespace) -> None:
-    """PyTorch's side: a number of steps a line, its seconds back."""
-    work = theirs(arguments, rows_of(arguments.rows, arguments.dim))
+    """Another library's side: a number of steps a line, its seconds back."""
+    side = {'torch': theirs, 'spams': spams_online}[arguments.serve]
+    work = side(arguments, rows_of(arguments.rows, arguments.dim))
     for line in sys.stdin:
         print(json.dumps(timed(work, int(line))), flush=True)
 
 
 class Reference:
-    """The process that runs PyTorch's steps."""
+    """The process that runs another library's steps."""
 
-    def __init__(self, arguments: argparse.Namespace):
-        command = [arguments.reference, '-W', 'ignore', str(Path(__file__).resolve()), '--serve']
-        command += [f'--{name}={getattr(arguments, name)}' for name in ('rows', 'dim', 'units', 'batch')]
+    def __init__(self, arguments: argparse.Namespace, interpreter: str, side: str):
+        command = [interpreter, '-W', 'ignore', str(Path(__file__).resolve()), f'--serve={side}']
+        command += [f'--{name}={getattr(arguments, name)}' for name in ('rows', 'dim', 'units', 'batch', 'penalty')]
         quiet = {**os.environ, 'OMP_WAIT_POLICY': 'PASSIVE'}  # waiting threads must not count as work
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=quiet)
 
@@ -197,11 +219,12 @@ def compare(title: str, sides: dict[str, Callable[[int], tuple[float, float]]], 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--reference', default='', help='interpreter of an environment with torch')
+    parser.add_argument('--spams', default='', help='interpreter of an environment with spams')
     for name, value in (('rows', 50_000), ('dim', 512), ('units', 8192), ('batch', 1024), ('steps', 5), ('rounds', 5)):
         parser.add_argument(f'--{name}', type=int, default=value)
     parser.add_argument('--penalty', type=float, default=4.0, help='of the online learners')
     parser.add_argument('--only', choices=['topk', 'online'], help='one of the two comparisons')
-    parser.add_argument('--serve', action='store_true', help=argparse.SUPPRESS)
+    parser.add_argument('--serve', choices=['torch', 'spams'], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve(arguments)
@@ -214,7 +237,7 @@ def main() -> None:
     if arguments.only != 'online':
         work = ours(arguments, rows)
         sides = {'ours': lambda count: timed(work, count)}
-        reference = Reference(arguments) if arguments.reference else None
+        reference = Reference(arguments, arguments.reference, 'torch') if arguments.reference else None
         if reference:
             sides['PyTorch'] = reference.time
         compare(f'TopK, {shape}, {arguments.units} units, batches of {arguments.batch}', sides, arguments.batch,
@@ -224,8 +247,13 @@ def main() -> None:
     if arguments.only != 'topk':
         learners = online(arguments, rows)
         sides = {name: (lambda count, work=work: timed(work, count)) for name, work in learners.items()}
+        other = Reference(arguments, arguments.spams, 'spams') if arguments.spams else None
+        if other:
+            sides['SPAMS'] = other.time
         title = f'online, {shape}, {ATOMS} atoms, batches of {CODED}'
         compare(title, sides, CODED, 1, min(arguments.rounds, 5))
+        if other:
+            other.process.terminate()
 
 
 if __name__ == '__main__':
