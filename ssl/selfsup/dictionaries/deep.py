@@ -53,7 +53,7 @@ def _couplings(coupling: ArrayLike | Sequence[ArrayLike], layers: int) -> list[A
 
 
 def effective_atoms(dictionaries: Sequence[Float[ArrayLike, '_units _below']]) -> list[Float[Array, '_units dim']]:
-    """The atoms of each layer as signals: D_0, D_1·D_0, D_2·D_1·D_0, …"""
+    """The atoms of each layer as signals: D_0, D_1·D_0, D_2·D_1·D_0 and so on."""
     layers = [matrix(f'dictionaries[{n}]', d, rows='units') for n, d in enumerate(dictionaries)]
     found = layers[:1]
     for layer in layers[1:]:
