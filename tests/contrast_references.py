@@ -212,6 +212,23 @@ def detcon_reference(z1, z2, temperature=0.1):
     return total / n
 
 
+def feature_contrast(z1, z2, **kwargs):
+    """Targets that are the views themselves."""
+    return losses.feature_contrast(z1, z2, z1, z2, **kwargs)
+
+
+def feature_contrast_reference(z1, z2, at=None):
+    """With the targets `at` other embeddings."""
+    on, off, d = 0.0, 0.0, z1.shape[1]
+    for target, z in zip(at or (z1, z2), (z2, z1), strict=True):
+        for i in range(d):
+            for j in range(d):
+                c = target[:, i] @ z[:, j] / np.linalg.norm(target[:, i]) / np.linalg.norm(z[:, j])
+                on += (c - 1) ** 2 / (2 * d) if i == j else 0.0
+                off += 0.0 if i == j else c**2 / (2 * d * (d - 1))
+    return 10 * (np.sqrt(on) + np.sqrt(off)) / 2
+
+
 def patch_kernel_alignment(z1, z2, **kwargs):
     """The rows are the tokens of one image."""
     return losses.patch_kernel_alignment(jnp.asarray(z1)[None], jnp.asarray(z2)[None], **kwargs)

@@ -67,6 +67,11 @@ ROWS = {
     'detcon': (
         r.detcon, r.detcon_reference, None, lambda n, d: 2 * np.log(2 * n - 1), None, True, True, True,
     ),
+    # solo-learn's formula of All4One in torch, the targets being the views
+    'feature_contrast': (
+        r.feature_contrast, r.feature_contrast_reference, ({}, 1.4435086576), lambda n, d: 5, None, True, False, True,
+        False, None, r.feature_contrast_reference,
+    ),
     'patch_kernel_alignment': (
         r.patch_kernel_alignment, r.patch_kernel_alignment_reference, None, lambda n, d: 1, lambda z: 0,
         False, True, False, True,

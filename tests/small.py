@@ -82,6 +82,7 @@ KEYWORDS = {
     'moco_v2': {'queue': 64, 'momentum': 0.9, 'groups': 4},
     'moco_v3': {'temperature': 0.2, 'momentum': 0.9},
     'msn': {'prototypes': 12, 'ratio': 0.25, 'momentum': 0.9},
+    'all4one': {'queue': 64, 'depth': 1, 'transformer_heads': 2, 'momentum': 0.9},
     'nnclr': {'temperature': 0.2, 'queue': 64},
     'ressl': {'queue': 64, 'momentum': 0.9},
     'simsiam': {},
@@ -110,6 +111,7 @@ KEYWORDS = {
     'data2vec2': {'ratio': 0.5, 'masks': 2, 'length': 2, 'adjust': 0.2, 'layers': 2, 'momentum': 0.9},
     'dinosr': {'ratio': 0.5, 'layers': 2, 'codes': 6, 'momentum': 0.9},
     'swav': {'prototypes': 12, 'queue': 32},
+    'detcon': {'cell': 3.0, 'regions': 4, 'momentum': 0.9},
     'dino': {'prototypes': 12, 'momentum': 0.9},
     'dinov2': {'prototypes': 12, 'patch_head': 'own', 'momentum': 0.9},
     'gmml': {'layers': (1,), 'largest': 0.6},
@@ -125,6 +127,8 @@ KEYWORDS = {
     'scan_self_label': {'clusters': 4, 'threshold': 0.1},
     'sela': {'data_size': BATCH, 'clusters': 4, 'heads': 2},
     'pirl': {'data_size': BATCH, 'negatives': 6, 'grid': 2},
+    'cluster_ns': {'temperature': 0.2, 'clusters': 4, 'start_cosine': 1.0, 'weight': 0.1},
+    'metric': {'objective': 'metrix', 'negative_margin': 1.0},
     'co2': {'queue': 64, 'momentum': 0.9, 'groups': 4},
     'directclr': {'temperature': 0.2, 'dims': 8},
     'emp_ssl': {},
@@ -136,6 +140,7 @@ KEYWORDS = {
     'nnbyol': {'queue': 64, 'momentum': 0.9},
     'nnsiam': {'queue': 64},
     'unicom': {'data_size': BATCH, 'clusters': 4, 'scale': 8.0},
+    'jigclu': {'mixing': 2},
     'jigsaw': {'grid': 2, 'evaluation_grid': 2},
     'amdim': {'local_widths': (16, 16)},
     'colourisation': {'step': 60},
@@ -204,7 +209,14 @@ def images(n=BATCH, seed=0):
 
 def answers(numbers, turn=0.0):
     """What the augmentation of a pretext task reports of examples, by their numbers; `turn` in degrees a row."""
-    asked = {'turns': (1, 4), 'jigsaw': (6,), 'patch_pair': (8,), 'part_turn': (16,), 'colours': (4, 4, 13)}
+    asked = {
+        'turns': (1, 4),
+        'jigsaw': (6,),
+        'patch_pair': (8,),
+        'part_turn': (16,),
+        'quarter': (4,),
+        'colours': (4, 4, 13),
+    }
     found = {}
     for name, (*parts, count) in asked.items():
         one = jax.nn.one_hot(jnp.asarray(numbers) % count, count).reshape(-1, *[1] * len(parts), count)

@@ -117,7 +117,8 @@ def test_small_operations():
 
 # Tasks on parts of an image stand in test_augment_pretext.py.
 IMAGE_RECIPES = sorted(
-    set(augment.RECIPES) - {'scarf', 'simcse', 'jigsaw', 'relative_patch', 'rotation', 'colourisation'}
+    set(augment.RECIPES)
+    - {'scarf', 'simcse', 'jigclu', 'digits_quarters', 'jigsaw', 'relative_patch', 'rotation', 'colourisation'}
 )
 # Each recipe compiles its own views, for seconds: three stand for all in the quick suite.
 QUICK = ('byol', 'digits_multicrop', 'mae')
@@ -333,6 +334,7 @@ NEEDED = {
     'cell_colours': {'cells': 2},
     'random_jigsaw': {'grid': 2, 'permutations': 6},
     'random_patch_pair': {'patch': 2},
+    'random_quarter': {'place': 3, 'side': 8},
 }
 
 

@@ -130,6 +130,34 @@ def test_a_square_of_any_size_and_place_is_turned():
     assert sides == set(range(2, 13)) and {*numbers} == {0, 1, 2, 3}
 
 
+def test_a_quarter_is_a_crop_of_its_part_of_the_image():
+    """Without scaling the patch shows the places of its box; with an overlap of a quarter the parts have 18 of 24."""
+    for place in range(4):
+        patches, report = drawn(augment.random_quarter, place=place, side=18, overlap=0.25, scale=(1.0, 1.0), flip=0.5)
+        top, left = 6 * (place // 2), 6 * (place % 2)
+        np.testing.assert_array_equal(report['box'], np.broadcast_to([top, left, 18, 18], (64, 4)))
+        own = np.clip(np.asarray(PLACES)[top : top + 18, left : left + 18], 0, 1)
+        mirrored = [np.array_equal(patch, own[:, ::-1]) for patch in patches]
+        assert all(m or np.array_equal(patch, own) for m, patch in zip(mirrored, patches, strict=True))
+        assert place % 2 or 10 < sum(mirrored) < 54  # else the clipped picture is its own mirror image
+        assert (report['answer'].argmax(axis=1) == place).all()
+    _, report = drawn(augment.random_quarter, place=3, side=4, scale=(0.2, 1.0))
+    box = report['box']
+    assert (
+        (box[:, :2] >= 24 - round(0.8 * 24)).all() and (box[:, :2] + box[:, 2:] <= 24).all() and len(set(box[:, 2])) > 4
+    )
+
+
+@small.each(['jigclu', 'digits_quarters'], quick=())
+def test_recipes_of_quarters_give_them_in_their_order(name):
+    channels = 1 if name.startswith('digits') else 3
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, channels), np.uint8)
+    views, sampled = jax.jit(augment.make_views(augment.RECIPES[name](16)))(KEY, images, jnp.arange(4))
+    assert [v.shape for v in views] == [(4, 8, 8, channels)] * 4
+    assert [int(s['quarter']['answer'][0].argmax()) for s in sampled] == [0, 1, 2, 3]
+    assert len({float(v.sum()) for v in views}) == 4
+
+
 @small.each(['jigsaw', 'relative_patch', 'rotation'], quick=('rotation',))
 def test_recipes_of_tasks_give_parts_and_answers(name):
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
@@ -181,6 +209,8 @@ def test_cells_are_told_their_nearest_colour():
         ({'turns': {'copies': 0}}, 'only.turns.copies must be a positive integer'),
         ({'jigsaw': {'tile': -1}}, 'only.jigsaw.tile must be an integer from 0, not -1'),
         ({'part_turn': {'part': 'half'}}, "only.part_turn.part must be 'quadrant' or 'square', not 'half'"),
+        ({'quarter': {'place': -1}}, 'only.quarter.place must be an integer from 0, not -1'),
+        ({'quarter': {'flip': 2}}, r'only.quarter.flip is a probability and must lie in \[0, 1\]'),
         ({'colours': {'cells': 0}}, 'only.colours.cells must be a positive integer'),
         ({'patch_pair': {'patch': 2.5}}, 'only.patch_pair.patch must be a positive integer'),
         ({'patch_pair': {'patch': 4, 'jitter': 0.5}}, 'only.patch_pair.jitter must be an integer from 0, not 0.5'),

@@ -16,7 +16,7 @@ ENCODER = models.ViT(dim=8, depth=1, heads=2, patch=4, grid=2)
 HEAD = models.MLP(widths=(16, 8), hidden_norm=False)
 # The rest run in the slow suite; those whose own batch-norm cannot be cut are refused (see below).
 QUICK = ('simclr',)
-UNCUT = ('amdim', 'colourisation', 'vicregl')
+UNCUT = ('amdim', 'colourisation', 'detcon', 'jigclu', 'vicregl')
 
 
 def close(found, wanted):

@@ -221,7 +221,7 @@ def test_every_public_loss_is_tested_and_documented():
         'sparsity',
         'standardize_tokens',
     }
-    memory = {'instance_normalizer', 'nearest', 'propagated'}
+    memory = {'instance_normalizer', 'nearest', 'nearest_few', 'propagated'}
     kernels = {n for n in losses.__all__ if n.endswith('_kernel')} | {'icon', 'leak', 'perplexity_widths'}
     of_scores = {n for n in losses.__all__ if n.startswith('mi_')}
     # Tested on their own.

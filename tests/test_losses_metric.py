@@ -115,3 +115,10 @@ def test_bad_input_is_refused_in_one_line(name, own_checks, x64):
     with pytest.raises((ValueError, TypeError)) as caught:
         call()
     assert '\n' not in str(caught.value) and all(word in str(caught.value) for word in words), caught.value
+
+
+def test_rows_that_do_not_count_add_nothing(x64):
+    shares, counted = RNG.beta(2, 2, size=9), np.arange(9) < 6
+    some = compiled(losses.mixed_pairs)(*(t[:6] for t in TRIPLES), shares[:6])
+    found = losses.mixed_pairs(*TRIPLES, shares, counted=counted)
+    np.testing.assert_allclose(found, some, rtol=FLOAT64)

@@ -16,6 +16,18 @@ BAD = {
         lambda: losses.info_nce(jnp.ones((4, 3)), jnp.ones((4, 3)), jnp.ones((8, 2))),
         ['queue', '[8, 2]', '[4, 3]'],
     ),
+    'triples that count': (
+        lambda: losses.mixed_pairs(*3 * (jnp.ones((4, 3)),), jnp.ones(4), counted=jnp.ones(3, bool)),
+        ['counted', '[4]', '[3]'],
+    ),
+    'width of targets': (
+        lambda: losses.feature_contrast(*2 * (jnp.ones((4, 3)),), *2 * (jnp.ones((4, 2)),)),
+        ['t1', '[4, 2]', '[4, 3]'],
+    ),
+    'rows of targets': (
+        lambda: losses.feature_contrast(*2 * (jnp.ones((4, 3)),), *2 * (jnp.ones((5, 3)),)),
+        ['t1', '[5, 3]', '[4, 3]'],
+    ),
     'shapes of regions': (
         lambda: losses.detcon(*3 * (jnp.ones((4, 2, 3)),), jnp.ones((4, 3, 3)), *2 * (jnp.zeros((4, 2), int),)),
         ['t2', '[4, 2, 3]', '[4, 3, 3]'],

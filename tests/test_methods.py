@@ -16,6 +16,7 @@ from selfsup.methods.queue import enqueue
 each = pytest.mark.parametrize('name', sorted(methods.METHODS))
 # What a training step must move besides parameters, and what it must not.
 MOVES = {
+    'all4one': ('queue', 'pointer', 'target'),
     'bootmae': ('target',),
     'byol': ('target',),
     'capi': ('target',),
@@ -33,6 +34,7 @@ MOVES = {
     'nnbyol': ('queue', 'pointer', 'target'),
     'nnsiam': ('queue', 'pointer'),
     'colourisation': ('frequency',),
+    'cluster_ns': ('centroids', 'started'),
     'co2': ('queue', 'pointer', 'target'),
     'mochi': ('queue', 'pointer', 'target'),
     'moco_hard': ('queue', 'pointer', 'target'),
@@ -44,6 +46,7 @@ MOVES = {
     'instdisc': ('normalizer', 'per_example'),
     'invprop': ('per_example',),
     'pirl': ('normalizer', 'per_example'),
+    'detcon': ('target',),
     'dino': ('target', 'centre'),
     'dinov2': ('target',),
     'ibot': ('target', 'centre', 'patch_centre'),
@@ -146,6 +149,7 @@ def test_contract(name):
     params, extra = jax.eval_shape(lambda: small.started(method, rows))
     assert set(params) - {
         'prototypes', 'local_projector', 'patch_projector', 'feature_decoder', 'head', 'hypernetwork', 'per_example', 'context', 'ahead',
+        'second_predictor', 'transformer',
         *OF_DICTIONARIES,
     } == set(networks)  # fmt: skip
     assert method.views == 1 or name in NO_PROJECTOR or {'encoder', 'projector'} <= set(params)
@@ -402,7 +406,7 @@ def test_ressl_compares_relations_with_the_queue_before_it_enters_it():
 
 def test_supcon_is_declared_to_see_labels_and_others_do_not():
     for name in small.KEYWORDS:
-        assert small.make(name).uses_labels == (name == 'supcon')
+        assert small.make(name).uses_labels == (name in ('metric', 'supcon'))
     method = small.make('supcon')
     rows = small.batch()
     params, extra = small.started(method, rows)

@@ -21,6 +21,7 @@ CHOSEN = {
     'flops': {'weight': 0.2},
     'koleo': {'weight': 0.3, 'groups': 2},
     'ldreg': {'weight': 0.2, 'neighbours': 8},
+    'lens': {'weight': 2.0, 'adversary': 'reversed', 'width': 2},
     'lorot': {'weight': 0.5},
     'matryoshka': {'widths': (4, 8), 'weight': 0.5},
     'sigreg': {'weight': 0.1, 'directions': 8},
@@ -73,7 +74,7 @@ def expected(name, first, second, features):
     return None  # draws directions
 
 
-@pytest.mark.parametrize('name', [n for n in CHOSEN if n not in ('lorot', 'sigreg', 'visreg')])
+@pytest.mark.parametrize('name', [n for n in CHOSEN if n not in ('lens', 'lorot', 'sigreg', 'visreg')])
 def test_a_regulariser_adds_its_term(name):
     method, rows = with_all(chosen={name: CHOSEN[name]}), small.batch()
     params, outputs, extra = outputs_of(method, rows)

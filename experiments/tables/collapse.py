@@ -69,6 +69,11 @@ NO_QUEUE = Fault(
     only_alike,
 )
 FAULTS = {
+    'all4one': Fault(
+        'views are only asked to be alike, no batch-norm after the projector',
+        ('projector.last_norm=none',),
+        only_alike,
+    ),
     'amdim': NO_NEGATIVES,
     'barlow_twins': Fault('no redundancy term', ('method.lambd=0.0',)),
     'byol': Fault(
@@ -79,6 +84,7 @@ FAULTS = {
     'debiased': NO_NEGATIVES,
     'decoupled': NO_NEGATIVES,
     'deepcluster_v2': Fault('one cluster, the trivial solution', ('method.prototypes=1',)),
+    'detcon': NO_QUEUE,
     'dino': Fault('no prototypes, centring or sharpening: views are only asked to be alike', change=only_alike),
     'instdisc': NO_NEGATIVES,
     'invprop': NO_NEGATIVES,
@@ -90,6 +96,7 @@ FAULTS = {
     'esimcse': NO_NEGATIVES,
     'exemplar': NO_NEGATIVES,
     'icon': NO_NEGATIVES,
+    'jigclu': Fault('no places, and patches are only asked to be alike', ('method.place_weight=0.0',), only_alike),
     'lejepa': Fault('no SIGReg', ('method.lambd=0.0',)),
     'visreg': Fault('no centre, scale and shape', ('method.lambd=0.0',)),
     'mmcr': Fault('no global nuclear norm: views are only asked to be alike', change=only_alike),
@@ -101,6 +108,7 @@ FAULTS = {
     'pirl': NO_NEGATIVES,
     'care': NO_NEGATIVES,
     'sie': Fault('no variance and covariance', ('method.variance_weight=0.0', 'method.covariance_weight=0.0')),
+    'cluster_ns': NO_NEGATIVES,
     'co2': NO_QUEUE,
     'emp_ssl': Fault('no coding rate: views are only asked to be alike', change=only_alike),
     'frossl': Fault('no Frobenius norm: views are only asked to be alike', change=only_alike),
@@ -118,6 +126,7 @@ FAULTS = {
     'ressl': Fault('a teacher that is not sharpened', ('method.teacher_temperature=10.0',)),
     'simclr': NO_NEGATIVES,
     'simsiam': Fault('no stop-gradient', ('method.stop_gradient=False',)),
+    'metric': Fault('every image with the same label', change=one_label),
     'supcon': Fault('every image with the same label', change=one_label),
     'swav': Fault('no prototypes: views are only asked to be alike', change=only_alike),
     'tico': Fault('no covariance term', ('method.rho=0.0',)),

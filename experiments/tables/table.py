@@ -20,7 +20,7 @@ REPRESENTATIONS = ('trained', 'untrained', 'pixels')
 Recorded = dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]]
 # Names in tables, by config.
 NAMES = {
-    'amdim': 'AMDIM', 'exemplar': 'Exemplar', 'relational': 'relational reasoning',
+    'all4one': 'All4One', 'amdim': 'AMDIM', 'exemplar': 'Exemplar', 'relational': 'relational reasoning',
     'barlow_twins': 'Barlow Twins', 'bootmae': 'BootMAE', 'byol': 'BYOL', 'capi': 'CAPI', 'cmae': 'CMAE',
     'crossmae': 'CrossMAE', 'data2vec': 'data2vec', 'debiased': 'debiased contrastive', 'decoupled': 'DCL',
     'deepcluster': 'DeepCluster', 'deepcluster_v2': 'DeepCluster v2', 'dino': 'DINO', 'dinosr': 'DinoSR',
@@ -33,7 +33,8 @@ NAMES = {
     'supcon': 'SupCon (labels)', 'swav': 'SwAV',
     'tico': 'TiCo', 'vibcreg': 'VIbCReg', 'vicreg': 'VICReg', 'vicregl': 'VICRegL',
     'visreg': 'VISReg', 'w_mse': 'W-MSE',
-    'diet': 'DIET', 'instdisc': 'InstDisc', 'invprop': 'Invariance Propagation', 'pirl': 'PIRL',
+    'detcon': 'DetCon', 'diet': 'DIET', 'instdisc': 'InstDisc', 'invprop': 'Invariance Propagation', 'pirl': 'PIRL',
+    'cluster_ns': 'ClusterNS', 'jigclu': 'JigClu', 'metric': 'Metrix (labels)',
     'care': 'CARE', 'sie': 'SIE', 'co2': 'CO2', 'directclr': 'DirectCLR', 'emp_ssl': 'EMP-SSL',
     'frossl': 'FroSSL', 'macl': 'MACL', 'mochi': 'MoCHi',
     'hypersphere': 'alignment and uniformity', 'moco_hard': 'MoCo, hard negatives', 'nnbyol': 'NNBYOL',

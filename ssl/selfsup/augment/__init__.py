@@ -23,6 +23,7 @@ from .pretext import (
     random_jigsaw,
     random_part_turn,
     random_patch_pair,
+    random_quarter,
     random_turns,
     turn_part,
 )
@@ -88,6 +89,7 @@ __all__ = [
     'random_jigsaw',
     'random_noise',
     'random_part_turn',
+    'random_quarter',
     'random_patch_pair',
     'random_patch_shuffle',
     'random_posterise',

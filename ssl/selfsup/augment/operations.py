@@ -41,6 +41,7 @@ class Operation(NamedTuple):
 # In the order in which they run.
 OPERATIONS: dict[str, Operation] = {
     'crop': Operation(0, geometry.sample_crop, extra=('method',)),
+    'quarter': Operation(45, pretext.random_quarter),
     'affine': Operation(1, warp.random_affine),
     'rotation': Operation(9, warp.random_rotation),
     'flip': Operation(2, geometry.random_flip, bare=True),
@@ -76,7 +77,7 @@ _WORDS = {
 }
 _RANGES = ('scale', 'ratio', 'sigma')
 _COUNTS = ('regions', 'grid', 'side', 'operations', 'bits', 'copies', 'permutations', 'patch', 'least', 'cells', 'step')
-_WHOLES = ('tile', 'gap', 'jitter')
+_WHOLES = ('tile', 'gap', 'jitter', 'place')
 _MOST = {'size': 8192, 'count': 64, 'operations': 64, 'bits': 8}
 
 
@@ -112,7 +113,7 @@ def _check_field(where: str, field: str, entry: Any) -> None:
         return
     if not _is_number(entry):
         raise ValueError(f'{where} must be a number, not {entry!r}')
-    if field in ('p', 'rate') and not 0 <= entry <= 1:
+    if field in ('p', 'rate', 'flip') and not 0 <= entry <= 1:
         raise ValueError(f'{where} is a probability and must lie in [0, 1], not {entry!r}')
     if field == 'hue' and not 0 <= entry <= 0.5:
         raise ValueError(f'{where} must lie in [0, 0.5], not {entry!r}')

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ._common import Image, Report, reported, require_choice, to_float
+from . import geometry
+from ._common import Image, Report, reported, require_choice, require_probability, to_float
 from .patches import cells_of, random_tiles
 
 TURNS = 4
@@ -208,3 +209,49 @@ def random_part_turn(
         corner = jnp.floor(jax.random.uniform(place_key, (2,)) * room).astype(jnp.int32)
         answer = jax.nn.one_hot(quarters, TURNS)
     return reported(turn_part(image, corner, side, quarters), {'answer': answer}, report)
+
+
+def random_quarter(
+    key: PRNGKeyArray,
+    image: Image,
+    *,
+    place: int,
+    side: int,
+    overlap: float = 0.3,
+    scale: tuple[float, float] = (0.2, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    method: str = 'bilinear',
+    flip: float = 0.5,
+    report: bool = False,
+) -> Float[Array, 'side side channels'] | Report:
+    """A random crop of one of the four overlapping quarters of an image, maybe mirrored: a patch of a montage.
+
+    It runs before the operations of colour, so that each patch has its own.
+
+    Args:
+      key, image: the draw's key, and an image.
+      place: which quarter, 0 to 3, row by row.
+      side: of the patch that the crop is resized to.
+      overlap: by how much of the image's side a quarter reaches over the middle, from 0 to below ½. Authors: 0.3.
+      scale, ratio: of the crop in its quarter, as :func:`selfsup.augment.random_resized_crop`. Authors: 0.2 to 1.
+      method: interpolation.
+      flip: probability that the patch is mirrored, which leaves its place as it is.
+      report: also give `answer` `[4]`, the place, and `box` in the image.
+
+    References:
+      Chen et al. 2021, https://arxiv.org/abs/2104.00323, section 3; `loader.py` of the authors.
+    """
+    if place > 3:
+        raise ValueError(f'place={place} is none of the four quarters, 0 to 3')
+    if not 0 <= overlap < 0.5:
+        raise ValueError(f'overlap must lie in [0, 0.5), not {overlap}')
+    require_probability(flip)
+    image = to_float(image)
+    rows, columns = (round((0.5 + overlap) * length) for length in image.shape[:2])
+    corner = (image.shape[0] - rows) * (place // 2), (image.shape[1] - columns) * (place % 2)
+    crop_key, flip_key = jax.random.split(key)
+    box = geometry.sample_crop(crop_key, rows, columns, scale=scale, ratio=ratio).astype(image.dtype)
+    box = box + jnp.array([*corner, 0, 0], image.dtype)
+    mirrored = jax.random.bernoulli(flip_key, flip)
+    patch = geometry.crop_and_resize(image, box, side, flip=mirrored, method=method)
+    return reported(patch, {'answer': jax.nn.one_hot(place, 4), 'box': box}, report)

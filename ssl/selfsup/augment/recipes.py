@@ -202,6 +202,25 @@ def jigsaw(size: int) -> dict[str, Spec]:
     return _parts(3 * cell, jigsaw=dict(grid=3, tile=round(cell * 64 / 75), permutations=100))
 
 
+def _quarters(side: int, **look: Any) -> dict[str, Spec]:
+    """One view of each quarter of an image, in the order of the quarters."""
+    quarter = {place: dict(place=place, side=side) for place in range(4)}
+    return {f'quarter{place}': dict(count=1, order=place, quarter=own, **look) for place, own in quarter.items()}
+
+
+def jigclu(size: int) -> dict[str, Spec]:
+    """JigClu: a patch of half the side of each quarter, each with its own colours and blur, as MoCo v2's."""
+    return _quarters(size // 2, jitter=_jitter(0.4, 0.4, 0.4, 0.1), grey=0.2, blur=dict(p=0.5, sigma=(0.1, 2.0)))
+
+
+def digits_quarters(size: int) -> dict[str, Spec]:
+    """JigClu on digits, which no flip leaves as they are: patches of `size`/2, their shades and noise their own."""
+    specs = _quarters(size // 2, gamma=dict(strength=0.5), noise=dict(deviation=0.1))
+    for spec in specs.values():
+        spec['quarter'].update(scale=(0.4, 1.0), flip=0.0)
+    return specs
+
+
 def colourisation(size: int) -> dict[str, Spec]:
     """Colourisation: one view, cropped a little and flipped, and the colours of 8x8 cells; paper: 64x64 of 256."""
     crop = dict(scale=(0.5, 1.0), ratio=(3 / 4, 4 / 3), method='bilinear')
@@ -251,6 +270,7 @@ RECIPES = {
     'digits_crops': digits_crops,
     'digits_masked': digits_masked,
     'digits_multicrop': digits_multicrop,
+    'digits_quarters': digits_quarters,
     'digits_shared': digits_shared,
     'digits_turned': digits_turned,
     'digits_weak': digits_weak,
@@ -258,6 +278,7 @@ RECIPES = {
     'dinov2': dinov2,
     'dinov2_14': dinov2_14,
     'exemplar': exemplar,
+    'jigclu': jigclu,
     'jigsaw': jigsaw,
     'mae': mae,
     'moco_v2': moco_v2,

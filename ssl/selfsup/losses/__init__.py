@@ -16,6 +16,7 @@ from .e2mc import e2mc, e2mc_terms
 from .emp_ssl import emp_ssl, emp_ssl_terms
 from .equivariance import care, sie_terms
 from .esimcse import esimcse
+from .feature_contrast import feature_contrast
 from .frossl import frossl, frossl_terms
 from .group_whitening import group_whiten, whitened_contrastive
 from .hard_negatives import info_nce_hardest, mochi
@@ -52,7 +53,7 @@ from .mmcr import mmcr
 from .msn import msn, msn_targets, msn_terms
 from .mutual_information import mi_dv, mi_info_nce, mi_jsd, mi_mine, mi_nwj, mi_smile
 from .negatives import debiased, decoupled
-from .neighbours import nearest
+from .neighbours import nearest, nearest_few
 from .partial_margin import partial_margin
 from .patch_kernel import patch_kernel_alignment
 from .pcl import concentrations, prototype_nce
@@ -121,6 +122,7 @@ __all__ = [
     'emp_ssl',
     'emp_ssl_terms',
     'esimcse',
+    'feature_contrast',
     'flops',
     'focal',
     'frossl',
@@ -174,6 +176,7 @@ __all__ = [
     'msn_terms',
     'multi_sinkhorn',
     'nearest',
+    'nearest_few',
     'nearest_codes',
     'neighbour_kernel',
     'nested_reconstruction',

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from ._common import HIGHEST, matrix, normalize, pair, positive, row_labels, same_width
 
@@ -53,6 +53,7 @@ def mixed_pairs(
     negatives: Float[ArrayLike, 'batch dim'],
     shares: Float[ArrayLike, ' batch'],
     *,
+    counted: Bool[ArrayLike, ' batch'] | None = None,
     positive_margin: ArrayLike = 0.0,
     negative_margin: ArrayLike = 0.5,
 ) -> Float[Array, '']:
@@ -65,6 +66,7 @@ def mixed_pairs(
       anchors, positives, negatives: z, z₊ and z₋ of a triple a row, any norm: embeddings of the anchor's class and of
         another; or with z₊ = z, the second half of the authors' triples, an anchor mixed with a negative.
       shares: λ in [0, 1], one a row. Authors: one draw a step of Beta(2, 2).
+      counted: which rows are triples; the others add nothing. None counts all.
       positive_margin, negative_margin: m₊ and m₋.
 
     Returns:
@@ -89,7 +91,9 @@ def mixed_pairs(
         )
     mixed = shares[:, None] * normalize(positives) + (1.0 - shares[:, None]) * normalize(negatives)
     distances = _root(2.0 - 2.0 * jnp.sum(normalize(anchors) * normalize(mixed), axis=1))
-    everywhere = jnp.ones(len(anchors), bool)
+    everywhere = jnp.ones(len(anchors), bool) if counted is None else jnp.asarray(counted)
+    if everywhere.shape != anchors.shape[:1]:
+        raise ValueError(f'counted must have shape {list(anchors.shape[:1])}, not {list(everywhere.shape)}')
     near = _mean_above_zero(shares * (distances - positive_margin), everywhere)
     return near + _mean_above_zero((1.0 - shares) * (negative_margin - distances), everywhere)
 

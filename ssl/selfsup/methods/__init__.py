@@ -8,14 +8,18 @@ from .clustering.scan import scan, scan_self_label
 from .clustering.sela import sela
 from .clustering.swav import swav
 from .clustering.unicom import unicom
+from .contrastive.all4one import all4one
+from .contrastive.cluster_ns import cluster_ns
 from .contrastive.co2 import co2
 from .contrastive.debiased import debiased
 from .contrastive.decoupled import decoupled
+from .contrastive.detcon import detcon
 from .contrastive.directclr import directclr
 from .contrastive.esimcse import esimcse
 from .contrastive.hypersphere import hypersphere
 from .contrastive.icon import icon
 from .contrastive.macl import macl
+from .contrastive.metric import metric
 from .contrastive.mochi import mochi
 from .contrastive.moco import moco_v1, moco_v2
 from .contrastive.moco_hard import moco_hard
@@ -69,6 +73,7 @@ from .pretext.amdim import amdim
 from .pretext.colourisation import colourisation
 from .pretext.cpc import cpc
 from .pretext.exemplar import exemplar
+from .pretext.jigclu import jigclu
 from .pretext.jigsaw import jigsaw
 from .pretext.relational import relational
 from .pretext.relative_patch import relative_patch
@@ -91,6 +96,7 @@ from .regularised import REGULARISERS, regularised
 # config.method.name -> constructor; config.method's other fields are its keywords.
 METHODS = {
     'abs_topk': abs_topk,
+    'all4one': all4one,
     'amdim': amdim,
     'archetypal': archetypal,
     'barlow_twins': barlow_twins,
@@ -100,6 +106,7 @@ METHODS = {
     'capi': capi,
     'cmae': cmae,
     'care': care,
+    'cluster_ns': cluster_ns,
     'co2': co2,
     'colourisation': colourisation,
     'cpc': cpc,
@@ -111,6 +118,7 @@ METHODS = {
     'decoupled': decoupled,
     'deepcluster': deepcluster,
     'deepcluster_v2': deepcluster_v2,
+    'detcon': detcon,
     'diet': diet,
     'dino': dino,
     'dinosr': dinosr,
@@ -130,6 +138,7 @@ METHODS = {
     'intl': intl,
     'intl_m': intl_m,
     'invprop': invprop,
+    'jigclu': jigclu,
     'jigsaw': jigsaw,
     'jump_relu': jump_relu,
     'lejepa': lejepa,
@@ -138,6 +147,7 @@ METHODS = {
     'maskfeat': maskfeat,
     'matching_pursuit': matching_pursuit,
     'matryoshka': matryoshka,
+    'metric': metric,
     'mmcr': mmcr,
     'mochi': mochi,
     'moco_hard': moco_hard,
@@ -187,6 +197,7 @@ __all__ = [
     'over_axis',
     'regularised',
     'abs_topk',
+    'all4one',
     'amdim',
     'archetypal',
     'barlow_twins',
@@ -196,6 +207,7 @@ __all__ = [
     'capi',
     'cmae',
     'care',
+    'cluster_ns',
     'co2',
     'colourisation',
     'cpc',
@@ -207,6 +219,7 @@ __all__ = [
     'decoupled',
     'deepcluster',
     'deepcluster_v2',
+    'detcon',
     'diet',
     'dino',
     'dinosr',
@@ -226,6 +239,7 @@ __all__ = [
     'intl',
     'intl_m',
     'invprop',
+    'jigclu',
     'jigsaw',
     'jump_relu',
     'lejepa',
@@ -234,6 +248,7 @@ __all__ = [
     'maskfeat',
     'matching_pursuit',
     'matryoshka',
+    'metric',
     'mmcr',
     'mochi',
     'moco_hard',

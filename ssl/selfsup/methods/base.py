@@ -174,6 +174,33 @@ def through(apply: Callable[[Any, Any], tuple[Array, Any]], views: tuple, state:
     return tuple(outputs), state
 
 
+def module_outputs(
+    module: nn.Module,
+    params: Any,
+    stats: Any,
+    inputs: tuple,
+    *,
+    train: bool,
+    fuse: bool,
+    keys: Callable[[int], Array | None] | None = None,
+    **kwargs: Any,
+) -> tuple[tuple, Any]:
+    """What one module gives for each of several inputs of one batch, and its batch statistics.
+
+    `fuse` says whether those of one shape share batch-norm statistics; where they do not, a module with a field `views`
+    still runs them as one batch, with statistics of each, and others run one by one. `keys` as of :func:`view_keys`.
+    """
+    apart = not fuse and hasattr(module, 'views')
+    drawn = [None if keys is None else keys(number) for number in range(len(inputs))]
+
+    def apply(v: Any, s: Any) -> tuple[Array, Any]:
+        together = v[0].shape[0] // inputs[0].shape[0]
+        own = module.clone(views=together) if apart and together > 1 else module
+        return forward(own, params, s, v[0], train=train, keys=v[1], **kwargs)
+
+    return through(apply, tuple(zip(inputs, drawn, strict=True)), stats, fuse=fuse or apart)
+
+
 def network_outputs(
     modules: dict[str, nn.Module],
     params: Any,
@@ -188,28 +215,19 @@ def network_outputs(
     """Each view through those of `encoder`, `projector`, `predictor` that `modules` has.
 
     Returns what each gives under `features`, `embeddings`, `predictions`, and the batch statistics. `fuse` says
-    whether views of one shape share batch-norm statistics, which is a property of the method. Where they do not, a
-    module with a field `views` still runs them as one batch, with statistics of each view; others run one by one.
+    whether views of one shape share batch-norm statistics, which is a property of the method (:func:`module_outputs`).
     `keys` gives each view's keys (:func:`view_keys`). `order` goes to the encoder: the examples' places in a shuffled
     batch (:class:`BatchNorm`).
     """
     stats = dict(stats)
     outputs, x = {}, views
-    drawn = [None if keys is None else keys(number) for number in range(len(views))]
     for name, label in OUTPUTS.items():
         if name not in modules:
             continue
-        extra = {'order': order} if name == 'encoder' and order is not None else {}
-
-        apart = not fuse and hasattr(modules[name], 'views')
-
-        def apply(v: Any, s: Any, name: str = name, extra: dict = extra, apart: bool = apart) -> tuple[Array, Any]:
-            together = v[0].shape[0] // views[0].shape[0]
-            module = modules[name].clone(views=together) if apart and together > 1 else modules[name]
-            return forward(module, params[name], s, v[0], train=train, keys=v[1], **extra)
-
-        seen = tuple(zip(x, drawn, strict=True))
-        outputs[label], stats[name] = through(apply, seen, stats[name], fuse=fuse or apart)
+        more = {'order': order} if name == 'encoder' and order is not None else {}
+        outputs[label], stats[name] = module_outputs(
+            modules[name], params[name], stats[name], x, train=train, fuse=fuse, keys=keys, **more
+        )
         x = outputs[label]
     return outputs, stats
 

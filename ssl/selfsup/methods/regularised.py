@@ -18,6 +18,7 @@ from ..errors import UserError
 from ..losses.local_dimension import ESTIMATORS, FORMS
 from ..signature import Count, Counts, Domain, NonNegative, Positive, Whole
 from .base import Method, random_directions
+from .pretext.lens import lens
 from .pretext.lorot import lorot
 from .regulariser import Regulariser, seen
 
@@ -307,6 +308,7 @@ REGULARISERS = {
     'flops': flops,
     'koleo': koleo,
     'ldreg': ldreg,
+    'lens': lens,
     'lorot': lorot,
     'sigreg': sigreg,
     'variance': variance,
@@ -327,9 +329,10 @@ def regularised(method: Method, chosen: Mapping[str, Mapping[str, Any]]) -> Meth
     if not chosen:
         return method
     built = {name: constructor(**chosen[name]) for name, constructor in REGULARISERS.items() if name in chosen}
-    criterion = method.criterion
+    criterion, embed = method.criterion, method.embed
     for regulariser in built.values():
         criterion = regulariser.around(criterion)
+        embed = regulariser.embed(embed) if regulariser.embed else embed
 
     def init(key: Array, batch: dict) -> tuple[Any, Any]:
         params, extra = method.init(key, batch)
@@ -341,7 +344,8 @@ def regularised(method: Method, chosen: Mapping[str, Mapping[str, Any]]) -> Meth
                 regulariser.check(params, extra, shapes['embeddings'].shape[1])
         streams = {name: jax.random.fold_in(key, zlib.crc32(name.encode())) for name in built}
         width = shapes['features'].shape[1]
-        own = {name: r.init(streams[name], width) for name, r in built.items() if r.init}
+        view = batch['views'][0]
+        own = {name: r.init(streams[name], width, view) for name, r in built.items() if r.init}
         return {**params, **own}, extra
 
-    return method._replace(init=init, criterion=criterion)
+    return method._replace(init=init, embed=embed, criterion=criterion)

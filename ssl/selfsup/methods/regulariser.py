@@ -7,7 +7,7 @@ from jaxtyping import Array
 
 
 class Regulariser(NamedTuple):
-    """What changes a method's criterion.
+    """What changes a method's criterion, or what its networks see.
 
     Attributes:
       around: `(criterion) -> criterion`; see :class:`selfsup.methods.base.Method`.
@@ -15,7 +15,9 @@ class Regulariser(NamedTuple):
       parts: into so many equal parts the batch must be cut.
       joined: whether it sees the views one below the other, so that a batch of two views has twice its rows.
       check: `(params, extra, width of an embedding) -> None`, an error where the method cannot have it.
-      init: `(key, width of a feature) -> parameters` of its own, beside the method's under its name; or None.
+      init: `(key, width of a feature, the first view) -> parameters` of its own, beside the method's under its name; or
+        None.
+      embed: `(embed) -> embed`, for what changes the network part; or None.
     """
 
     around: Callable[[Callable], Callable]
@@ -23,7 +25,8 @@ class Regulariser(NamedTuple):
     parts: int = 1
     joined: bool = False
     check: Callable[[Any, Any, int], None] | None = None
-    init: Callable[[Array, int], Any] | None = None
+    init: Callable[[Array, int, Array], Any] | None = None
+    embed: Callable[[Callable], Callable] | None = None
 
 
 def seen(outputs: Mapping[str, Any], of: str) -> tuple[Array, ...]:

@@ -30,7 +30,7 @@ def lorot(*, weight: NonNegative = 0.1, answers: Annotated[int, Domain(int, choi
       Moon et al. 2022, https://arxiv.org/abs/2207.10023, section 3.
     """
 
-    def init(key: Array, width: int) -> dict[str, Array]:
+    def init(key: Array, width: int, view: Array) -> dict[str, Array]:
         bound = width**-0.5  # torch's linear layer
         keys = jax.random.split(key)
         return {

@@ -1,0 +1,17 @@
+"""JigClu on scikit-learn's 8x8 digits: patches of 8x8 pixels of four quarters, in montages of 16x16.
+
+    python -m selfsup.train --config=experiments/digits/jigclu.py --workdir=runs/digits/jigclu
+
+One thread, some two minutes.
+"""
+
+from common import digits
+
+
+def get_config():
+    c = digits('jigclu')
+    c.projector.widths = (128, 64)
+    c.projector.hidden_norm = False
+    c.augment.recipe = 'digits_quarters'
+    c.augment.size = 16
+    return c
