@@ -23,7 +23,7 @@ jax.config.update('jax_disable_most_optimizations', True)
 
 FILE = Path(__file__).parent / 'augmentations.png'
 SIZE = 96
-COLUMNS = 6  # a multiple of the kinds of view of every recipe
+COLUMNS = 6  # spread over the kinds of view of a recipe
 SIDE = 2  # recipes side by side
 
 
@@ -41,9 +41,9 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 def views(name: str, image: np.ndarray, size: int) -> list[tuple[str, np.ndarray]]:
     """(view's name, image in [0, 1]) for the columns of a row."""
     specs = augment.RECIPES[name](size)
-    share = COLUMNS // len(specs)
     found: list[tuple[str, np.ndarray]] = []
     for number, (view, spec) in enumerate(specs.items()):
+        share = COLUMNS // len(specs) + (number < COLUMNS % len(specs))
         draw = jax.jit(jax.vmap(augment.make_view(spec), in_axes=(0, None)))
         keys = jax.random.split(jax.random.fold_in(jax.random.key(0), number), share)
         drawn = np.asarray(draw(keys, jnp.asarray(image))[0])
