@@ -142,7 +142,7 @@ def test_where_its_gradients_go_and_what_is_refused():
     assert small.tree_distance(extra['target']['params'], start) == 0
     with pytest.raises(UserError, match='method.neighbours=65 rows cannot be chosen from method.queue=64'):
         small.make('all4one', neighbours=65)
-    with pytest.raises(UserError, match='heads=3 must divide the 16 numbers of a token'):
+    with pytest.raises(UserError, match='method.transformer_heads=3 must divide the 16 numbers of an embedding'):
         small.initial(small.make('all4one', transformer_heads=3), rows)
 
 

@@ -3,7 +3,7 @@
     python -m selfsup.train --config=experiments/digits/jigclu.py --workdir=runs/digits/jigclu
 
 One thread, some two minutes.
-Result with ten labels per class: not measured yet.
+Result with ten labels per class: 96.2 % (untrained encoder 86.6, shuffled pairs 86.7), seed 1.
 """
 
 from common import digits

@@ -107,6 +107,10 @@ def all4one(
     def init(key: Array, batch: dict) -> tuple[dict, dict]:
         params, extra = begun(key, batch)
         width = embedding_width(modules, params, extra['batch_stats'], batch)
+        if width % transformer_heads:
+            raise UserError(
+                f'method.transformer_heads={transformer_heads} must divide the {width} numbers of an embedding'
+            )
         rows = jnp.zeros((2, width), extra['queue'].dtype)
         keys = jax.random.split(jax.random.fold_in(key, 98), 2)
         second = predictor.init(keys[0], rows, train=False)
