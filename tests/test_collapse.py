@@ -31,7 +31,7 @@ def test_the_alarm_sees_every_fault_at_the_size_of_the_digits_configs(name):
     for fault in (collapse.NONE, collapse.FAULTS[name]):
         c = config.load(f'experiments/digits/{name}.py', [*base, *fault.overrides])
         seen = collapse.measure(c, fault.change)
-        flags.append({flag for flag in collapse.FLAGS if seen[f'alarm/{flag}']})
+        flags.append(set(collapse.raised(seen)))
     healthy, broken = flags
     assert broken - healthy and healthy <= {'unaligned'}, flags
 

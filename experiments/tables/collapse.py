@@ -152,19 +152,26 @@ def measure(resolved: Any, change: Callable[[Method], Method] | None = None) -> 
 
     run = Run(resolved, devices=1, change=change)
     state, step = run.start(), 0
+    if run.method.refresh and run.method.refresh.needs_features:
+        state = run.refresh(state, run.training_features(state))
     while step < run.total:
         count = run.next_chunk(step)
         state, _ = run.dispatch(state, *run.feed(step, count))
         step += count
         if run.refresh_steps and step % run.refresh_steps == 0 and step < run.total:
-            state = run.refresh(state, None)
+            state = run.refresh(state, run.training_features(state))
     return scalars(jax.device_get(run.monitor()(state)))
+
+
+def raised(seen: dict[str, float]) -> list[str]:
+    """The flags of the alarm; a method of one view has no pairs, and so none of their alignment."""
+    return [flag for flag in FLAGS if seen.get(f'alarm/{flag}')]
 
 
 def row(name: str, says: str, seen: dict[str, float]) -> str:
     """One line of the table."""
-    flags = [flag for flag in FLAGS if seen[f'alarm/{flag}']]
-    numbers = [f'{seen[key]:.2g}' for key in ('deviation', 'deviation_normalized', 'alignment')]
+    flags = raised(seen)
+    numbers = [f'{seen[key]:.2g}' if key in seen else '–' for key in ('deviation', 'deviation_normalized', 'alignment')]
     return ' | '.join(
         [f'| {name}', says, *numbers, f'{seen["rank"]:.0f}', f'{seen["rankme"]:.0f}', ', '.join(flags) or 'silent']
     ) + ' |'  # fmt: skip
