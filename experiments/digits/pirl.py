@@ -3,8 +3,8 @@
 python -m selfsup.train --config=experiments/digits/pirl.py --workdir=runs/digits/pirl
 
 With the rate of the other digits configs (2e-3), nine tiles of 4x4 pixels and the paper's temperature the embeddings
-flatten: rank 8 after 20 epochs and 4 after 60, the online probe of held-out images 46 and 36 %. With these values rank 44
-and 61 % after 20 epochs (seed 0).
+flatten: rank 8 after 20 epochs and 4 after 60, the online probe of held-out images 46 and 36 %. With these values rank
+44 and 61 % after 20 epochs (seed 0).
 """
 
 from common import digits
