@@ -3,9 +3,9 @@
     python -m selfsup.train --config=experiments/imagenet/dinov2_vit_g.py --dry-run --on=h100:8
     python -m selfsup.train --config=experiments/imagenet/dinov2_vit_g.py --workdir=runs/imagenet/dinov2_vit_g
 
-Hardware, time, result: not run yet; docs/hardware.md has its state and a plan of this network. Differences from the authors'
-run (linear 86.5 on ImageNet): their images are LVD-142M, which is not public; their network has 1536 features and gated
-MLPs, this one is Zhai et al.'s ViT-g of 1408; four registers, which their second paper adds.
+Hardware, time, result: not run yet; docs/hardware.md has its state and a plan of this network. Differences from the
+authors' run (linear 86.5 on ImageNet): their images are LVD-142M, which is not public; their network has 1536 features
+and gated MLPs, this one is Zhai et al.'s ViT-g of 1408; four registers, which their second paper adds.
 """
 
 from common import dinov2
