@@ -23,6 +23,8 @@ DEFAULT = (X,)
 ARGUMENTS = {
     'alignment': (X, Y),
     'apply_stitch': None,
+    'attention_rollout': (np.abs(cloud(2 * 3 * 2 * 4, 4)).reshape(2, 3, 2, 4, 4),),
+    'attention_weights': (VIEWS[:, :2, :3],),
     'canonical_correlations': (X, Y),
     'cka': (X, Y),
     'cka_from_terms': (np.abs(cloud(4, 3)),),
@@ -70,6 +72,7 @@ ARGUMENTS = {
     'whiten': None,
 }
 OPTIONS = {
+    'attention_weights': {'heads': 1},
     'alpha_req': {'ranks': (1, 5)},
     'clid': {'clusters': 3, 'k': 4},
     'cluster_learnability': {'clusters': 3, 'k': 4},

@@ -69,7 +69,7 @@ def test_a_full_disk_spoils_no_file(tmp_path, monkeypatch):
         (tmp_path / name).write_text('old')
     monkeypatch.setattr(np, 'savez', full)
     with pytest.raises(OSError, match='No space'):
-        embed.written(tmp_path / 'f.npz', {'a': np.zeros(1)})
+        files.write_arrays(tmp_path / 'f.npz', {'a': np.zeros(1)})
     monkeypatch.setattr('pathlib.Path.write_text', full)
     with pytest.raises(OSError, match='No space'):
         evaluate.write({'knn': 0.5}, tmp_path / 'f.json')
