@@ -5,9 +5,11 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
+from selfsup import config
 from selfsup.data import sources
 from selfsup.data.pictures import CorruptImage, as_uint8, opened
 from selfsup.data.sources.folder import split_names
+from selfsup.engine import build
 from selfsup.errors import UserError
 
 X, Y = np.random.default_rng(0).integers(1, 256, (30, 8, 8, 1), np.uint8), np.arange(30) % 3
@@ -186,3 +188,11 @@ def test_a_source_without_its_kind(given, meant, tmp_path):
     spec = given if meant == 'tfds:' else str(tmp_path / given)
     with pytest.raises(UserError, match=f'did you mean {meant}{spec}?'):
         sources.open_source(spec)
+
+
+@pytest.mark.parametrize('field, value', [('background', 'white'), ('orientation', 'exif')])
+def test_what_is_done_to_images_is_refused_for_vectors(field, value):
+    with pytest.raises(UserError, match=f'data.{field}={value} is of images, and vectors:iris.* holds .* set it to'):
+        build.open_data(
+            config.load('experiments/vectors/simclr.py', ['data.source=vectors:iris', f'data.{field}={value}'])
+        )

@@ -116,6 +116,12 @@ def _check_shapes(config: ConfigDict, whole: sources.Source, *others: sources.So
 def _brought(config: ConfigDict, source: sources.Source) -> sources.Source:
     """The source with its images as the config wants them."""
     c = config.data
+    for field, usual in (('background', 'none'), ('orientation', 'stored')):
+        if c[field] != usual and not source.spec.is_image:
+            raise UserError(
+                f'data.{field}={c[field]} is of images, and {source.name} holds {source.spec.unit} '
+                f'{list(source.spec.shape)}; set it to {usual}'
+            )
     upright = sources.treated(source, sources.Treatment(c.background, c.orientation))
     return sources.fitted(upright, image_size=c.image_size, channels=c.channels, pad=c.pad).heeding(c.on_corrupt)
 
