@@ -18,7 +18,7 @@ RNG = np.random.default_rng(0)
 VIEWS = RNG.normal(size=(3, 4, 8, 8, 1)).astype(np.float32)
 SIGNS = RNG.choice([-1.0, 1.0], size=(5, 8, 9)).astype(np.float32)
 HEADS = [fungi.random_head(jax.random.key(n), 8, 6) for n in range(2)]
-NEGATIVES = np.asarray(fungi.unit(jnp.asarray(RNG.normal(size=(7, 6)).astype(np.float32))))
+NEGATIVES = np.asarray(fungi.normalize(jnp.asarray(RNG.normal(size=(7, 6)).astype(np.float32))))
 LOSSES = {
     'kl': (fungi.uniform_kl(HEADS[0]), 1),
     'simclr': (fungi.contrast(HEADS[0], NEGATIVES), 4),

@@ -104,6 +104,12 @@ def test_the_lens_is_one_probe_on_several_features():
     train = Features((np.eye(3, 5)[labels] + 0.1 * rng.normal(size=(90, 5))).astype(np.float32), labels)
     tests = {'end': train, 'turned': train._replace(features=train.features[:, [1, 2, 0, 3, 4]])}
     assert evals.lens(train, tests) == {'end': 1.0, 'turned': 0.0}
+    # Rows without a label are left out, on either side.
+    blank = Features(np.full((4, 5), 9.0, np.float32), np.full(4, -1))
+    padded = [
+        Features(*(np.concatenate(pair) for pair in zip(blank, part, strict=True))) for part in (train, tests['turned'])
+    ]
+    assert evals.lens(padded[0], {'end': train, 'turned': padded[1]}) == {'end': 1.0, 'turned': 0.0}
     assert evals.lens(train, tests)['end'] == evals.linear_probe(train, train, label_counts=())['linear']
 
 

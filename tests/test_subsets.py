@@ -1,6 +1,7 @@
 """Subsets of a training set: the greedy choice, the files, and training on one."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -148,3 +149,24 @@ def test_a_subset_is_chosen_by_a_run_and_trained_on(tmp_path):
     assert embed.main([f'--workdir={run}', f'--out={tmp_path / "o.npz"}', '--data=digits']) == 0
     with pytest.raises(UserError, match='holds features of digits, not of the run'):
         subset.main([f'--features={tmp_path / "o.npz"}', '--share=0.5', f'--out={out}'])
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        ({'origin': None}, 'has no origin, as selfsup embed writes it'),
+        ({'origin': np.array('{"source"')}, 'origin is not as selfsup embed writes it; embed again'),
+        ({'train_index': np.array([0.5, 1.5])}, r'train_index must hold numbers of images, not float64 \[2\]'),
+    ],
+)
+def test_features_that_do_not_say_whose_rows_they_are_are_refused(change, message, tmp_path):
+    data = dict(small.digits_config('simclr').data)
+    arrays = {
+        'train_features': np.eye(2, dtype=np.float32),
+        'train_index': np.arange(2),
+        'origin': np.array(json.dumps({'source': None, 'data': data})),
+        **change,
+    }
+    np.savez(tmp_path / 'f.npz', **{name: array for name, array in arrays.items() if array is not None})
+    with pytest.raises(UserError, match=message):
+        subset.main([f'--features={tmp_path / "f.npz"}', '--share=0.5', f'--out={tmp_path / "s.npz"}'])

@@ -115,8 +115,8 @@ def show_units(trained: Any, test: Any, given: str, file: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     options: cli.Options = {'workdir': '', 'features': [], 'step': 'newest', 'data': 'own', 'only': '', 'out': ''}
-    options = {**options, 'image-size': '', 'channels': '', 'with': [], 'layers': '', 'images': '', 'parents': ''}
-    options = {**options, 'tap': ''}
+    options = {**options, 'image-size': '', 'channels': '', 'with': [], 'layers': ''}
+    options = {**options, 'images': '', 'parents': '', 'tap': ''}
     values, overrides = cli.parse(arguments, options, USAGE)
     # One word may name both files, and a name may hold a comma.
     files, others = (

@@ -1,8 +1,6 @@
 """Chooses which rows of a training set to keep, by features of all of them, for `data.subset`."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from . import cli
 from .errors import UserError, command, nearest
@@ -20,20 +18,6 @@ USAGE = """usage: selfsup subset --features=FEATURES.npz --share=S --out=SUBSET.
   --seed=0             of k-means, balanced and random"""
 
 
-def origin_of(arrays: dict[str, Any], name: str) -> dict[str, Any]:
-    """The `data` of the run whose own training rows the features are of.
-
-    Raises:
-      UserError: a file that does not say, or features of other data.
-    """
-    if 'origin' not in arrays or 'train_features' not in arrays or 'train_index' not in arrays:
-        raise UserError(f'{name} has no origin, train_features and train_index, as selfsup embed writes them')
-    found = json.loads(str(arrays['origin']))
-    if found['source'] is not None:
-        raise UserError(f"{name} holds features of {found['source']}, not of the run's own data: embed without --data")
-    return found['data']
-
-
 def main(arguments: list[str]) -> int:
     options: cli.Options = {'features': None, 'share': None, 'out': None, 'by': 'sas', 'classes': '10', 'seed': '0'}
     values, overrides = cli.parse(arguments, options, USAGE)
@@ -48,20 +32,24 @@ def main(arguments: list[str]) -> int:
     count = 0 if by_labels else cli.integer('classes', values['classes'])
     name = f'--features={values["features"]}'
     arrays = read_arrays(expanded(values['features']), name)
-    data = origin_of(arrays, name)
+    for field in ('origin', 'train_features', 'train_index'):
+        if field not in arrays:
+            raise UserError(f'{name} has no {field}, as selfsup embed writes it')
     cli.prepare()
     import numpy as np
-    from ml_collections import ConfigDict
 
     from . import evals
     from .data.subsets import arrays_of
-    from .engine import build
+    from .engine import build, origin
     from .evals.subsets import SELECTIONS
 
     if values['by'] not in SELECTIONS:
         raise UserError(f'--by={values["by"]} is unknown{nearest(values["by"], SELECTIONS)}')
-    whole, _ = build.training_set(ConfigDict({'data': data}))
-    features, index = np.asarray(arrays['train_features'], np.float32), arrays['train_index']
+    source, config = origin.read(str(arrays[origin.FIELD]), name, 'embed again')
+    if source is not None:
+        raise UserError(f"{name} holds features of {source}, not of the run's own data: embed without --data")
+    whole, _ = build.training_set(config)
+    features, index = np.asarray(arrays['train_features'], np.float32), origin.numbers(arrays, 'train_index', name)
     if len(index) != len(features) or (len(index) and index.max() >= len(whole)):
         raise UserError(f'{name} has {len(features)} rows, and {whole.name}, which they are of, has {len(whole)}')
     labels = whole.labels[index]
@@ -69,7 +57,7 @@ def main(arguments: list[str]) -> int:
         raise UserError(f'--classes=labels: {int((labels < 0).sum())} rows of {whole.name} have none; give a number')
     classes = labels if by_labels else evals.latent_classes(features, count, seed=seed)
     kept = index[evals.subset(features, classes, share=share, by=values['by'], seed=seed)]
-    write_arrays(out, dict(arrays_of(whole, kept, by=values['by'], share=share)))
+    write_arrays(out, arrays_of(whole, kept, by=values['by'], share=share))
     sizes = np.bincount(np.unique(classes, return_inverse=True)[1])
     of_classes = f'{len(sizes)} classes of {sizes.min()} to {sizes.max()} rows'
     print(f'{out}: {len(kept)} of {len(whole)} rows of {whole.name}, {of_classes}')

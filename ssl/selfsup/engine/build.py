@@ -66,10 +66,11 @@ def open_data(config: ConfigDict, spec: str | None = None) -> Data:
         raise UserError('no data are named: set data.source, or --data for an encoder that has none of its own')
     own = spec is None
     whole, test = training_set(config, spec)
-    used = subsets.chosen(whole, c.subset) if own and c.subset else whole
-    if len(used) < SMALLEST_SET:
-        raise UserError(f'{used.name} holds {len(used)} examples; at least {SMALLEST_SET} are needed to train')
-    used, whole, test = (_brought(config, part) for part in (used, whole, test))
+    chosen = subsets.chosen(whole, c.subset) if own and c.subset else whole
+    if len(chosen) < SMALLEST_SET:
+        raise UserError(f'{chosen.name} holds {len(chosen)} examples; at least {SMALLEST_SET} are needed to train')
+    used = _brought(config, chosen)
+    whole, test = used if chosen is whole else _brought(config, whole), _brought(config, test)
     train, holdout = sources.split(used, c.holdout, seed=1, parts=('train', 'held out'))
     if not (own and c.probe_source):
         _check_shapes(config, whole, test)

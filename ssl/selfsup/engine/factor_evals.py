@@ -14,17 +14,23 @@ from .encoder import Encoder
 from .layers import network, pixel_rows
 
 
+def with_factors(data: Mapping[str, Source], name: str) -> tuple[Source, Source]:
+    """The sources `train` and `test`, or an error that names the number where their factors are not known."""
+    train, test = data['train'], data['test']
+    if not train.factors or set(train.factors) != set(test.factors):
+        raise UserError(
+            f'--only={name} needs images with known factors, and {train.name} has none; take shapes:<images>'
+        )
+    return train, test
+
+
 def of_factors(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, float]:
     """:func:`selfsup.evals.factors` of a source that knows its factors, and `factor_pixels_r2…` of the prepared pixels.
 
     Raises:
       UserError: a source without factors, a factor that is constant.
     """
-    train, test = data['train'], data['test']
-    if not train.factors or set(train.factors) != set(test.factors):
-        raise UserError(
-            f'--only=factors needs images with known factors, and {train.name} has none; take shapes:<images>'
-        )
+    train, test = with_factors(data, 'factors')
     prepare, size = network(encoder)[2], encoder.config.evaluate.batch_size
     sets, pixels, rows = [], [], []
     for part in (train, test):

@@ -56,7 +56,7 @@ def losses(encoder: Encoder, train: Source) -> dict[str, tuple[Callable[[Array, 
     drawn = even_draw(train.labels, NEGATIVE_IMAGES, seed=1)
     shown, _ = images.encoded(lambda rows: windows(prepare(rows)), train, batch_size=ROWS, rows=drawn)
     flat = jnp.asarray(shown).reshape(-1, *shown.shape[2:])
-    negatives = gradients.unit(heads['simclr'](jax.jit(module.apply)(given, flat)))
+    negatives = gradients.normalize(heads['simclr'](jax.jit(module.apply)(given, flat)))
     side = shown.shape[2]
     crop = {'size': side, 'flip': 0.5}
     specs = {

@@ -17,9 +17,10 @@ from ..errors import UserError
 from ..evals import concepts, even_draw
 from ..evals.logistic import logistic_regression, scores
 from ..models import taps
-from . import build, images, layers
+from . import images, layers
 from .encoder import Encoder
-from .patch_evals import RENDERED, untrained_backbone
+from .factor_evals import with_factors
+from .patch_evals import RENDERED, seen_shape, untrained_backbone
 from .patches import variables, with_tokens
 
 POOL = 400  # images of train that concepts and random sets are drawn from, for each value of a factor
@@ -72,8 +73,7 @@ def of_rollout(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, float]
     module, train = with_tokens(encoder, 'rollout'), data['train']
     if not train.spec.is_image:
         raise UserError(f'--only=rollout needs images, and {train.name} holds {train.spec.unit}')
-    prepare = build.build_preparation(encoder.config)
-    _, height, width, channels = jax.eval_shape(prepare, np.zeros((1, *train.image_shape), np.uint8)).shape
+    height, width, channels = seen_shape(encoder, train)
     encoder.check(np.zeros((1, height, width, channels), np.uint8), attention_maps(encoder))
     count, seed = RENDERED['test']
     rows, masks = render(count, (height, width), channels=channels, seed=seed)
@@ -123,9 +123,7 @@ def of_concepts(encoder: Encoder, data: Mapping[str, Source], tap: str = '') -> 
     Raises:
       UserError: a source without factors or with fewer than two classes, an unknown tap, too few images of a value.
     """
-    train, test = data['train'], data['test']
-    if not train.factors or set(train.factors) != set(test.factors):
-        raise UserError(f'--only=concepts needs images with known factors, and {train.name} has none; take shapes:<n>')
+    train, test = with_factors(data, 'concepts')
     first = next(images.batches(train, 1))[1]
     known = layers.known_taps(encoder, first)
     names = taps.layers(layers.network(encoder)[0], list(known))

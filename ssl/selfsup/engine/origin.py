@@ -1,6 +1,7 @@
 """Where the rows of a features file come from: the images that an encoder saw, opened again in the rows' order."""
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -40,11 +41,9 @@ def of_rows(config: ConfigDict, given: str = '') -> Source | None:
     if kind != 'features':
         return None
     arrays = mapped_arrays(expanded(place), f'data.source={config.data.source}')
-    index = arrays.get('test_index')
-    if index is None or not (given or FIELD in arrays):
+    if 'test_index' not in arrays or not (given or FIELD in arrays):
         return None
-    if not np.issubdtype(index.dtype, np.integer) or index.ndim != 1 or (len(index) and index.min() < 0):
-        raise UserError(f'{place}: test_index must hold numbers of images, not {index.dtype} {list(index.shape)}')
+    index = numbers(arrays, 'test_index', place)
     test = images.open_train_and_test(config, given)['test'] if given else _opened(str(arrays[FIELD]), place)
     if len(index) and index.max() >= len(test):
         raise UserError(
@@ -58,9 +57,37 @@ def of_rows(config: ConfigDict, given: str = '') -> Source | None:
 
 def _opened(text: str, place: str) -> Source:
     """The test images that a description names."""
+    spec, config = read(text, place, 'name the images by --images')
     try:
-        found = json.loads(text)
-        spec, config = found['source'], ConfigDict({'data': found['data']})
         return build.open_data(config).test if spec is None else images.open_parts(config, spec)['test']
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f'{place}: {FIELD} is not as selfsup embed writes it; name the images by --images') from error
+        raise _odd(place, 'name the images by --images') from error
+
+
+def read(text: str, place: str, instead: str) -> tuple[str | None, ConfigDict]:
+    """What :func:`described` wrote: the source, None for the run's own data, and a config with the run's `data`.
+
+    Raises:
+      UserError: another text, naming the file `place` and what to do instead.
+    """
+    try:
+        found = json.loads(text)
+        return found['source'], ConfigDict({'data': found['data']})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _odd(place, instead) from error
+
+
+def _odd(place: str, instead: str) -> UserError:
+    return UserError(f'{place}: {FIELD} is not as selfsup embed writes it; {instead}')
+
+
+def numbers(arrays: Mapping[str, np.ndarray], name: str, place: str) -> np.ndarray:
+    """The numbers of images in an array of a features file.
+
+    Raises:
+      UserError: an array of anything else.
+    """
+    index = arrays[name]
+    if not np.issubdtype(index.dtype, np.integer) or index.ndim != 1 or (len(index) and index.min() < 0):
+        raise UserError(f'{place}: {name} must hold numbers of images, not {index.dtype} {list(index.shape)}')
+    return index

@@ -72,6 +72,12 @@ def of_attention(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, floa
     return evals.attentive(train, test, heads=module.heads, encode=tokens)
 
 
+def seen_shape(encoder: Encoder, source: Source) -> tuple[int, ...]:
+    """Height, width and channels of a source's images as evaluation shows them to an encoder."""
+    prepare = build.build_preparation(encoder.config)
+    return jax.eval_shape(prepare, np.zeros((1, *source.image_shape), np.uint8)).shape[1:]
+
+
 def of_dense(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, float]:
     """:func:`selfsup.evals.segmentation` of rendered images of the size and channels that the encoder sees.
 
@@ -84,8 +90,7 @@ def of_dense(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, float]:
         raise UserError(
             f'--only=dense segments images, and {train.name} holds {train.spec.unit} {list(train.spec.shape)}'
         )
-    prepare = build.build_preparation(config)
-    _, height, width, channels = jax.eval_shape(prepare, np.zeros((1, *train.image_shape), np.uint8)).shape
+    height, width, channels = seen_shape(encoder, train)
     normalise = augment.make_evaluation(mean=config.augment.mean, std=config.augment.std)
     maps = feature_maps(encoder, normalise)
     shape = encoder.check(np.zeros((1, height, width, channels), np.uint8), maps).shape[1:]

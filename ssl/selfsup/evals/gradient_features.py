@@ -7,26 +7,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from ..losses._common import HIGHEST, normalize
 from ..models import taps
-from ..models.transformer import attend
+from ..models.transformer import attend, parted
 
 Loss = Callable[[Float[Array, 'views dim']], Float[Array, '']]
 HEAD = 96  # outputs of the random heads of the losses of views
 LATENT = 768  # of the loss of one view
 TEMPERATURE, STUDENT = 0.07, 0.1
-HIGHEST = jax.lax.Precision.HIGHEST
-
-
-def unit(x: Array) -> Array:
-    """Rows of length 1; rows of zeros stay, and have no gradient."""
-    squares = jnp.sum(x * x, axis=-1, keepdims=True)
-    return x * jax.lax.rsqrt(jnp.where(squares > 0, squares, 1.0))
 
 
 def random_head(key: Key[Array, ''], dim: int, width: int) -> Callable[[Array], Array]:
     """A linear layer of random signs over √dim on unit rows, as an untrained projection."""
     kernel = jax.random.rademacher(key, (dim, width), jnp.float32) / dim**0.5
-    return lambda z: jnp.matmul(unit(z), kernel, precision=HIGHEST)
+    return lambda z: jnp.matmul(normalize(z), kernel, precision=HIGHEST)
 
 
 def uniform_kl(head: Callable[[Array], Array]) -> Loss:
@@ -46,7 +40,7 @@ def contrast(head: Callable[[Array], Array], negatives: Float[Array, 'rows width
     """
 
     def loss(z: Array) -> Array:
-        rows = unit(head(z))
+        rows = normalize(head(z))
         own = jnp.matmul(rows, rows.T, precision=HIGHEST) / TEMPERATURE
         others = jnp.matmul(rows, negatives.T, precision=HIGHEST) / TEMPERATURE
         same = jnp.eye(len(rows), dtype=bool)
@@ -100,8 +94,7 @@ def gradient_features(
     found = taps.activations(module, variables, flat, [f'{block}/qkv', f'{block}/proj'])
     qkv = found[f'{block}/qkv']
     length, dim = qkv.shape[1], qkv.shape[2] // 3
-    query, key, value = jnp.moveaxis(qkv.reshape(len(flat), length, 3, module.heads, dim // module.heads), 2, 0)
-    taken = attend(query, key, value, None, 'xla').reshape(count, each, length, dim)
+    taken = attend(*parted(qkv, module.heads), valid=None, kind='xla').reshape(count, each, length, dim)
 
     def total(change: Array) -> Array:
         z = taps.changed(module, variables, flat, f'{block}/proj', change)
@@ -111,4 +104,4 @@ def gradient_features(
     one = jnp.ones((*taken.shape[:3], 1), taken.dtype)
     gradient = jnp.einsum('nvto,nvti->noi', given, jnp.concatenate([taken, one], axis=3), precision=HIGHEST)
     projected = jnp.einsum('noi,koi->nk', gradient, signs, precision=HIGHEST) / (dim * (dim + 1)) ** 0.5
-    return unit(projected)
+    return normalize(projected)

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from ..errors import UserError
-from .features import Features, check_both, draw_per_class, first_best, held_out, spread, standardized
+from .features import Features, check_both, draw_per_class, first_best, held_out, labelled, spread, standardized
 from .logistic import logistic_path, logistic_regression, scores
 
 INVERSE_REGULARIZATIONS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -91,15 +91,15 @@ def lens(train: Features, tests: Mapping[str, Features], *, inverse_regularizati
       nostalgebraist 2020 (the logit lens); Vilas et al. 2023, https://arxiv.org/abs/2310.18969 (of class tokens and
       patches of vision transformers).
     """
-    found = {}
-    for name, test in tests.items():
-        ours, theirs, classes = check_both(train, test)
-        x, x_test = standardized(ours, theirs)
-        every = [np.arange(len(x))]
-        found[name] = float(
-            _draw_accuracies(x, ours.labels, every, x_test, theirs.labels, inverse_regularization, classes)[0]
-        )
-    return found
+    every = Features(*(np.concatenate(parts) for parts in zip(*tests.values(), strict=True)))
+    places = np.repeat(np.arange(len(tests)), [len(test.labels) for test in tests.values()])[every.labels >= 0]
+    ours, theirs, classes = check_both(labelled(train), labelled(every))
+    x, x_test = (jnp.asarray(rows) for rows in standardized(ours, theirs))
+    model = logistic_regression(
+        x, jnp.asarray(ours.labels), classes=classes, inverse_regularization=inverse_regularization
+    )
+    right = np.asarray(jnp.argmax(scores(model, x_test), axis=1)) == theirs.labels
+    return {name: float(np.mean(right[places == number])) for number, name in enumerate(tests)}
 
 
 def _draw_accuracies(

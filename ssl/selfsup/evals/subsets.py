@@ -55,13 +55,18 @@ def closest(features: Float[np.ndarray, 'rows dim'], count: int, *, greedy: bool
     total = np.concatenate([np.asarray(_similarities(rows[at : at + BLOCK], rows).sum(axis=1)) for at in blocks])
     if not greedy:
         return np.argsort(-total, kind='stable')[:count]
-    gain = total.astype(np.float64) - np.asarray(jnp.maximum(jnp.sum(rows * rows, axis=1), 0.0))
+    gain = total.astype(np.float64) - np.asarray(jnp.sum(rows * rows, axis=1))
     taken = np.empty(count, np.int64)
     for number in range(count):
         taken[number] = best = int(np.argmax(gain))
         gain -= 2.0 * np.asarray(_similarities(rows, rows[best][None])[:, 0], np.float64)
         gain[taken[: number + 1]] = -np.inf
     return taken
+
+
+def part(share: float, rows: np.ndarray) -> int:
+    """⌊share · rows⌋, at least one."""
+    return max(int(share * len(rows)), 1)
 
 
 def by_class(
@@ -71,19 +76,19 @@ def by_class(
     kept = []
     for name in np.unique(classes):
         members = np.flatnonzero(classes == name)
-        kept.append(members[closest(features[members], max(int(share * len(members)), 1), greedy=greedy)])
+        kept.append(members[closest(features[members], part(share, members), greedy=greedy)])
     return np.sort(np.concatenate(kept))
 
 
 def balanced(features: np.ndarray, classes: np.ndarray, share: float, *, seed: int = 0) -> np.ndarray:
     """As many random rows of each latent class, all of those that have fewer: curation by clusters."""
-    return even_draw(classes, max(int(share * len(classes)), 1), seed=seed)
+    return even_draw(classes, part(share, classes), seed=seed)
 
 
 def random(features: np.ndarray, classes: np.ndarray, share: float, *, seed: int = 0) -> np.ndarray:
     """Random rows, the control."""
     order = np.random.Generator(np.random.Philox(key=[seed, 12])).permutation(len(classes))
-    return np.sort(order[: max(int(share * len(classes)), 1)])
+    return np.sort(order[: part(share, classes)])
 
 
 # Name -> (features [n, dim], latent classes [n], share of the rows, seed) -> numbers of rows, ascending.

@@ -4,15 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common import HIGHEST, off_diagonal_energy, pair, same_width
-
-
-def _columns(z: Array) -> Array:
-    """Columns scaled to unit length over the batch, z / max(‖column‖, 1e-12); one of zeros gets no gradient."""
-    squared = jnp.sum(z * z, axis=0, keepdims=True)
-    short = squared < 1e-24
-    z = jnp.where(short, jax.lax.stop_gradient(z), z)
-    return z * jax.lax.rsqrt(jnp.where(short, 1e-24, squared))
+from ._common import HIGHEST, normalize, off_diagonal_energy, pair, same_width
 
 
 def _root(squared: Array) -> Array:
@@ -58,7 +50,7 @@ def feature_contrast(
         raise ValueError(
             f't1 and z1 must have the same rows, and their shapes are {list(t1.shape)} and {list(z1.shape)}'
         )
-    z1, z2, t1, t2 = (_columns(x) for x in (z1, z2, t1, t2))
+    z1, z2, t1, t2 = (normalize(x.T).T for x in (z1, z2, t1, t2))
     dim = z1.shape[1]
     same = [jnp.einsum('bd,bd->d', t, z, precision=HIGHEST) for t, z in ((t1, z2), (t2, z1))]
     on = sum(jnp.mean((s - 1.0) ** 2) for s in same) / 2

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ..errors import UserError
 from .mlp import dense
-from .transformer import mlp_width, xavier
+from .transformer import mlp_width, parted, xavier
 
 
 def dropped(x: Array, rate: float, keys: Array | None, stream: int) -> Array:
@@ -55,7 +55,7 @@ class PostNormTransformer(nn.Module):
         for block in range(self.depth):
             name = f'block{block}_'
             qkv = nn.Dense(3 * dim, kernel_init=xavier, dtype=self.dtype, name=name + 'qkv')(x)
-            query, key, value = jnp.moveaxis(qkv.reshape(batch, length, 3, self.heads, dim // self.heads), 2, 0)
+            query, key, value = parted(qkv, self.heads)
             logits = jnp.einsum('bqhd,bkhd->bhqk', query, key, precision='highest') / (dim // self.heads) ** 0.5
             weights = dropped(jax.nn.softmax(logits), rate, keys, 4 * block)
             seen = jnp.einsum('bhqk,bkhd->bqhd', weights, value, precision='highest').reshape(batch, length, dim)

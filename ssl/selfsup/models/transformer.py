@@ -74,6 +74,13 @@ def fused(query: Array, key: Array, value: Array) -> Array:
     return out[:, : lengths[0]]
 
 
+def parted(qkv: Array, heads: int) -> tuple[Array, Array, Array]:
+    """Queries, keys and values `[batch, length, heads, dim / heads]` of what one projection gives, `[…, 3·dim]`."""
+    batch, length, width = qkv.shape
+    query, key, value = jnp.moveaxis(qkv.reshape(batch, length, 3, heads, width // (3 * heads)), 2, 0)
+    return query, key, value
+
+
 class Attention(nn.Module):
     """Multi-head self-attention with one projection for queries, keys and values."""
 
@@ -86,8 +93,7 @@ class Attention(nn.Module):
     def __call__(self, x: Array, valid: Array | None = None) -> Array:
         batch, length, dim = x.shape
         qkv = nn.Dense(3 * dim, kernel_init=self.kernel_init, dtype=self.dtype, name='qkv')(x)
-        query, key, value = jnp.moveaxis(qkv.reshape(batch, length, 3, self.heads, dim // self.heads), 2, 0)
-        x = attend(query, key, value, valid, self.kind)
+        x = attend(*parted(qkv, self.heads), valid, self.kind)
         x = x.reshape(batch, length, dim)
         return nn.Dense(dim, kernel_init=self.kernel_init, dtype=self.dtype, name='proj')(x)
 

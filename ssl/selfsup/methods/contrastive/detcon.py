@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from ... import losses
 from ...errors import UserError
 from ...signature import Count, Positive, ScheduledShare
-from ..base import Method, encode_with, mean_cosine, module_outputs, only_two, view_keys
+from ..base import Method, encode_with, init_modules, mean_cosine, module_outputs, only_two, view_keys
 from ..places import places
 from ..target import copied, follow
 
@@ -84,12 +84,8 @@ def detcon(
     mapped = encoder.clone(maps=True)
 
     def init(key: Array, batch: dict) -> tuple[dict, dict]:
-        x, params, stats = batch['views'][0][:2], {}, {}
-        for number, (name, module) in enumerate(
-            (('encoder', encoder), ('projector', projector), ('predictor', predictor))
-        ):
-            x, variables = module.init_with_output(jax.random.fold_in(key, number), x, train=False)
-            params[name], stats[name] = variables['params'], variables.get('batch_stats', {})
+        modules = {'encoder': encoder, 'projector': projector, 'predictor': predictor}
+        params, stats = init_modules(key, modules, batch['views'][0])
         return params, {'batch_stats': stats, 'target': copied(params, stats)}
 
     def drawn(batch: dict, view: int, keys: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
