@@ -10,6 +10,7 @@ from selfsup.data import sources
 from selfsup.data.pictures import CorruptImage, as_uint8, opened
 from selfsup.data.sources.folder import split_names
 from selfsup.engine import build
+from selfsup.engine.run import Run
 from selfsup.errors import UserError
 
 X, Y = np.random.default_rng(0).integers(1, 256, (30, 8, 8, 1), np.uint8), np.arange(30) % 3
@@ -196,3 +197,9 @@ def test_what_is_done_to_images_is_refused_for_vectors(field, value):
         build.open_data(
             config.load('experiments/vectors/simclr.py', ['data.source=vectors:iris', f'data.{field}={value}'])
         )
+
+
+@pytest.mark.parametrize('method', ['simclr', 'unsee'])
+def test_an_encoder_of_vectors_is_refused_for_images(method, own_checks):
+    with pytest.raises(UserError, match=r"model.name='mlp' cannot be built: .* are \[12, 12, 256\], not \[dim\]"):
+        Run(config.load(f'experiments/digits/{method}.py', ['model.name=mlp']), devices=1)

@@ -233,11 +233,18 @@ def make_refresh(method: Method, optimizer: optax.GradientTransformation, *, sha
 def init_state(
     method: Method, optimizer: optax.GradientTransformation, batch: dict[str, Any], *, seed: Any, classes: int
 ) -> TrainState:
-    """The state before the first step; `seed` as of :func:`root_key`."""
+    """The state before the first step; `seed` as of :func:`root_key`.
+
+    Raises:
+      ValueError: the encoder's features are not rows `[batch, dim]`.
+    """
     params, extra = method.init(root_key(seed), batch)
     features = jax.eval_shape(
         lambda p, e: method.encode(method.network(p, e), batch['views'][0][:2])['features'], params, extra
     )
+    if features.ndim != 2:
+        views, rest = batch['views'][0].shape[1:], features.shape[1:]
+        raise ValueError(f'features of a view {list(views)} are {list(rest)}, not [dim]: this encoder takes vectors')
     return TrainState(
         jnp.zeros((), jnp.int32), params, extra, optimizer.init(params), init_probe(features.shape[1], classes)
     )
