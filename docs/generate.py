@@ -5,8 +5,9 @@
 - the table of docs/regularisers.md from the signatures of `selfsup.methods.REGULARISERS`
 - docs/findings/*.md from the numbers beside them (`python -m experiments.tables.findings NAME`)
 - the tables of docs/masked.md from docs/cifar5k_vit.json (`python -m experiments.tables.cifar5k_vit`)
-- the tables of docs/peers.md, docs/speedrun.md and docs/ablations.md from the JSON files of those names
-  (`python benchmarks/peers.py`, `python -m experiments.tables.speedrun` and `ablations`)
+- the tables of docs/peers.md, speedrun.md, ablations.md and cifar10.md from the JSON files of those names, and that of
+  docs/equivariance.md from docs/shapes.json (`python benchmarks/peers.py`, `python -m experiments.tables.speedrun`,
+  `ablations`, `cifar10` and `shapes`)
 - docs/digits.md, docs/methods.md, the README's table of methods and the result in the docstring of each config of
   experiments/digits from the recorded scores in docs/digits.json (`python -m experiments.tables.digits` writes such
   a file as WORKDIR/table.json)
@@ -26,7 +27,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'docs'), str(ROOT / 'benchmarks')]
 import peers_page  # noqa: E402
 import reached  # noqa: E402
 
-from experiments.tables import ablations, speedrun, table  # noqa: E402
+from experiments.tables import ablations, cifar10, shapes, speedrun, table  # noqa: E402
 from experiments.tables.findings import FINDINGS, finding  # noqa: E402
 
 WIDTH = 120
@@ -224,14 +225,21 @@ def small_vit_table() -> str:
     return f'{table.summary(recorded, "linear")}\n\n{table.markdown(table.rows(recorded))}\n'
 
 
-# Page of docs/ -> what writes its part from the JSON file of its name.
-PARTS = {'ablations': ablations.markdown, 'peers': peers_page.part, 'speedrun': speedrun.markdown}
+# Page of docs/ -> the JSON file that its part is written from, and what writes it.
+PARTS = {
+    'ablations': ('ablations', ablations.markdown),
+    'cifar10': ('cifar10', cifar10.markdown),
+    'equivariance': ('shapes', shapes.markdown),
+    'peers': ('peers', peers_page.part),
+    'speedrun': ('speedrun', speedrun.markdown),
+}
 
 
 def part_page(name: str) -> str:
-    """docs/<name>.md with its part as docs/<name>.json has it."""
-    recorded = json.loads((ROOT / 'docs' / f'{name}.json').read_text())
-    return between(ROOT / 'docs' / f'{name}.md', name, PARTS[name](recorded))
+    """docs/<name>.md with its part as its JSON file has it."""
+    file, write = PARTS[name]
+    recorded = json.loads((ROOT / 'docs' / f'{file}.json').read_text())
+    return between(ROOT / 'docs' / f'{name}.md', name, write(recorded))
 
 
 def findings_pages() -> dict[Path, str]:

@@ -52,6 +52,14 @@ def named(method: str) -> str:
     return NAMES.get(method, method)
 
 
+def chosen(text: str, known: list[str]) -> list[str]:
+    """The methods of --methods."""
+    for method in text.split(','):
+        if method not in known:
+            raise errors.UserError(f'--methods: {method!r} is unknown{errors.nearest(method, known)}')
+    return text.split(',')
+
+
 def control_of(file: str) -> str:
     """The control that the method of a config names."""
     from selfsup import config
@@ -60,30 +68,50 @@ def control_of(file: str) -> str:
     return build.build_method(config.load(file), steps=1, data_size=build.ANY_SIZE).control
 
 
-def run_all(folder: str, workdir: Path, methods: list[str], seeds: list[int], overrides: list[str]) -> None:
-    """Trains what is not there yet; a finished run has results.json."""
+def run_all(
+    folder: str,
+    workdir: Path,
+    methods: list[str],
+    seeds: list[int],
+    overrides: list[str],
+    *,
+    controls: tuple[str, ...] = (),
+    finish: Callable[[Path], None] = lambda place: None,
+) -> None:
+    """Trains what is not there yet; a finished run has results.json.
+
+    Args:
+      folder: of experiments.
+      workdir: a run is in `<method>/<control>/seed<n>`.
+      methods, seeds, overrides: of the runs.
+      controls: of every method; by default none and the method's own.
+      finish: called with the folder of each finished run, also of one that was there.
+    """
     from selfsup import config
     from selfsup.engine import loop
 
     for seed in seeds:
         for method in methods:
             file = str(EXPERIMENTS / folder / f'{method}.py')
-            for control in ('none', control_of(file)):
+            for control in controls or ('none', control_of(file)):
                 place = workdir / method / control / f'seed{seed}'
-                if (place / 'results.json').exists():
-                    continue
-                resolved = config.load(file, [*overrides, f'seed={seed}', f'control={control}'])
-                code = loop.train(resolved, str(place))
-                if code:
-                    raise SystemExit(code)
+                if not (place / 'results.json').exists():
+                    resolved = config.load(file, [*overrides, f'seed={seed}', f'control={control}'])
+                    code = loop.train(resolved, str(place))
+                    if code:
+                        raise SystemExit(code)
+                finish(place)
 
 
 def collect(workdir: Path, methods: list[str]) -> Recorded:
-    """The scores of all finished runs."""
+    """The scores of all finished runs: those of the report, and those that a table wrote to `measured.json`."""
     found: Recorded = {}
     for method in methods:
         for file in sorted((workdir / method).glob('*/seed*/results.json')):
             scores = json.loads(file.read_text())['scores']
+            more = file.with_name('measured.json')
+            for name, numbers in (json.loads(more.read_text())['scores'] if more.exists() else {}).items():
+                scores[name] = scores.get(name, {}) | numbers
             kept = {
                 k: {name: round(float(v), 5) for name, v in scores[k].items()} for k in REPRESENTATIONS if k in scores
             }
@@ -124,9 +152,14 @@ def markdown(rows: dict[str, list[dict[str, float]]]) -> str:
     for name, runs in rows.items():
         cells = []
         for column in columns:
-            cells.append(cell(100 * np.array([run[column] for run in runs if column in run])))
+            cells.append(cell(values(runs, column)))
         lines.append(f'| {name} | ' + ' | '.join(cells) + f' | {len(runs)} |')
     return '\n'.join(lines)
+
+
+def values(runs: list[dict[str, float]], column: str) -> np.ndarray:
+    """A score of the runs that have it, in per cent."""
+    return 100 * np.array([run[column] for run in runs if column in run])
 
 
 def cell(values: np.ndarray) -> str:
@@ -188,14 +221,11 @@ def command(folder: str) -> Callable[[list[str]], int]:
         usage = f'usage: python -m experiments.tables.{folder} --workdir=FOLDER [--methods=a,b] [--seeds=1,2,3]'
         known = configs(folder)
         options = {'workdir': None, 'methods': ','.join(known), 'seeds': '1,2,3'}
-        values, overrides = cli.parse(arguments, options, usage)
-        methods = values['methods'].split(',')
-        for method in methods:
-            if method not in known:
-                raise errors.UserError(f'--methods: {method!r} is unknown{errors.nearest(method, known)}')
-        seeds = [cli.integer('seeds', s) for s in values['seeds'].split(',')]
+        given, overrides = cli.parse(arguments, options, usage)
+        methods = chosen(given['methods'], known)
+        seeds = [cli.integer('seeds', s) for s in given['seeds'].split(',')]
         cli.prepare()
-        workdir = Path(values['workdir'])
+        workdir = Path(given['workdir'])
         run_all(folder, workdir, methods, seeds, overrides)
         recorded = collect(workdir, methods)
         table = rows(recorded)

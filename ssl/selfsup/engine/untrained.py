@@ -80,7 +80,9 @@ def of_encoder(encoder: Encoder, source: Source) -> Encoder:
     seen = {'views': (prepare(first[0][:2]),), **({'reference': prepare(first[0])} if method.reference else {})}
     params, extra = method.init(jax.random.key(config.seed), seen)
     full = (batch for batch in itertools.chain([first], found) if len(batch[0]) == len(first[0]))
-    extra = adapt_statistics(
-        method, params, extra, full, lambda key, rows, positions: ((prepare(rows),), ({},)), seed=config.seed
-    )
+
+    def views(key: Array, rows: Any, positions: Array) -> tuple[Any, Any]:
+        return (prepare(rows),) * method.views, ({},) * method.views
+
+    extra = adapt_statistics(method, params, extra, full, views, seed=config.seed)
     return Encoder(config, method, params, extra, 0, channels=encoder.channels, rank=encoder.rank)

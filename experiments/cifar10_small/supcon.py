@@ -1,0 +1,14 @@
+"""SupCon, which has the labels, on all of CIFAR-10 with a network of 93,472 parameters.
+
+    python -m selfsup.train --config=experiments/cifar10_small/supcon.py --workdir=runs/cifar10_small/supcon
+
+Hardware, time, result: two CPU cores; docs/cifar10.md.
+"""
+
+from common import small
+
+
+def get_config():
+    c = small('supcon')
+    c.method.temperature = 0.2
+    return c

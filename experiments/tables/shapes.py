@@ -1,0 +1,74 @@
+"""The table of docs/equivariance.md: what features keep of the known factors of rendered sprites, over seeds.
+
+    python -m experiments.tables.shapes --workdir=runs/shapes [--methods=care,sie] [--seeds=1,2,3]
+    python -m experiments.tables.shapes --workdir=runs/shapes --record=docs/shapes.json
+
+Two CPU cores: one to four minutes a run, of which there are two a method and seed (with its control). Finished runs are
+kept, so the command can be stopped and repeated. --record writes the finished runs to its file, and trains nothing.
+"""
+
+from pathlib import Path
+
+from selfsup import cli, errors
+from selfsup.files import write_json
+
+from . import table
+
+FOLDER = 'shapes'
+PROBED = 'shapes:6000'  # images whose factors are read; a probe of 128 numbers needs more than the runs train on
+FACTORS = ('shape', 'colour', 'size', 'angle', 'row', 'column')
+COLUMNS = {'linear_10': 'linear, 10 labels/class', **{f'r2_{name}': name for name in FACTORS}, 'hits': 'views found'}
+
+
+def measure(place: Path) -> None:
+    """Writes `measured.json` in the folder of a finished run: R² of the factors, and how well views find each other."""
+    from selfsup.engine import encoder, evaluations, untrained
+
+    file = place / 'measured.json'
+    if file.exists():
+        return
+    trained = encoder.load(str(place))
+    data = evaluations.evaluated_parts(trained.config, PROBED)
+    scores: dict[str, dict[str, float]] = {}
+    for name, one in {'trained': trained, 'untrained': untrained.of_encoder(trained, data['train'])}.items():
+        names = ('factors', *(('views',) if name == 'trained' else ()))
+        found = evaluations.of_encoder(one, data, evaluations.possible(one, names))
+        scores[name] = {f'r2_{factor}': found[f'factor_r2_{factor}'] for factor in FACTORS}
+        scores[name] |= {key: found[f'factor_{key}'] for key in ('dci_d', 'dci_c', 'mig') if f'factor_{key}' in found}
+        scores[name] |= {'hits': found['views_pair_mrr']} if 'views_pair_mrr' in found else {}
+        scores['pixels'] = {f'r2_{factor}': found[f'factor_pixels_r2_{factor}'] for factor in FACTORS}
+    write_json(file, {'scores': scores})
+
+
+def markdown(recorded: table.Recorded) -> str:
+    """A row for each method and its controls: mean ± deviation over seeds, in per cent."""
+    if not recorded:
+        return 'Not run yet.\n'
+    lines = [f'| | {" | ".join(COLUMNS.values())} | seeds |', f'| --- {"| ---: " * (len(COLUMNS) + 1)}|']
+    for name, runs in table.rows(recorded).items():
+        cells = [table.values(runs, column) for column in COLUMNS]
+        lines.append(f'| {name} | {" | ".join(map(table.cell, cells))} | {len(runs)} |')
+    return '\n'.join(lines) + '\n'
+
+
+def main(arguments: list[str]) -> int:
+    usage = (
+        'usage: python -m experiments.tables.shapes --workdir=FOLDER [--methods=a,b] [--seeds=1,2,3] '
+        '[--record=FILE.json] [--config.field=value]'
+    )
+    known = table.configs(FOLDER)
+    options: cli.Options = {'workdir': None, 'methods': ','.join(known), 'seeds': '1,2,3', 'record': ''}
+    values, overrides = cli.parse(arguments, options, usage)
+    methods, workdir = table.chosen(values['methods'], known), Path(values['workdir'])
+    seeds = [cli.integer('seeds', seed) for seed in values['seeds'].split(',')]
+    if values['record']:
+        Path(values['record']).write_text(table.as_json(table.collect(workdir, methods)))
+        return 0
+    cli.prepare()
+    table.run_all(FOLDER, workdir, methods, seeds, overrides, finish=measure)
+    print(markdown(table.collect(workdir, methods)))
+    return 0
+
+
+if __name__ == '__main__':
+    errors.command(main)()
