@@ -3,7 +3,8 @@
     python -m selfsup.train --config=experiments/digits/care.py --workdir=runs/digits/care
 
 Two CPU cores, about two minutes.
-Result with ten labels per class: 96.4 % (untrained encoder 87.4, shuffled pairs 86.3), seed 1.
+Result with ten labels per class: 96.2 ± 0.1 % (untrained encoder 86.2, shuffled pairs 86.2), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

@@ -3,7 +3,8 @@
     python -m selfsup.train --config=experiments/digits/sie.py --workdir=runs/digits/sie
 
 Two CPU cores, one to two minutes.
-Result with ten labels per class: 93.3 % (untrained encoder 87.6, shuffled pairs 85.6), seed 1.
+Result with ten labels per class: 93.4 ± 0.8 % (untrained encoder 86.1, shuffled pairs 86.0), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

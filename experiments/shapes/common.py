@@ -5,11 +5,11 @@ from typing import Any
 from ml_collections import ConfigDict
 from selfsup.config import defaults
 
-IMAGES = 3_000
+IMAGES = 2_000
 
 
 def sprites(method: str) -> ConfigDict:
-    """3,000 sprites of 32 x 32 (shape, colour, size, angle, row, column), 30 epochs of batches of 128."""
+    """2,000 sprites of 32 x 32 (shape, colour, size, angle, row, column), 30 epochs of batches of 128."""
     c = defaults()
     c.method.name = method
     c.data.source = f'shapes:{IMAGES}'

@@ -4,10 +4,14 @@
     python -m experiments.tables.shapes --workdir=runs/shapes --record=docs/shapes.json
 
 Two CPU cores: one to four minutes a run, of which there are two a method and seed (with its control). Finished runs are
-kept, so the command can be stopped and repeated. --record writes the finished runs to its file, and trains nothing.
+kept, so the command can be stopped and repeated. --controls=none trains no control.
+--record writes the finished runs to its file, and trains nothing.
 """
 
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from selfsup import cli, errors
 from selfsup.files import write_json
@@ -17,12 +21,13 @@ from . import table
 FOLDER = 'shapes'
 PROBED = 'shapes:6000'  # images whose factors are read; a probe of 128 numbers needs more than the runs train on
 FACTORS = ('shape', 'colour', 'size', 'angle', 'row', 'column')
-COLUMNS = {'linear_10': 'linear, 10 labels/class', **{f'r2_{name}': name for name in FACTORS}, 'hits': 'views found'}
+COLUMNS = {'linear_10': 'linear, 10 labels/class', **{f'r2_{name}': name for name in FACTORS}}
 
 
 def measure(place: Path) -> None:
-    """Writes `measured.json` in the folder of a finished run: R² of the factors, and how well views find each other."""
-    from selfsup.engine import encoder, evaluations, untrained
+    """Writes `measured.json` in the folder of a finished run: R² of the factors; of pixels in one run of the table."""
+    from selfsup.engine import encoder, evaluations, factor_evals, untrained
+    from selfsup.evals.factors import linear_r2
 
     file = place / 'measured.json'
     if file.exists():
@@ -31,13 +36,17 @@ def measure(place: Path) -> None:
     data = evaluations.evaluated_parts(trained.config, PROBED)
     scores: dict[str, dict[str, float]] = {}
     for name, one in {'trained': trained, 'untrained': untrained.of_encoder(trained, data['train'])}.items():
-        names = ('factors', *(('views',) if name == 'trained' else ()))
-        found = evaluations.of_encoder(one, data, evaluations.possible(one, names))
-        scores[name] = {f'r2_{factor}': found[f'factor_r2_{factor}'] for factor in FACTORS}
-        scores[name] |= {key: found[f'factor_{key}'] for key in ('dci_d', 'dci_c', 'mig') if f'factor_{key}' in found}
-        scores[name] |= {'hits': found['views_pair_mrr']} if 'views_pair_mrr' in found else {}
-        scores['pixels'] = {f'r2_{factor}': found[f'factor_pixels_r2_{factor}'] for factor in FACTORS}
+        sets, pixels, known = factor_evals.encoded_with_factors(one, data)
+        scores[name] = of_rows([part.features for part in sets], known, linear_r2)
+    others = (json.loads(other.read_text()) for other in place.parents[2].glob('*/*/*/measured.json'))
+    if not any('pixels' in other['scores'] for other in others):
+        scores['pixels'] = of_rows(pixels, known, linear_r2)
     write_json(file, {'scores': scores})
+
+
+def of_rows(parts: Sequence[Any], known: Any, read: Callable[..., dict[str, float]]) -> dict[str, float]:
+    """R² of each factor, from the rows of train and of test."""
+    return {f'r2_{factor}': value for factor, value in read(*parts, known).items()}
 
 
 def markdown(recorded: table.Recorded) -> str:
@@ -54,10 +63,10 @@ def markdown(recorded: table.Recorded) -> str:
 def main(arguments: list[str]) -> int:
     usage = (
         'usage: python -m experiments.tables.shapes --workdir=FOLDER [--methods=a,b] [--seeds=1,2,3] '
-        '[--record=FILE.json] [--config.field=value]'
+        '[--controls=none] [--record=FILE.json] [--config.field=value]'
     )
     known = table.configs(FOLDER)
-    options: cli.Options = {'workdir': None, 'methods': ','.join(known), 'seeds': '1,2,3', 'record': ''}
+    options: cli.Options = {'workdir': None, 'methods': ','.join(known), 'seeds': '1,2,3', 'controls': '', 'record': ''}
     values, overrides = cli.parse(arguments, options, usage)
     methods, workdir = table.chosen(values['methods'], known), Path(values['workdir'])
     seeds = [cli.integer('seeds', seed) for seed in values['seeds'].split(',')]
@@ -65,7 +74,8 @@ def main(arguments: list[str]) -> int:
         Path(values['record']).write_text(table.as_json(table.collect(workdir, methods)))
         return 0
     cli.prepare()
-    table.run_all(FOLDER, workdir, methods, seeds, overrides, finish=measure)
+    controls = tuple(given for given in values['controls'].split(',') if given)
+    table.run_all(FOLDER, workdir, methods, seeds, overrides, controls=controls, finish=measure)
     print(markdown(table.collect(workdir, methods)))
     return 0
 

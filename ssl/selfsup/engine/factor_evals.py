@@ -24,11 +24,13 @@ def with_factors(data: Mapping[str, Source], name: str) -> tuple[Source, Source]
     return train, test
 
 
-def of_factors(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, float]:
-    """:func:`selfsup.evals.factors` of a source that knows its factors, and `factor_pixels_r2…` of the prepared pixels.
+def encoded_with_factors(
+    encoder: Encoder, data: Mapping[str, Source]
+) -> tuple[list[Features], list[np.ndarray], dict[str, Known]]:
+    """Features and prepared pixels of train and test, and the factors of the same rows.
 
     Raises:
-      UserError: a source without factors, a factor that is constant.
+      UserError: a source without factors.
     """
     train, test = with_factors(data, 'factors')
     prepare, size = network(encoder)[2], encoder.config.evaluate.batch_size
@@ -44,7 +46,17 @@ def of_factors(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, float]
         name: Known(factor.values[rows[0]], test.factors[name].values[rows[1]], factor.count, factor.kind)
         for name, factor in train.factors.items()
     }
-    found = evals.factors(sets[0], sets[1], known)
-    plain = linear_r2(pixels[0], pixels[1], known)
+    return sets, pixels, known
+
+
+def of_factors(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, float]:
+    """:func:`selfsup.evals.factors` of a source that knows its factors, and `factor_pixels_r2…` of the prepared pixels.
+
+    Raises:
+      UserError: a source without factors, a factor that is constant.
+    """
+    sets, pixels, known = encoded_with_factors(encoder, data)
+    found = evals.factors(*sets, known)
+    plain = linear_r2(*pixels, known)
     found['factor_pixels_r2'] = float(np.mean(list(plain.values())))
     return found | {f'factor_pixels_r2_{name}': value for name, value in plain.items()}
