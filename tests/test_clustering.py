@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
-from selfsup import config, evals, evaluate, methods, parallel, train
+from selfsup import config, diagnostics, evals, evaluate, methods, parallel, train
 from selfsup.engine import controls
 from selfsup.engine.assignments import assigned
 from selfsup.engine.gradient import make_gradient
@@ -87,6 +87,64 @@ def test_deepcluster_weighs_an_image_by_the_inverse_of_its_clusters_size():
             total += w * (np.log(np.exp(row).sum()) - row[own[i]])
             weight += w
     np.testing.assert_allclose(value, total / weight, rtol=FLOAT32)
+
+
+def test_deepercluster_clusters_each_supercluster_by_itself_and_begins_new_heads():
+    method, _, params, extra = begun('deepercluster', superclusters=2, clusters=3, components=4)
+    z, _ = features(clusters=6)
+    new, state, reset = refreshed(method, params, extra, z)
+    held = np.asarray(state['per_example']['clusters'])
+    above, below = held[:ROWS].T
+    assert (held[ROWS:] == -1).all() and set(above) == {0, 1} and reset == ('head',)
+    for number in range(2):
+        np.testing.assert_array_equal(state['sizes'][number], np.bincount(below[above == number], minlength=3))
+    fit = diagnostics.fit_whitening(z, kind='pca', truncate=1e-6)
+    white = (z - np.asarray(fit.mean)) @ np.asarray(fit.matrix)[:, :4]
+    white /= np.linalg.norm(white, axis=1, keepdims=True)
+    apart = [((white - centre) ** 2).sum(1) for centre in np.asarray(state['super_prototypes'])]
+    np.testing.assert_array_equal(above, np.argmin(apart, axis=0))
+    for row, a, b in zip(white, above, below, strict=True):  # the nearest centre of its own supercluster
+        assert np.argmin(((row - np.asarray(state['prototypes'][a])) ** 2).sum(1)) == b
+    scores = method.assign(new, state, {'features': jnp.asarray(z)})
+    np.testing.assert_array_equal(jnp.argmax(scores, axis=1), 3 * above + below)
+    assert new['head']['upper']['kernel'].shape == (1, 16, 8) and new['head']['lower']['kernel'].shape == (8, 16, 3)
+    assert small.tree_distance(new['head'], params['head']) > 0.1
+    assert small.tree_distance(new['encoder'], params['encoder']) == 0
+
+
+def test_deepercluster_asks_the_classifier_of_the_turn_and_the_supercluster():
+    """By loops over rows: two cross-entropies, an image weighing the inverse of its cluster's size."""
+    method, rows, params, extra = begun('deepercluster', superclusters=2, clusters=3)
+    rng = np.random.default_rng(0)
+    above, below = rng.integers(0, 2, 256), rng.integers(0, 3, 256)
+    above[4] = below[4] = -1  # an image that no clustering has seen
+    sizes = np.asarray([[4.0, 2.0, 3.0], [5.0, 1.0, 5.0]])
+    held = {
+        **extra,
+        'per_example': {'clusters': jnp.asarray(np.stack([above, below], axis=1))},
+        'sizes': jnp.asarray(sizes, jnp.float32),
+    }
+    outputs, new = small.embed(method, params, held, rows, KEY)
+    value, (_, metrics) = small.criterion(method, params, outputs, new, rows, KEY)
+    turns = np.argmax(rows['view_params'][0]['turns']['answer'][:, 0], axis=1)
+    z = np.maximum(np.asarray(outputs['parts'][:, 0], np.float64), 0)
+    heads = jax.tree.map(np.asarray, params['head'])
+    terms, weights = np.zeros(2), 0.0
+    for row, i, turn in zip(z, np.asarray(rows['index']), turns, strict=True):
+        if above[i] < 0:
+            continue
+        own = 4 * above[i] + turn
+        logits = row @ heads['upper']['kernel'][0] + heads['upper']['bias'][0]
+        inner = row @ heads['lower']['kernel'][own] + heads['lower']['bias'][own]
+        w = 1 / sizes[above[i], below[i]]
+        found = [np.log(np.exp(x).sum()) - x[k] for x, k in ((logits, own), (inner, below[i]))]
+        terms, weights = terms + w * np.asarray(found), weights + w
+    np.testing.assert_allclose(value, terms.sum() / weights, rtol=FLOAT32)
+    np.testing.assert_allclose([metrics['upper'], metrics['lower']], terms / weights, rtol=FLOAT32)
+    moved = {**outputs, 'targets': jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), outputs['targets'])}
+    assert abs(float(small.criterion(method, params, moved, new, rows, KEY)[0] - value)) > 1e-4
+    with pytest.raises(UserError, match="deepercluster needs a view with the operation 'turns'"):
+        method.embed(params, extra, {**rows, 'view_params': ({}, {})}, KEY)
 
 
 def test_sela_labels_the_whole_set_evenly_in_every_head():
@@ -190,6 +248,10 @@ def test_companions_are_exact_over_microbatches(x64):
 
 REFUSED = {
     'deepcluster': ({'clusters': 21}, 'deepcluster cannot make method.clusters=21 clusters of 20 images'),
+    'deepercluster': (
+        {'superclusters': 3, 'clusters': 7},
+        'deepercluster cannot make method.superclusters=3 times method.clusters=7 clusters of 20 images',
+    ),
     'sela': ({'clusters': 21}, 'sela cannot make method.clusters=21 clusters of 20 images'),
     'scan': ({'clusters': 21}, 'scan cannot make method.clusters=21 clusters of 20 images'),
     'unicom': ({'clusters': 21}, 'unicom cannot make method.clusters=21 clusters of 20 images'),
@@ -301,14 +363,19 @@ def test_scan_goes_from_a_run_to_clusters_and_to_self_labels(tmp_path, one_devic
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['deepcluster', 'pcl', 'sela'])
+@pytest.mark.parametrize('name', ['deepcluster', 'deepercluster', 'pcl', 'sela'])
 def test_a_stopped_run_goes_on_to_the_bit(name, tmp_path, one_device):
     """Clusters, heads and their optimiser's restarts belong to the checkpoint or to the step."""
     few = ['train.epochs=3', 'checkpoint.every_epochs=1', 'train.log_every=1']
     if name == 'pcl':
         few += ['projector.widths=(32, 16)', 'method.queue=640', 'method.groups=4', 'method.prototype_start=2']
+    folder = 'digits'
+    if name == 'deepercluster':
+        folder = 'cifar5k_pretext'
+        few += ['data.source=digits', 'data.per_class=0', 'augment.size=8', 'augment.mean=(0.1,)', 'augment.std=(0.3,)']
+        few += ['method.every_epochs=1', 'method.components=8']
     whole, cut = tmp_path / 'whole', tmp_path / 'cut'
-    assert trained(f'digits/{name}', whole, *few) == 0
-    assert trained(f'digits/{name}', cut, *few, 'train.stop_after_steps=5') == 75
-    assert trained(f'digits/{name}', cut, *few) == 0
+    assert trained(f'{folder}/{name}', whole, *few) == 0
+    assert trained(f'{folder}/{name}', cut, *few, 'train.stop_after_steps=5') == 75
+    assert trained(f'{folder}/{name}', cut, *few) == 0
     assert (whole / 'metrics.jsonl').read_text() == (cut / 'metrics.jsonl').read_text()

@@ -51,6 +51,7 @@ SMALL_KIND = {
 BY_METHOD = {
     'archetypal': ['method.points=16'],
     'amdim': ['method.local_widths=(8, 8)'],
+    'beclr': ['method.clusters=4', 'method.neighbours=2'],
     'capi': ['method.prototypes=8'],
     'cluster_ns': ['method.clusters=4'],
     'colourisation': ['predictor.widths=(16, 260)'],
@@ -58,6 +59,7 @@ BY_METHOD = {
     'data2vec2': ['method.layers=1'],
     'deepcluster': ['method.clusters=4'],
     'deepcluster_v2': ['method.prototypes=4'],
+    'deepercluster': ['method.superclusters=2', 'method.clusters=2'],
     'directclr': ['method.dims=4'],
     'dino': ['method.prototypes=16'],
     'dinosr': ['method.layers=1', 'method.codes=8'],

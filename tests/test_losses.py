@@ -227,7 +227,7 @@ def test_every_public_loss_is_tested_and_documented():
     # Tested on their own.
     parts = {
         'care', 'mixed_pairs', 'pair_margin', 'proxy_anchor', 'centre_scale_shape', 'cluster_cross_entropy', 'concentrations', 'multi_sinkhorn', 'partial_margin', 'transport',
-        'amdim', 'cpc', 'cpc_correct', 'cross_entropy', 'focal', 'group_whiten', 'moved_centroids', 'sinkhorn', 'dino_centre', 'msn_targets', 'intl_weight', 'iterative_normalization',
+        'amdim', 'balanced_clusters', 'beclr', 'nearest_members', 'cpc', 'cpc_correct', 'cross_entropy', 'focal', 'group_whiten', 'hierarchical_cross_entropy', 'moved_centroids', 'sinkhorn', 'dino_centre', 'msn_targets', 'intl_weight', 'iterative_normalization',
         'iterative_scale', 'local_dimension', 'power_scale', 'sparsemax', 'sparsemax_loss', 'spectral_transform', 'trace_loss',
         *masked, *memory, *kernels, *of_scores,
     }  # fmt: skip

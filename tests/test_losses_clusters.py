@@ -118,10 +118,43 @@ def test_cluster_cross_entropy_weighs_rows_and_leaves_out_what_has_no_cluster(x6
     np.testing.assert_allclose(found(np.zeros((7, 2, 5)), own), np.log(5), rtol=FLOAT64)
 
 
+def test_two_levels_are_the_class_and_the_cluster_by_the_classifier_of_the_class(x64):
+    upper, lower = numbers((7, 3)), numbers((7, 3, 4))
+    rng = np.random.default_rng(1)
+    classes, clusters, weights = rng.integers(0, 3, 7), rng.integers(0, 4, 7), rng.uniform(size=7)
+    classes[2] = clusters[2] = -1
+
+    def entropy(row, k):
+        return np.log(np.exp(row).sum()) - row[k]
+
+    rows = [i for i in range(7) if i != 2]
+    expected = [
+        sum(weights[i] * entropy(upper[i], classes[i]) for i in rows) / weights[rows].sum(),
+        sum(weights[i] * entropy(lower[i, classes[i]], clusters[i]) for i in rows) / weights[rows].sum(),
+    ]
+    terms = compiled(losses.hierarchical_cross_entropy_terms)(upper, lower, classes, clusters, weights=weights)
+    np.testing.assert_allclose([terms['upper'], terms['lower']], expected, rtol=FLOAT64)
+    call = compiled(losses.hierarchical_cross_entropy)
+    np.testing.assert_allclose(call(upper, lower, classes, clusters, weights=weights), sum(expected), rtol=FLOAT64)
+    np.testing.assert_allclose(call(0 * upper, 0 * lower, classes, clusters), np.log(12), rtol=FLOAT64)
+    assert float(call(upper, lower, np.full(7, -1), np.full(7, -1))) == 0
+    other = lower.copy()
+    other[np.arange(7), (classes + 1) % 3] += 5  # of classes that are not a row's own
+    np.testing.assert_allclose(
+        call(upper, other, classes, clusters), call(upper, lower, classes, clusters), rtol=FLOAT64
+    )
+    gradient = jax.grad(lambda x: losses.hierarchical_cross_entropy(upper, x, classes, clusters))(lower)
+    assert (np.asarray(gradient)[2] == 0).all() and np.abs(gradient).max() > 0
+
+
 def test_clusters_that_do_not_fit_are_refused(own_checks):
     z = numbers((7, 5)).astype(np.float32)
     with pytest.raises(ValueError, match=r'logits \[batch, heads, count\] and assignments .* \[7, 1, 5\] and \[7\]'):
         losses.cluster_cross_entropy(z[:, None], np.zeros(7, int))
+    with pytest.raises(ValueError, match=r'upper \[batch, classes\] and lower .* \[7, 5\] and \[7, 4, 3\]'):
+        losses.hierarchical_cross_entropy(z, numbers((7, 4, 3)).astype(np.float32), np.zeros(7, int), np.zeros(7, int))
+    with pytest.raises(ValueError, match=r'classes and clusters must have one entry a row of upper.* \[7\], \[6\]'):
+        losses.hierarchical_cross_entropy(z, numbers((7, 5, 3)).astype(np.float32), np.zeros(7, int), np.zeros(6, int))
     with pytest.raises(ValueError, match=r'weights must have the shape of assignments, \[7, 1\], not \[7\]'):
         losses.cluster_cross_entropy(z[:, None], np.zeros((7, 1), int), weights=z[:, 0])
     with pytest.raises(ValueError, match=r'assignments \[batch\] and temperatures \[count\] do not fit z of \[7, 5\]'):

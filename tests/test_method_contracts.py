@@ -41,7 +41,7 @@ def zero(tree):
 
 # One query meets one key, or one target's covariance.
 TWO_VIEWS = (
-    'all4one', 'amdim', 'cluster_ns', 'co2', 'detcon', 'esimcse', 'mochi', 'moco_hard', 'moco_v1', 'moco_v2', 'pcl', 'pirl', 'ressl', 'scan',
+    'all4one', 'amdim', 'beclr', 'cluster_ns', 'co2', 'detcon', 'esimcse', 'mochi', 'moco_hard', 'moco_v1', 'moco_v2', 'pcl', 'pirl', 'ressl', 'scan',
     'scan_self_label', 'sie', 'tico', 'whitened_contrastive',
 )  # fmt: skip
 # Whose first view is the target network's alone.
@@ -52,7 +52,7 @@ OF_ONE_SIZE = ('jigclu',)
 ONE_VIEW = (
     'bootmae', 'capi', 'cmae', 'crossmae', 'data2vec', 'data2vec2', 'dinosr', 'ijepa', 'mae', 'maskfeat', 'simmim',
     'abs_topk', 'archetypal', 'batch_topk', 'csr', 'gated', 'jump_relu', 'matching_pursuit', 'matryoshka', 'p_anneal',
-    'progressive', 'relu_l1', 'topk', 'colourisation', 'cpc', 'jigsaw', 'relative_patch', 'rotation',
+    'progressive', 'relu_l1', 'topk', 'colourisation', 'cpc', 'deepercluster', 'jigsaw', 'relative_patch', 'rotation',
 )  # fmt: skip
 
 

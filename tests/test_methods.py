@@ -17,6 +17,7 @@ each = pytest.mark.parametrize('name', sorted(methods.METHODS))
 # What a training step must move besides parameters, and what it must not.
 MOVES = {
     'all4one': ('queue', 'pointer', 'target'),
+    'beclr': ('target', 'memory', 'members', 'prototypes', 'pointer', 'filled'),
     'bootmae': ('target',),
     'byol': ('target',),
     'capi': ('target',),
@@ -107,8 +108,10 @@ OF_DICTIONARIES = ('dictionary', 'units')
 # What stands still within an epoch.
 KEEPS = {
     'archetypal': ('points',),
+    'beclr': ('started',),
     'deepcluster': ('per_example', 'prototypes', 'sizes', 'whitening'),
     'deepcluster_v2': ('prototypes',),
+    'deepercluster': ('per_example', 'prototypes', 'sizes', 'super_prototypes', 'whitening'),
     'p_anneal': ('factor',),
     'pcl': ('per_example', 'prototypes', 'temperatures'),
     'scan': ('per_example',),

@@ -21,9 +21,11 @@ Recorded = dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]]
 # Names in tables, by config.
 NAMES = {
     'all4one': 'All4One', 'amdim': 'AMDIM', 'exemplar': 'Exemplar', 'relational': 'relational reasoning',
-    'barlow_twins': 'Barlow Twins', 'bootmae': 'BootMAE', 'byol': 'BYOL', 'capi': 'CAPI', 'cmae': 'CMAE',
+    'barlow_twins': 'Barlow Twins', 'beclr': 'BECLR', 'bootmae': 'BootMAE', 'byol': 'BYOL', 'capi': 'CAPI',
+    'cmae': 'CMAE',
     'crossmae': 'CrossMAE', 'data2vec': 'data2vec', 'debiased': 'debiased contrastive', 'decoupled': 'DCL',
-    'deepcluster': 'DeepCluster', 'deepcluster_v2': 'DeepCluster v2', 'dino': 'DINO', 'dinosr': 'DinoSR',
+    'deepcluster': 'DeepCluster', 'deepcluster_v2': 'DeepCluster v2', 'deepercluster': 'DeeperCluster',
+    'dino': 'DINO', 'dinosr': 'DinoSR',
     'dinov2': 'DINOv2', 'gmml': 'GMML',
     'ibot': 'iBOT', 'ijepa': 'I-JEPA', 'intl': 'INTL', 'intl_m': 'INTL (EMA)', 'lejepa': 'LeJEPA',
     'mae': 'MAE', 'maskfeat': 'MaskFeat', 'mmcr': 'MMCR',

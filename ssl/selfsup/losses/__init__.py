@@ -4,6 +4,7 @@ They hold no parameters and no state, call no collectives, and compute in at lea
 """
 
 from .barlow_twins import barlow_twins, barlow_twins_terms
+from .beclr import balanced_clusters, beclr, beclr_terms, nearest_members
 from .capi import capi, capi_targets
 from .cluster_negatives import cluster_negatives, moved_centroids
 from .co2 import co2
@@ -20,6 +21,7 @@ from .feature_contrast import feature_contrast
 from .frossl import frossl, frossl_terms
 from .group_whitening import group_whiten, whitened_contrastive
 from .hard_negatives import info_nce_hardest, mochi
+from .hierarchical import hierarchical_cross_entropy, hierarchical_cross_entropy_terms
 from .hog import hog
 from .hypersphere import hypersphere, hypersphere_terms
 from .ibot import dinov2_patches, ibot_patches
@@ -89,8 +91,11 @@ from .whitening import w_mse
 __all__ = [
     'amdim',
     'averaged_layers',
+    'balanced_clusters',
     'barlow_twins',
     'barlow_twins_terms',
+    'beclr',
+    'beclr_terms',
     'byol',
     'capi',
     'capi_targets',
@@ -129,6 +134,8 @@ __all__ = [
     'frossl_terms',
     'gaussian_kernel',
     'group_whiten',
+    'hierarchical_cross_entropy',
+    'hierarchical_cross_entropy_terms',
     'hog',
     'hypersphere',
     'hypersphere_terms',
@@ -177,6 +184,7 @@ __all__ = [
     'multi_sinkhorn',
     'nearest',
     'nearest_few',
+    'nearest_members',
     'nearest_codes',
     'neighbour_kernel',
     'nested_reconstruction',

@@ -10,6 +10,17 @@ from ._common import HIGHEST, normalize, pair, positive
 from .predictive import simsiam
 
 
+def mean_kernel(
+    z1: Float[Array, 'batch dim'], z2: Float[Array, 'batch dim'], temperature: ArrayLike
+) -> Float[Array, '']:
+    """Log mean exp(n(z_i)·n(z_j) / T) over pairs of views of different images, rows of one place being one image's."""
+    batch = z1.shape[0]
+    z = normalize(jnp.concatenate([z1, z2]))
+    same_image = jnp.tile(jnp.eye(batch, dtype=bool), (2, 2))
+    logits = jnp.where(same_image, -jnp.inf, jnp.matmul(z, z.T, precision=HIGHEST) / temperature)
+    return jax.nn.logsumexp(logits) - math.log(2 * batch * (2 * batch - 2))
+
+
 def unisiam_terms(
     p1: Float[ArrayLike, 'batch dim'],
     p2: Float[ArrayLike, 'batch dim'],
@@ -31,13 +42,9 @@ def unisiam_terms(
     """
     positive('temperature', temperature)
     z1, z2 = pair(z1, z2, rows=2)
-    batch = z1.shape[0]
-    z = normalize(jnp.concatenate([z1, z2]))
-    same_image = jnp.tile(jnp.eye(batch, dtype=bool), (2, 2))
-    logits = jnp.where(same_image, -jnp.inf, jnp.matmul(z, z.T, precision=HIGHEST) / temperature)
     return {
         'alignment': (simsiam(p1, z2) + simsiam(p2, z1)) / 2.0,
-        'uniformity': jax.nn.logsumexp(logits) - math.log(2 * batch * (2 * batch - 2)),
+        'uniformity': mean_kernel(z1, z2, temperature),
     }
 
 

@@ -3,12 +3,14 @@
 from .base import Method, Refresh
 from .clustering.deepcluster import deepcluster
 from .clustering.deepcluster_v2 import deepcluster_v2
+from .clustering.deepercluster import deepercluster
 from .clustering.pcl import pcl
 from .clustering.scan import scan, scan_self_label
 from .clustering.sela import sela
 from .clustering.swav import swav
 from .clustering.unicom import unicom
 from .contrastive.all4one import all4one
+from .contrastive.beclr import beclr
 from .contrastive.cluster_ns import cluster_ns
 from .contrastive.co2 import co2
 from .contrastive.debiased import debiased
@@ -101,6 +103,7 @@ METHODS = {
     'archetypal': archetypal,
     'barlow_twins': barlow_twins,
     'batch_topk': batch_topk,
+    'beclr': beclr,
     'bootmae': bootmae,
     'byol': byol,
     'capi': capi,
@@ -118,6 +121,7 @@ METHODS = {
     'decoupled': decoupled,
     'deepcluster': deepcluster,
     'deepcluster_v2': deepcluster_v2,
+    'deepercluster': deepercluster,
     'detcon': detcon,
     'diet': diet,
     'dino': dino,
@@ -202,6 +206,7 @@ __all__ = [
     'archetypal',
     'barlow_twins',
     'batch_topk',
+    'beclr',
     'bootmae',
     'byol',
     'capi',
@@ -219,6 +224,7 @@ __all__ = [
     'decoupled',
     'deepcluster',
     'deepcluster_v2',
+    'deepercluster',
     'detcon',
     'diet',
     'dino',

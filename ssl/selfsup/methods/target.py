@@ -61,6 +61,7 @@ def predicted_target(
     fuse_views: bool,
     split_views: bool = False,
     headless: bool = False,
+    shown: Callable[[tuple, dict], tuple] | None = None,
 ) -> Method:
     """A method that predicts an EMA target network's projection of the other view (BYOL, MoCo v3).
 
@@ -74,6 +75,7 @@ def predicted_target(
       fuse_views: whether views of one resolution share batch-norm statistics.
       split_views: whether the target network sees the first view alone, and the trained network the others.
       headless: the target has no projector, and its features are what is predicted (UNSEE).
+      shown: `(views, batch) -> views`, what the trained network sees of its views, such as masked images; None for all.
     """
     modules = heads(encoder, projector, predictor)
     target_modules = {'encoder': encoder} if headless else heads(encoder, projector, None)
@@ -89,6 +91,7 @@ def predicted_target(
     def embed(params: Any, extra: Any, batch: dict, key: Array) -> tuple[dict, dict]:
         views, target = batch['views'], extra['target']
         own, others = (views[1:], views[:1]) if split_views else (views, pairs(views))
+        own = own if shown is None else shown(own, batch)
         run = {'train': True, 'fuse': fuse_views}
         outputs, stats = network_outputs(modules, params, extra['batch_stats'], own, keys=view_keys(batch, 0), **run)
         theirs, target_stats = network_outputs(

@@ -9,9 +9,10 @@ from jaxtyping import Array
 
 from ... import diagnostics, losses
 from ...signature import Count, Domain
-from ..base import Method, Refresh, backbone, unit
+from ..base import Method, Refresh, backbone
 from ..memory import check_size
 from .heads import begun, check_clusters, filled, head_logits, unclustered
+from .whitened import fit, no_whitening, whitened
 
 
 def deepcluster(
@@ -61,12 +62,8 @@ def deepcluster(
             'per_example': {'clusters': unclustered(data_size, 1)},
             'sizes': jnp.zeros(clusters),
             'prototypes': jnp.zeros((clusters, kept)),
-            'whitening': {'mean': jnp.zeros(dim), 'matrix': jnp.zeros((dim, kept))},
+            'whitening': no_whitening(dim, kept),
         }
-
-    def whitened(whitening: dict[str, Array], features: Array) -> Array:
-        centred = features - whitening['mean'][None]
-        return unit(jnp.matmul(centred, whitening['matrix'], precision='highest'))
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
         own = extra['per_example']['clusters'][batch['index']]
@@ -77,8 +74,7 @@ def deepcluster(
         return value, (extra, {'clustered': jnp.mean(own >= 0), 'cluster_hits': hits})
 
     def refresh(params: Any, extra: Any, key: Array, features: Any) -> tuple[Any, Any, tuple]:
-        fit = diagnostics.fit_whitening(features, kind='pca', truncate=1e-6)
-        whitening = {'mean': fit.mean, 'matrix': fit.matrix[:, : extra['prototypes'].shape[1]]}
+        whitening = fit(features, extra['prototypes'].shape[1])
         start, new = jax.random.split(key)
         centres, member = diagnostics.kmeans(
             start,

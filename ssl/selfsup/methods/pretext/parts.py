@@ -60,6 +60,27 @@ def correct_share(predictions: Array, targets: Array) -> Array:
     return jnp.mean(jnp.argmax(predictions, axis=-1) == jnp.argmax(targets, axis=-1))
 
 
+def part_features(
+    encoder: nn.Module, params: Any, stats: Any, parts: Array, *, train: bool, keys: Array | None = None
+) -> tuple[Array, Any]:
+    """`[batch, parts, features]` of `[batch, parts, …]`, and the encoder's statistics: all parts run as one batch.
+
+    `keys` `[batch]` are those of the examples.
+    """
+    batch, count = parts.shape[:2]
+    keys = keys if keys is None else jnp.repeat(keys, count)
+    flat = parts.reshape(batch * count, *parts.shape[2:])
+    y, stats = forward(encoder, params, stats, flat, train=train, keys=keys)
+    return y.reshape(batch, count, -1), stats
+
+
+def of_unchanged(features: Float[Array, 'batch parts dim'], answers: Array) -> Float[Array, 'batch dim']:
+    """Those of the part whose answer is the first, that of an unchanged one; the mean of all where there is none."""
+    upright = answers[..., :1].astype(features.dtype)
+    there = jnp.sum(upright, axis=1)
+    return jnp.where(there > 0, jnp.sum(upright * features, axis=1), jnp.mean(features, axis=1))
+
+
 def answered(
     encoder: nn.Module,
     predictor: nn.Module,
@@ -91,14 +112,6 @@ def answered(
         parts = images if images.ndim == 5 else cut(images)
         return standardized(parts) if standardize else parts
 
-    def features_of(params: Any, stats: Any, parts: Array, *, train: bool, keys: Any = None) -> tuple[Array, Any]:
-        """`[batch, parts, features]`, and the encoder's statistics: all parts run as one batch."""
-        batch, count = parts.shape[:2]
-        keys = keys if keys is None else jnp.repeat(keys, count)
-        flat = parts.reshape(batch * count, *parts.shape[2:])
-        y, stats = forward(encoder, params, stats, flat, train=train, keys=keys)
-        return y.reshape(batch, count, -1), stats
-
     def seen_by_predictor(features: Array) -> Array:
         if not together:
             return features.reshape(-1, features.shape[-1])
@@ -109,7 +122,7 @@ def answered(
         parts = parts_of(batch['views'][0][:2])
         first = encoder.init(key, parts[:, 0], train=False)
         stats = {'encoder': first.get('batch_stats', {})}
-        features, _ = features_of(first['params'], stats['encoder'], parts, train=False)
+        features, _ = part_features(encoder, first['params'], stats['encoder'], parts, train=False)
         second = predictor.init(jax.random.fold_in(key, 1), seen_by_predictor(features), train=False)
         stats['predictor'] = second.get('batch_stats', {})
         return {'encoder': first['params'], 'predictor': second['params']}, {'batch_stats': stats}
@@ -121,8 +134,8 @@ def answered(
             raise UserError(
                 f'{name} sees {together} parts of an image, and the operation {operation!r} gives {parts.shape[1]}'
             )
-        features, stats['encoder'] = features_of(
-            params['encoder'], stats['encoder'], parts, train=True, keys=view_keys(batch)(0)
+        features, stats['encoder'] = part_features(
+            encoder, params['encoder'], stats['encoder'], parts, train=True, keys=view_keys(batch)(0)
         )
         logits, stats['predictor'] = forward(
             predictor, params['predictor'], stats['predictor'], seen_by_predictor(features), train=True
@@ -134,9 +147,7 @@ def answered(
                 f'not in {logits.shape[-1]}'
             )
         if answers is not None and not together:
-            upright = answers[..., :1].astype(features.dtype)
-            there = jnp.sum(upright, axis=1)
-            pooled = jnp.where(there > 0, jnp.sum(upright * features, axis=1), pooled)
+            pooled = of_unchanged(features, answers)
         outputs = {
             'features': (pooled,),
             'embeddings': (pooled,),
@@ -154,7 +165,7 @@ def answered(
 
     def encode(network: dict[str, Any], inputs: Array) -> dict[str, Array]:
         stats = network['batch_stats']['encoder']
-        features, _ = features_of(network['params']['encoder'], stats, parts_of(inputs), train=False)
+        features, _ = part_features(encoder, network['params']['encoder'], stats, parts_of(inputs), train=False)
         pooled = jnp.mean(features, axis=1)
         return {'features': pooled, 'embeddings': pooled}
 
