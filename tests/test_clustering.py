@@ -252,6 +252,7 @@ REFUSED = {
         {'superclusters': 3, 'clusters': 7},
         'deepercluster cannot make method.superclusters=3 times method.clusters=7 clusters of 20 images',
     ),
+    'jule': ({'clusters': 21}, 'jule cannot make method.clusters=21 clusters of 20 images'),
     'sela': ({'clusters': 21}, 'sela cannot make method.clusters=21 clusters of 20 images'),
     'scan': ({'clusters': 21}, 'scan cannot make method.clusters=21 clusters of 20 images'),
     'unicom': ({'clusters': 21}, 'unicom cannot make method.clusters=21 clusters of 20 images'),
@@ -363,7 +364,7 @@ def test_scan_goes_from_a_run_to_clusters_and_to_self_labels(tmp_path, one_devic
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['deepcluster', 'deepercluster', 'pcl', 'sela'])
+@pytest.mark.parametrize('name', ['deepcluster', 'deepercluster', 'jule', 'pcl', 'sela'])
 def test_a_stopped_run_goes_on_to_the_bit(name, tmp_path, one_device):
     """Clusters, heads and their optimiser's restarts belong to the checkpoint or to the step."""
     few = ['train.epochs=3', 'checkpoint.every_epochs=1', 'train.log_every=1']

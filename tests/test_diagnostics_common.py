@@ -21,6 +21,7 @@ LABELS = np.arange(24) % 3
 KEY = jax.random.key(0)
 DEFAULT = (X,)
 ARGUMENTS = {
+    'agglomerate': (np.abs(cloud(24, 24)), np.arange(24) // 2, X),
     'alignment': (X, Y),
     'apply_stitch': None,
     'attention_rollout': (np.abs(cloud(2 * 3 * 2 * 4, 4)).reshape(2, 3, 2, 4, 4),),
@@ -72,6 +73,8 @@ ARGUMENTS = {
     'whiten': None,
 }
 OPTIONS = {
+    'agglomerate': {'left': 4},
+    'neighbour_affinity': {'neighbours': 4},
     'attention_weights': {'heads': 1},
     'alpha_req': {'ranks': (1, 5)},
     'clid': {'clusters': 3, 'k': 4},

@@ -68,6 +68,7 @@ BY_METHOD = {
     'ibot': ['method.prototypes=16'],
     'jigclu': ['method.mixing=2'],
     'jigsaw': ['augment.views.only.jigsaw.permutations=6', 'predictor.widths=(16, 6)'],
+    'jule': ['method.neighbours=4', 'method.local=2', 'method.clusters=4'],
     'mochi': ['method.hardest=16'],
     'moco_hard': ['method.hardest=16'],
     'matching_pursuit': ['method.units=16'],

@@ -226,9 +226,9 @@ def test_every_public_loss_is_tested_and_documented():
     of_scores = {n for n in losses.__all__ if n.startswith('mi_')}
     # Tested on their own.
     parts = {
-        'care', 'mixed_pairs', 'pair_margin', 'proxy_anchor', 'centre_scale_shape', 'cluster_cross_entropy', 'concentrations', 'multi_sinkhorn', 'partial_margin', 'transport',
-        'amdim', 'balanced_clusters', 'beclr', 'nearest_members', 'cpc', 'cpc_correct', 'cross_entropy', 'focal', 'group_whiten', 'hierarchical_cross_entropy', 'moved_centroids', 'sinkhorn', 'dino_centre', 'msn_targets', 'intl_weight', 'iterative_normalization',
-        'iterative_scale', 'local_dimension', 'power_scale', 'sparsemax', 'sparsemax_loss', 'spectral_transform', 'trace_loss',
+        'care', 'mixed_pairs', 'pair_margin', 'proxy_anchor', 'centre_scale_shape', 'cluster_cross_entropy', 'concentrations', 'membership_cross_entropy', 'multi_sinkhorn', 'slot_plan', 'partial_margin', 'transport',
+        'amdim', 'balanced_clusters', 'centre_distance', 'centre_logits', 'moved_centres', 'pair_divergence', 'beclr', 'nearest_members', 'cpc', 'cpc_correct', 'cross_entropy', 'focal', 'group_whiten', 'hierarchical_cross_entropy', 'moved_centroids', 'sinkhorn', 'dino_centre', 'msn_targets', 'intl_weight', 'iterative_normalization',
+        'iterative_scale', 'local_dimension', 'power_scale', 'sparsemax', 'sparsemax_loss', 'spectral_transform', 'trace_loss', 'weighted_triplet',
         *masked, *memory, *kernels, *of_scores,
     }  # fmt: skip
     names = {n for n in losses.__all__ if not n.endswith('_terms')} - parts

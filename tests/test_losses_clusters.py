@@ -103,6 +103,34 @@ def test_memberships_in_several_anchors_are_those_of_the_iteration_itself(x64):
         losses.multi_sinkhorn(scores, several=5)
 
 
+@pytest.mark.parametrize('several', [1, 2, 4])
+def test_every_marginal_of_slots_rows_and_anchors_is_kept(several, x64):
+    scores = np.random.default_rng(3).uniform(-1, 1, (12, 4))
+    plan = np.asarray(compiled(losses.slot_plan, several=several, epsilon=0.3, iterations=3000)(scores))
+    assert plan.shape == (4, 12, 4) and (plan >= 0).all()
+    for axis, total in ((0, 1.0), (1, 12 / 4), (2, 1.0)):
+        np.testing.assert_allclose(plan.sum(axis), total, rtol=1e-8)
+    # Slots of one gain are alike, and the weak ones take what the strong ones leave.
+    np.testing.assert_allclose(plan[-several:], np.broadcast_to(plan[-1], (several, 12, 4)), rtol=1e-8)
+    found = compiled(losses.multi_sinkhorn, several=several, epsilon=0.3, iterations=3000, scaled=False)(scores)
+    np.testing.assert_allclose(found, plan[-several:].sum(0), rtol=1e-12)
+    np.testing.assert_allclose(np.sum(found, axis=0), several * 12 / 4, rtol=1e-8)
+    gradient = jax.grad(lambda s: jnp.sum(losses.slot_plan(s, several=several) * s[None]))(scores)
+    np.testing.assert_allclose(gradient, losses.slot_plan(scores, several=several).sum(0), rtol=FLOAT64)
+
+
+def test_memberships_are_learned_by_binary_cross_entropy_of_exponentials(x64):
+    scores, targets = (np.random.default_rng(s).uniform(a, 1, (5, 3)) for s, a in ((0, -1), (1, 0)))
+    p = 1 / (1 + np.exp(-np.exp(scores / 0.5)))
+    expected = -np.mean(targets * np.log(p) + (1 - targets) * np.log(1 - p))
+    call = compiled(losses.membership_cross_entropy, temperature=0.5)
+    np.testing.assert_allclose(call(scores, targets), expected, rtol=FLOAT64)
+    np.testing.assert_allclose(call(0 * scores, targets), np.log(1 + np.e) - targets.mean(), rtol=FLOAT64)
+    sure = compiled(losses.membership_cross_entropy)(np.ones((5, 3)), targets)
+    np.testing.assert_allclose(sure, np.exp(10) * np.mean(1 - targets), rtol=FLOAT64)
+    assert not np.any(jax.grad(losses.membership_cross_entropy, argnums=1)(jnp.asarray(scores), targets))
+
+
 def test_cluster_cross_entropy_weighs_rows_and_leaves_out_what_has_no_cluster(x64):
     logits, own = numbers((7, 2, 5)), np.random.default_rng(1).integers(0, 5, (7, 2))
     own[2, 1] = own[4] = -1

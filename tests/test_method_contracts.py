@@ -46,8 +46,8 @@ TWO_VIEWS = (
 )  # fmt: skip
 # Whose first view is the target network's alone.
 FIRST_OF_THE_TARGET = ('intl_m',)
-# Whose views are patches of one size.
-OF_ONE_SIZE = ('jigclu',)
+# Whose views are of one size: patches, images that one decoder gives.
+OF_ONE_SIZE = ('clusternet', 'jigclu')
 # Methods that take one view and have no use for more.
 ONE_VIEW = (
     'bootmae', 'capi', 'cmae', 'crossmae', 'data2vec', 'data2vec2', 'dinosr', 'ijepa', 'mae', 'maskfeat', 'simmim',

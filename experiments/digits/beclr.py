@@ -13,10 +13,12 @@ def get_config():
     c = digits('beclr')
     c.method.queue = 2048
     c.method.clusters = 50  # forty entries each, as the authors
-    c.method.every_epochs = 15  # after the share of the run that the authors' 60 epochs of 400 are
+    c.method.neighbours = 3
+    c.method.every_epochs = 8  # the share of the run that the authors' 60 epochs of 400 are
     c.method.momentum = 0.99
     c.method.momentum_final = 1.0
     c.projector.widths = (256, 128)
     c.projector.last_norm = 'affine'
     c.predictor.widths = (64, 128)
+    c.train.epochs = 50
     return c

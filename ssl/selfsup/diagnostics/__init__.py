@@ -5,6 +5,7 @@ jaxtyping and numpy only and can be copied into another project. Measures of sec
 :class:`Summary` in place of the rows, for sets larger than memory.
 """
 
+from .agglomeration import agglomerate, neighbour_affinity, neighbour_chains
 from .attention import attention_rollout, attention_weights
 from .cca import canonical_correlations, pwcca, svcca
 from .clid import clid, clid_scores, cluster_learnability
@@ -65,6 +66,7 @@ __all__ = [
     'Stitch',
     'Summary',
     'Whitening',
+    'agglomerate',
     'alignment',
     'alpha_req',
     'apply_stitch',
@@ -108,6 +110,8 @@ __all__ = [
     'mutual_proximity',
     'nearest',
     'nearest_by_distance',
+    'neighbour_affinity',
+    'neighbour_chains',
     'neighbour_recall',
     'nesum',
     'neural_collapse',

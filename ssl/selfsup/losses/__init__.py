@@ -8,6 +8,7 @@ from .beclr import balanced_clusters, beclr, beclr_terms, nearest_members
 from .capi import capi, capi_targets
 from .cluster_negatives import cluster_negatives, moved_centroids
 from .co2 import co2
+from .constrained import centre_distance, centre_logits, moved_centres, pair_divergence
 from .contrastive import info_nce, ntxent
 from .detcon import detcon
 from .dictionary import dead_reconstruction, nested_reconstruction, reconstruction, sparsity
@@ -80,7 +81,8 @@ from .spectral import (
 from .spectral_contrastive import spectral_contrastive
 from .supcon import supcon
 from .tico import tico
-from .transport import multi_sinkhorn, sinkhorn, transport
+from .transport import membership_cross_entropy, multi_sinkhorn, sinkhorn, slot_plan, transport
+from .triplet import weighted_triplet
 from .unisiam import unisiam, unisiam_terms
 from .vibcreg import vibcreg, vibcreg_terms
 from .vicreg import vicreg, vicreg_terms
@@ -100,6 +102,8 @@ __all__ = [
     'capi',
     'capi_targets',
     'care',
+    'centre_distance',
+    'centre_logits',
     'centre_scale_shape',
     'cluster_cross_entropy',
     'cluster_kernel',
@@ -166,6 +170,7 @@ __all__ = [
     'masked_l1',
     'masked_mse',
     'masked_smooth_l1',
+    'membership_cross_entropy',
     'mi_dv',
     'mi_info_nce',
     'mi_jsd',
@@ -176,6 +181,7 @@ __all__ = [
     'mmcr',
     'mochi',
     'moco_v3',
+    'moved_centres',
     'moved_centroids',
     'moved_codes',
     'msn',
@@ -190,6 +196,7 @@ __all__ = [
     'nested_reconstruction',
     'nnclr',
     'ntxent',
+    'pair_divergence',
     'pair_margin',
     'partial_margin',
     'patch_kernel_alignment',
@@ -206,6 +213,7 @@ __all__ = [
     'sigreg',
     'simsiam',
     'sinkhorn',
+    'slot_plan',
     'sparsemax',
     'sparsemax_loss',
     'sparsity',
@@ -230,5 +238,6 @@ __all__ = [
     'visreg',
     'visreg_terms',
     'w_mse',
+    'weighted_triplet',
     'whitened_contrastive',
 ]

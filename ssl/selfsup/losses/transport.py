@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from ._common import as_float, matrix, positive
+from ._common import as_float, matrix, pair, positive
 
 
 def transport(
@@ -132,6 +132,44 @@ def sinkhorn(
     return jnp.exp(log_q)
 
 
+def slot_plan(
+    scores: Float[ArrayLike, 'batch count'],
+    *,
+    several: int,
+    epsilon: ArrayLike = 0.07,
+    iterations: int = 20,
+    weak: ArrayLike = 0.25,
+) -> Float[Array, 'count batch count']:
+    """The plan between slots, rows and anchors of :func:`multi_sinkhorn`, the strong slots last.
+
+    Args:
+      scores, several, epsilon, iterations, weak: see :func:`multi_sinkhorn`.
+
+    Returns:
+      Q without a gradient. Its sums over anchors are 1, and with iterations, nearly, those over slots 1 and those over
+      rows batch / count. All 1 / count at collapse.
+
+    Cost: O(iterations·count²·batch) time and O(count²·batch) memory; no state. Every row depends on the whole batch.
+
+    References:
+      Swetha et al. 2023, https://arxiv.org/abs/2308.13077.
+    """
+    positive('epsilon', epsilon)
+    scores = jax.lax.stop_gradient(matrix('scores', scores))
+    batch, count = scores.shape
+    if not 1 <= several <= count:
+        raise ValueError(f'several must lie between 1 and the {count} anchors of scores, and is {several}')
+    gains = jnp.where(jnp.arange(count) < count - several, weak, 1.0).astype(scores.dtype)
+    log_q = gains[:, None, None] * scores[None] / epsilon
+
+    def iterate(_: Array, log_q: Array) -> Array:
+        log_q = log_q - jax.nn.logsumexp(log_q, axis=1, keepdims=True) + jnp.log(batch / count)
+        log_q = log_q - jax.nn.logsumexp(log_q, axis=0, keepdims=True)
+        return log_q - jax.nn.logsumexp(log_q, axis=2, keepdims=True)
+
+    return jax.nn.softmax(jax.lax.fori_loop(0, iterations, iterate, log_q), axis=2)
+
+
 def multi_sinkhorn(
     scores: Float[ArrayLike, 'batch count'],
     *,
@@ -166,24 +204,43 @@ def multi_sinkhorn(
     References:
       Swetha et al. 2023, https://arxiv.org/abs/2308.13077.
     """
-    positive('epsilon', epsilon)
-    scores = jax.lax.stop_gradient(matrix('scores', scores))
-    batch, count = scores.shape
-    if not 1 <= several <= count:
-        raise ValueError(f'several must lie between 1 and the {count} anchors of scores, and is {several}')
-    gains = jnp.where(jnp.arange(count) < count - several, weak, 1.0).astype(scores.dtype)
-    log_q = gains[:, None, None] * scores[None] / epsilon
-
-    def iterate(_: Array, log_q: Array) -> Array:
-        log_q = log_q - jax.nn.logsumexp(log_q, axis=1, keepdims=True) + jnp.log(batch / count)
-        log_q = log_q - jax.nn.logsumexp(log_q, axis=0, keepdims=True)
-        return log_q - jax.nn.logsumexp(log_q, axis=2, keepdims=True)
-
-    log_q = jax.lax.fori_loop(0, iterations, iterate, log_q)
-    found = jnp.sum(jax.nn.softmax(log_q, axis=2)[count - several :], axis=0)
+    plan = slot_plan(scores, several=several, epsilon=epsilon, iterations=iterations, weak=weak)
+    found = jnp.sum(plan[len(plan) - several :], axis=0)
     if not scaled:
         return found
     least, most = jnp.min(found, axis=1, keepdims=True), jnp.max(found, axis=1, keepdims=True)
     # Equal memberships differ by rounding alone, which must not be stretched.
     spread = most - least > 1e-6 * most
     return jnp.where(spread, (found - least) / jnp.where(spread, most - least, 1.0), 0.0)
+
+
+def membership_cross_entropy(
+    scores: Float[ArrayLike, 'batch count'],
+    memberships: Float[ArrayLike, 'batch count'],
+    *,
+    temperature: ArrayLike = 0.1,
+) -> Float[Array, '']:
+    """Binary cross-entropy of memberships in anchors by the logits exp(S / τ), a mean over rows and anchors.
+
+    Scores of one space or modality learn the memberships (:func:`multi_sinkhorn`) that another one gives its rows.
+
+    Args:
+      scores: S, cosines of rows and anchors.
+      memberships: targets in [0, 1]; no gradient passes.
+      temperature: τ. Authors: 0.1.
+
+    Returns:
+      A scalar in nats, ≥ 0; log(1 + e) − the mean membership where all scores are 0, and near exp(1 / τ) times the mean
+      of 1 − membership where all rows and anchors coincide.
+
+    Convention: the logits are exponentials, as in the authors' code, and so ≥ 0: no probability is below a half.
+
+    Cost: O(batch·count); no state.
+
+    References:
+      Swetha et al. 2023, https://arxiv.org/abs/2308.13077, eq. 5; `combinatorial_loss.py` of the authors.
+    """
+    positive('temperature', temperature)
+    scores, memberships = pair(scores, memberships, names=('scores', 'memberships'))
+    logits = jnp.exp(scores / temperature)
+    return jnp.mean(jax.nn.softplus(logits) - logits * jax.lax.stop_gradient(memberships))

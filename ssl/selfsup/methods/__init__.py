@@ -1,9 +1,11 @@
 """Self-supervised methods, one a file. A new one is a file and a row of `METHODS`."""
 
 from .base import Method, Refresh
+from .clustering.clusternet import clusternet
 from .clustering.deepcluster import deepcluster
 from .clustering.deepcluster_v2 import deepcluster_v2
 from .clustering.deepercluster import deepercluster
+from .clustering.jule import jule
 from .clustering.pcl import pcl
 from .clustering.scan import scan, scan_self_label
 from .clustering.sela import sela
@@ -110,6 +112,7 @@ METHODS = {
     'cmae': cmae,
     'care': care,
     'cluster_ns': cluster_ns,
+    'clusternet': clusternet,
     'co2': co2,
     'colourisation': colourisation,
     'cpc': cpc,
@@ -144,6 +147,7 @@ METHODS = {
     'invprop': invprop,
     'jigclu': jigclu,
     'jigsaw': jigsaw,
+    'jule': jule,
     'jump_relu': jump_relu,
     'lejepa': lejepa,
     'macl': macl,
@@ -213,6 +217,7 @@ __all__ = [
     'cmae',
     'care',
     'cluster_ns',
+    'clusternet',
     'co2',
     'colourisation',
     'cpc',
@@ -247,6 +252,7 @@ __all__ = [
     'invprop',
     'jigclu',
     'jigsaw',
+    'jule',
     'jump_relu',
     'lejepa',
     'macl',

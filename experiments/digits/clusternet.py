@@ -1,0 +1,23 @@
+"""ClusterNet on scikit-learn's 8x8 digits: an autoencoder and ten clusters, with the labels of 2 % of the images.
+
+    python -m selfsup.train --config=experiments/digits/clusternet.py --workdir=runs/digits/clusternet
+    python -m selfsup.evaluate --workdir=runs/digits/clusternet --only=clustering
+
+Result with ten labels per class: not run yet.
+"""
+
+from common import digits
+
+
+def get_config():
+    c = digits('clusternet')
+    c.method.labelled = 0.02
+    c.method.start_steps = 50  # 10 epochs of 5
+    c.method.ramp_steps = 250
+    c.projector.widths = (32,)
+    c.decoder.kind = 'mlp'
+    c.decoder.widths = (128,)
+    c.augment.recipe = ''
+    c.augment.views.only = dict(count=1)  # images as they are, as the authors
+    c.checkpoint.best = 'rankme_features'  # one view has no pairs whose alignment could be measured
+    return c
