@@ -127,6 +127,17 @@ def test_a_step_is_the_sum_of_the_terms(step, grown):
     )
 
 
+def test_at_first_the_autoencoder_learns_alone():
+    method, rows, params, extra = begun(pretrain_steps=3)
+    for step in (2, 3):
+        outputs, new = small.embed(method, params, extra, rows, KEY)
+        value, (after, metrics) = small.criterion(
+            method, params, outputs, new, {**rows, 'step': jnp.asarray(step)}, KEY
+        )
+        alone = float(value) == pytest.approx(float(metrics['reconstruction']))
+        assert alone == (step == 2) == (not after['counts'].any()) == (not after['centres'].any())
+
+
 def test_labels_are_of_a_share_of_the_images_and_of_none_where_none_is_asked():
     found = []
     for share in (0.0, 0.5, 1.0):

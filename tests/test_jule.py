@@ -171,6 +171,6 @@ def test_first_clusters_are_of_pixels_and_later_ones_are_merged():
 
 def test_sets_that_are_too_large_or_too_small_are_named():
     with pytest.raises(UserError, match='jule compares all pairs of at most 20000 images, and has 20001'):
-        small.make('jule', data_size=20001)
+        small.initial(small.make('jule', data_size=20001), small.batch())
     with pytest.raises(UserError, match='method.neighbours=16 neighbours and method.local=2 clusters among 16 images'):
         small.make('jule', neighbours=16)

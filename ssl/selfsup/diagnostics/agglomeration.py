@@ -23,8 +23,8 @@ def neighbour_affinity(z: Float[ArrayLike, 'samples dim'], *, neighbours: int = 
     Cost: O(samples²·dim) time, O(samples²) memory.
 
     References:
-      Zhang et al. 2012, https://arxiv.org/abs/1208.5092, eq. 1; Yang et al. 2016, https://arxiv.org/abs/1604.03628,
-      eq. 3 with a = 1.
+      Zhang et al. 2012, https://arxiv.org/abs/1208.5092; Yang et al. 2016, https://arxiv.org/abs/1604.03628;
+      `affinity.lua` of the authors.
     """
     z = matrix('z', z)
     distance, index = nearest(z, k=neighbours)
@@ -48,8 +48,8 @@ def neighbour_chains(z: Float[ArrayLike, 'samples dim']) -> Int[Array, ' samples
     Cost: O(samples²·dim).
 
     References:
-      Zhang et al. 2012, https://arxiv.org/abs/1208.5092, section 3.4; Yang et al. 2016,
-      https://arxiv.org/abs/1604.03628, section 3.4.
+      Zhang et al. 2012, https://arxiv.org/abs/1208.5092; Yang et al. 2016, https://arxiv.org/abs/1604.03628;
+      `agg_clustering.lua` of the authors.
     """
     near = nearest(z, k=1)[1][:, 0]
 
@@ -97,8 +97,8 @@ def agglomerate(
     Cost: O(merges·slots·(samples + slots)) time, O(samples·(samples + slots)) memory.
 
     References:
-      Zhang et al. 2012, https://arxiv.org/abs/1208.5092, eq. 4 and 5; Yang et al. 2016,
-      https://arxiv.org/abs/1604.03628, eq. 7 and `agg_clustering.lua` of the authors.
+      Zhang et al. 2012, https://arxiv.org/abs/1208.5092; Yang et al. 2016, https://arxiv.org/abs/1604.03628;
+      `agg_clustering.lua` of the authors.
     """
     w, member = as_float('affinity', affinity), jnp.asarray(member)
     z = matrix('z', z).astype(w.dtype)

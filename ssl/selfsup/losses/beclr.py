@@ -32,8 +32,7 @@ def balanced_clusters(
     Cost: O(batch·count·(dim + iterations)); no state. Every row depends on the whole batch.
 
     References:
-      Poulakakis-Daktylidis and Jamali-Rad 2024, https://arxiv.org/abs/2402.02444, section 4.2; `dyce.py` of the
-      authors.
+      Poulakakis-Daktylidis and Jamali-Rad 2024, https://arxiv.org/abs/2402.02444; `dyce.py` of the authors.
     """
     z, prototypes = matrix('z', z), matrix('prototypes', prototypes)
     same_width('prototypes', prototypes, 'z', z)
@@ -70,7 +69,7 @@ def nearest_members(
     Cost: O(batch·length·dim); state: memory, members and prototypes, kept by the caller.
 
     References:
-      Poulakakis-Daktylidis and Jamali-Rad 2024, https://arxiv.org/abs/2402.02444, algorithm 2; `dyce.py`.
+      Poulakakis-Daktylidis and Jamali-Rad 2024, https://arxiv.org/abs/2402.02444; `dyce.py` of the authors.
     """
     z, memory, prototypes = matrix('z', z), matrix('memory', memory), matrix('prototypes', prototypes)
     members = jnp.asarray(members)
@@ -111,7 +110,7 @@ def beclr_terms(
       The two scalars by name, without weight.
 
     References:
-      Poulakakis-Daktylidis and Jamali-Rad 2024, https://arxiv.org/abs/2402.02444, eq. 2.
+      Poulakakis-Daktylidis and Jamali-Rad 2024, https://arxiv.org/abs/2402.02444.
     """
     positive('temperature', temperature)
     z1, z2 = pair(z1, z2, rows=2)
@@ -152,7 +151,7 @@ def beclr(
     Cost: O(batch²·dim) time, O(batch²) memory; no state.
 
     References:
-      Poulakakis-Daktylidis and Jamali-Rad 2024, https://arxiv.org/abs/2402.02444, eq. 2; `model/beclr.py`.
+      Poulakakis-Daktylidis and Jamali-Rad 2024, https://arxiv.org/abs/2402.02444; `model/beclr.py`.
     """
     terms = beclr_terms(p1, p2, t1, t2, z1, z2, temperature=temperature)
     return terms['alignment'] + uniformity_weight * terms['uniformity']

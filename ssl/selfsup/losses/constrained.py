@@ -26,7 +26,7 @@ def centre_logits(
     Cost: O(batch·count·dim); state: centres, kept by the caller.
 
     References:
-      Shukla et al. 2018, https://arxiv.org/abs/1806.01547, section 3.
+      Shukla et al. 2018, https://arxiv.org/abs/1806.01547.
     """
     z, centres = matrix('z', z), matrix('centres', centres)
     same_width('centres', centres, 'z', z)
@@ -50,7 +50,7 @@ def pair_divergence(
     Args:
       logits: scores of the clusters.
       labels: of each row, or a guess of them; a negative one means unknown, and the row is in no pair.
-      margin: m. Authors: 2.
+      margin: m, in nats. RahulBaboota's implementation of the paper: 2.
 
     Returns:
       A scalar from 0, in nats. 2·m at collapse, if there are pairs of two labels; 0 without a pair.
@@ -60,8 +60,8 @@ def pair_divergence(
     Cost: O(batch²·count); no state. Every row depends on the whole batch.
 
     References:
-      Shukla et al. 2018, https://arxiv.org/abs/1806.01547, section 3; Hsu and Kira 2016,
-      https://arxiv.org/abs/1511.06321, eq. 2 to 4.
+      Shukla et al. 2018, https://arxiv.org/abs/1806.01547; Hsu and Kira 2016,
+      https://arxiv.org/abs/1511.06321.
     """
     logits = matrix('logits', logits)
     labels = row_labels(labels, logits, 'logits')
@@ -100,7 +100,7 @@ def centre_distance(
     Cost: O(batch·dim); state: centres, kept by the caller.
 
     References:
-      Shukla et al. 2018, https://arxiv.org/abs/1806.01547, section 3.
+      Shukla et al. 2018, https://arxiv.org/abs/1806.01547.
     """
     z, centres = matrix('z', z), matrix('centres', centres)
     same_width('centres', centres, 'z', z)
@@ -134,7 +134,7 @@ def moved_centres(
     Cost: O(batch·count·dim); state: centres and counts, kept by the caller.
 
     References:
-      Shukla et al. 2018, https://arxiv.org/abs/1806.01547, algorithm 1; Sculley 2010, "web-scale k-means clustering".
+      Shukla et al. 2018, https://arxiv.org/abs/1806.01547; Sculley 2010, "web-scale k-means clustering".
     """
     centres, z, counts = matrix('centres', centres), matrix('z', z), as_float('counts', counts)
     same_width('centres', centres, 'z', z)

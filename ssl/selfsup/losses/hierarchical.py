@@ -24,7 +24,7 @@ def hierarchical_cross_entropy_terms(
       The two scalars by name, in nats, ≥ 0.
 
     References:
-      Caron et al. 2019, https://arxiv.org/abs/1905.01278, section 3.2.
+      Caron et al. 2019, https://arxiv.org/abs/1905.01278.
     """
     upper, lower = as_float('upper', upper), as_float('lower', lower)
     if upper.ndim != 2 or lower.ndim != 3 or upper.shape != lower.shape[:2]:
@@ -75,7 +75,7 @@ def hierarchical_cross_entropy(
     Cost: O(batch·classes·count); no state.
 
     References:
-      Caron et al. 2019, https://arxiv.org/abs/1905.01278, section 3.2; `trainer.py` of the authors.
+      Caron et al. 2019, https://arxiv.org/abs/1905.01278; `trainer.py` of the authors.
     """
     terms = hierarchical_cross_entropy_terms(upper, lower, classes, clusters, weights=weights)
     return terms['upper'] + terms['lower']

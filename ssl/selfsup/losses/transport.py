@@ -238,7 +238,7 @@ def membership_cross_entropy(
     Cost: O(batch·count); no state.
 
     References:
-      Swetha et al. 2023, https://arxiv.org/abs/2308.13077, eq. 5; `combinatorial_loss.py` of the authors.
+      Swetha et al. 2023, https://arxiv.org/abs/2308.13077; `combinatorial_loss.py` of the authors.
     """
     positive('temperature', temperature)
     scores, memberships = pair(scores, memberships, names=('scores', 'memberships'))

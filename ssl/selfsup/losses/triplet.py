@@ -38,7 +38,7 @@ def weighted_triplet(
     Cost: O(batch²·(dim + negatives)) time and memory; no state. Every row depends on the whole batch.
 
     References:
-      Yang et al. 2016, https://arxiv.org/abs/1604.03628, eq. 12; `TripletEmbedding.lua` of the authors.
+      Yang et al. 2016, https://arxiv.org/abs/1604.03628; `TripletEmbedding.lua` of the authors.
     """
     z = normalize(matrix('z', z, rows=2))
     clusters, lots = row_labels(clusters, z), jax.lax.stop_gradient(jnp.asarray(lots, z.dtype))

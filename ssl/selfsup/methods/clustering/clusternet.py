@@ -26,6 +26,7 @@ def clusternet(
     pair_weight: NonNegative = 1.0,
     centre_weight: NonNegative = 1.0,
     reconstruction_weight: NonNegative = 1.0,
+    pretrain_steps: Whole = 0,
     start_steps: Whole = 0,
     ramp_steps: Whole = 0,
 ) -> Method:
@@ -35,31 +36,34 @@ def clusternet(
     others, with a weight that grows from 0 to 1, of the nearest centre that has a row. Of both kinds, each by itself:
     :func:`selfsup.losses.pair_divergence` and :func:`selfsup.losses.centre_distance`; then the mean squared error of
     the pixels. Centres are running means of the codes of their rows (:func:`selfsup.losses.moved_centres`) and move
-    before the loss, as in algorithm 1. The mean over views, if there are several; the centres follow the first.
+    before the loss. The mean over views, if there are several; the centres follow the first.
 
     It is semi-supervised: it sees the labels of a random share of the images. The control gives every image the label,
     and the place in the draw, of another.
 
     Args:
       encoder, projector: flax modules; the projector's output is the code z.
-      decoder: of kind `mlp`, to which a layer with the values of an image is added. Authors: a mirrored convolution.
+      decoder: of kind `mlp`, to which a layer with the values of an image is added. The paper's is convolutional.
       clusters: the classes; labels run below it, and one from it up is unknown.
-      labelled: the share of the images whose labels are used. Authors: 0.02 to 0.1.
+      labelled: the share of the images whose labels are used. The paper: below 0.05.
       label_seed: draws them.
-      margin: of pairs. Authors: 2.
-      pair_weight, centre_weight, reconstruction_weight: of the terms. Authors: 1.
-      start_steps, ramp_steps: steps before rows without a label count, and over which their weight grows to 1. Authors:
-        5 and 35 epochs of 60.
+      margin: of pairs. That implementation: 2.
+      pair_weight, centre_weight, reconstruction_weight: of the terms. That implementation: 1.
+      pretrain_steps: steps of the autoencoder alone, after which labels count and centres begin.
+      start_steps, ramp_steps: steps before rows without a label count, and over which their weight grows to 1. That
+        implementation: 5 and 35 epochs of 60.
 
-    There is no code of the authors; terms, means and the update are read from the paper, where its centres begin as
-    the means of labelled codes of a trained autoencoder. Here a centre begins with the first labelled row of its class.
-    Authors' batches are labelled and unlabelled apart; here every batch is a draw of all.
+    There is no code of the authors. Terms, means and the update are those of an implementation by others
+    (github.com/RahulBaboota/Semi-Supervised-Clustering-using-Neural-Networks), which begins with a trained autoencoder
+    and the means of its labelled codes, draws labelled and unlabelled batches apart, and takes the true labels for the
+    pairs of unlabelled rows. Here the nearest centres stand for those, a batch is a draw of all images, and a centre
+    begins with the first labelled rows of its class after `pretrain_steps`.
 
     Metrics: the terms, `labelled_rows`, the share of them in the batch. State: centres `[clusters, dim]` and their
     counts. `assign` asks the centres.
 
     References:
-      Shukla et al. 2018, https://arxiv.org/abs/1806.01547, section 3, algorithm 1.
+      Shukla et al. 2018, https://arxiv.org/abs/1806.01547.
     """
     check_decoder('clusternet', decoder, 'mlp', has='widths')
     modules = heads(encoder, projector, None)
@@ -100,7 +104,8 @@ def clusternet(
         return jnp.where((lots < labelled) & (label >= 0) & (label < clusters), label, -1)
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
-        labels, step = known(batch), batch['step']
+        step = batch['step']
+        labels = jnp.where(step >= pretrain_steps, known(batch), -1)
         grown = jnp.clip((step - start_steps + 1) / max(ramp_steps, 1), 0.0, 1.0) * (step >= start_steps)
         first = jax.lax.stop_gradient(outputs['embeddings'][0])
         held = losses.moved_centres(extra['centres'], extra['counts'], first, labels)

@@ -67,7 +67,7 @@ def deepercluster(
       UserError: a view without `turns`, or more clusters than images.
 
     References:
-      Caron et al. 2019, https://arxiv.org/abs/1905.01278, sections 3.2 and 3.3; `clustering.py`, `trainer.py`.
+      Caron et al. 2019, https://arxiv.org/abs/1905.01278; `clustering.py`, `trainer.py` of the authors.
     """
     check_size('deepercluster', data_size)
     if superclusters * clusters > data_size:

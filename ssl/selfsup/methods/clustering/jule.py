@@ -54,15 +54,11 @@ def jule(
     `[data_size / 2, dim]`, of which the first `left` are in use (0 before the first refresh). `assign` asks the means.
 
     References:
-      Yang et al. 2016, https://arxiv.org/abs/1604.03628, eq. 12 and algorithm 1.
+      Yang et al. 2016, https://arxiv.org/abs/1604.03628; `train.lua` of the authors.
     """
     check_size('jule', data_size)
     check_clusters('jule', clusters, data_size)
     slots = max(data_size // 2, 1)
-    if data_size > LARGEST:
-        raise UserError(
-            f'jule compares all pairs of at most {LARGEST} images, and has {data_size}; data.per_class takes fewer'
-        )
     if neighbours >= data_size or local > slots:
         raise UserError(
             f'jule cannot find method.neighbours={neighbours} neighbours and method.local={local} clusters '
@@ -71,6 +67,10 @@ def jule(
     modules = heads(encoder, projector, None)
 
     def init(key: Array, batch: dict) -> tuple[dict, dict]:
+        if data_size > LARGEST:
+            raise UserError(
+                f'jule compares all pairs of at most {LARGEST} images, and has {data_size}; data.per_class takes fewer'
+            )
         params, extra = base.init(key, batch)
         dim = embedding_width(modules, params, extra['batch_stats'], batch)
         own = {'per_example': {'clusters': unclustered(data_size, 1)}}

@@ -73,7 +73,7 @@ def beclr(
     entries so far (`filled`), `started`. `assign` asks the prototypes of the trained network's projections.
 
     References:
-      Poulakakis-Daktylidis and Jamali-Rad 2024, https://arxiv.org/abs/2402.02444, sections 4.1 and 4.2.
+      Poulakakis-Daktylidis and Jamali-Rad 2024, https://arxiv.org/abs/2402.02444; `dyce.py` and `train.py`.
     """
     if max(clusters, neighbours) > queue:
         raise UserError(
