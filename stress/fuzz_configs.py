@@ -71,7 +71,8 @@ CHEAP = (
 SMALLER = {
     'queue': 32, 'groups': 4, 'block': 16, 'prototypes': 8, 'local_widths': (8, 8), 'matches': (2, 2), 'layers': 1,
     'context': 4, 'least': 2, 'length': 1, 'masks': 2, 'ahead': 1, 'clusters': 8, 'koleo_groups': 2, 'dims': 4,
-    'hardest': 16, 'shares': (0.25, 0.75), 'column_groups': 4, 'mixing': 16,
+    'hardest': 16, 'shares': (0.25, 0.75), 'column_groups': 4, 'mixing': 16, 'superclusters': 1, 'neighbours': 4,
+    'local': 2,
 }  # fmt: skip
 
 

@@ -6,6 +6,9 @@ from selfsup import config, methods, signature
 
 from experiments.tables import collapse
 
+# Methods with a projector whose configs have one view.
+OF_ONE_VIEW = ('clusternet', 'jule')
+
 
 def measured(name, fault):
     c = small.digits_config(name, 'train.epochs=20', 'optimizer.learning_rate=0.02', *fault.overrides)
@@ -17,7 +20,7 @@ def test_every_method_states_how_it_collapses():
     # says what was seen.
     pairs = {
         n for n, m in methods.METHODS.items() if signature.takes(m, 'projector') and '.masked.' not in m.__module__
-    }
+    } - set(OF_ONE_VIEW)
     assert set(collapse.FAULTS) == pairs
     assert all(fault.overrides or fault.change for fault in collapse.FAULTS.values())
 

@@ -76,6 +76,11 @@ FAULTS = {
     ),
     'amdim': NO_NEGATIVES,
     'barlow_twins': Fault('no redundancy term', ('method.lambd=0.0',)),
+    'beclr': Fault(
+        'views are only asked to be alike, a target that is the encoder itself, no batch-norm after the projector',
+        ('method.momentum=0.0', 'method.momentum_final=0.0', 'projector.last_norm=none'),
+        only_alike,
+    ),
     'byol': Fault(
         'no predictor, and a target that is the encoder itself',
         ('method.momentum=0.0', 'method.momentum_final=0.0'),
