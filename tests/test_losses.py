@@ -248,6 +248,7 @@ def test_every_public_loss_is_tested_and_documented():
                 'pairs', 'shares', 'own', 'own_shares',
                 'assignments', 'centroids', 'logits', 'temperatures', 'lots', 'dim_lots', 'order', 'log_kernel', 'log_target', 'log_learned', 'log_average',
                 'sources', 'weights', 'inputs', 'reconstructions', 'residual', 'atoms',
+                'upper', 'lower', 'classes', 'clusters', 'member', 'members', 'memberships', 'centres',
                 't1', 't2', 'regions1', 'regions2', 'reference', 'scale',
             )  # fmt: skip
             assert parameter.name in arrays or parameter.kind == parameter.KEYWORD_ONLY, (name, parameter)

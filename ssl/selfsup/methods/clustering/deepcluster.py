@@ -5,14 +5,30 @@ from typing import Annotated, Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from ... import diagnostics, losses
 from ...signature import Count, Domain
-from ..base import Method, Refresh, backbone
+from ..base import Method, Refresh, backbone, unit
 from ..memory import check_size
 from .heads import begun, check_clusters, filled, head_logits, unclustered
-from .whitened import fit, no_whitening, whitened
+
+
+def no_whitening(dim: int, kept: int) -> dict[str, Array]:
+    """The state of a whitening that no features have given yet: `mean` `[dim]` and `matrix` `[dim, kept]`."""
+    return {'mean': jnp.zeros(dim), 'matrix': jnp.zeros((dim, kept))}
+
+
+def fit_whitened(features: Float[Array, 'examples dim'], kept: int) -> dict[str, Array]:
+    """The whitening by the first `kept` principal components."""
+    found = diagnostics.fit_whitening(features, kind='pca', truncate=1e-6)
+    return {'mean': found.mean, 'matrix': found.matrix[:, :kept]}
+
+
+def whitened(whitening: dict[str, Array], features: Float[Array, 'batch dim']) -> Float[Array, 'batch kept']:
+    """Rows whitened and scaled to unit length."""
+    centred = features - whitening['mean'][None]
+    return unit(jnp.matmul(centred, whitening['matrix'], precision='highest'))
 
 
 def deepcluster(
@@ -74,7 +90,7 @@ def deepcluster(
         return value, (extra, {'clustered': jnp.mean(own >= 0), 'cluster_hits': hits})
 
     def refresh(params: Any, extra: Any, key: Array, features: Any) -> tuple[Any, Any, tuple]:
-        whitening = fit(features, extra['prototypes'].shape[1])
+        whitening = fit_whitened(features, extra['prototypes'].shape[1])
         start, new = jax.random.split(key)
         centres, member = diagnostics.kmeans(
             start,

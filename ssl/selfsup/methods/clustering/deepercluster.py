@@ -14,8 +14,8 @@ from ...signature import Count, Domain
 from ..base import Method, Refresh, init_modules, view_keys
 from ..memory import check_size
 from ..pretext.parts import known_answers, of_unchanged, one_part, part_features
+from .deepcluster import fit_whitened, no_whitening, whitened
 from .heads import begun, filled, head_logits, linear_heads, unclustered
-from .whitened import fit, no_whitening, whitened
 
 TURNS = 4
 OPERATION = 'turns'
@@ -134,7 +134,7 @@ def deepercluster(
         return terms['upper'] + terms['lower'], (extra, {**terms, **hits})
 
     def refresh(params: Any, extra: Any, key: Array, features: Any) -> tuple[Any, Any, tuple]:
-        whitening = fit(features, extra['prototypes'].shape[-1])
+        whitening = fit_whitened(features, extra['prototypes'].shape[-1])
         z = whitened(whitening, features)
         start, inner, new = jax.random.split(key, 3)
         cluster = partial(diagnostics.kmeans, iterations=iterations, start='rows', empty='farthest')
