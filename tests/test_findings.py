@@ -4,10 +4,19 @@ import json
 
 import numpy as np
 import pytest
-from selfsup import reproduce
+import small
+from selfsup import losses, methods, reproduce
 from selfsup.errors import UserError
 
-from experiments.tables.findings import FINDINGS, __main__, embedding_limits, prominent_feature, stepwise
+from experiments.tables.findings import (
+    FINDINGS,
+    __main__,
+    class_collapse,
+    embedding_limits,
+    prominent_feature,
+    representation_deficiency,
+    stepwise,
+)
 from experiments.tables.findings.finding import held
 
 RECORDED = {name: __main__.PAGES / f'{name}.json' for name in FINDINGS}
@@ -59,6 +68,25 @@ def test_three_documents_in_the_plane_have_every_pair_and_a_logistic_curve_has_i
     found = stepwise.half_times(gamma, 1e-3 * np.eye(2), 8000)
     expected = [np.log(1 / (g * 1e-6) - 1) / (8 * g) for g in (1.0, 0.5)]
     np.testing.assert_allclose(found, expected, rtol=0.02)  # the step is 0.004 of the largest time constant
+
+
+@pytest.mark.parametrize('share', [0.0, 0.5, 1.0])
+def test_the_share_of_the_loss_with_coarse_labels(share):
+    rng = np.random.default_rng(0)
+    z1, z2 = (rng.normal(size=(12, 5)).astype(np.float32) for _ in range(2))
+    labels = np.arange(12) % 10
+    method = class_collapse.with_share(share, methods.supcon(small.ENCODER, small.PROJECTOR))
+    value, _ = method.criterion({}, {'embeddings': (z1, z2)}, {}, {'label': labels}, None)
+    halves = losses.supcon(z1, z2, (labels > 4).astype(np.int32), temperature=0.5)
+    expected = share * halves + (1 - share) * losses.ntxent(z1, z2, temperature=0.5)
+    assert float(value) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_ranks_are_of_the_tokens_that_are_counted():
+    tokens = np.zeros((4, 3, 5), np.float32)
+    tokens[:, 0, 0] = tokens[:, 1, 1] = tokens[:, 2, 2] = 1.0
+    assert representation_deficiency.ranks(tokens) == pytest.approx((3, 3))
+    assert representation_deficiency.ranks(tokens, np.tile([True, True, False], (4, 1))) == pytest.approx((2, 2))
 
 
 def test_a_repeated_finding_stands_beside_the_recorded_one(tmp_path, capsys):

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from selfsup import cli, config, errors
 from selfsup.methods import Method
 
+from . import trained
+
 FOLDER = Path(__file__).parent.parent / 'digits'
 
 
@@ -153,19 +155,9 @@ FAULTS = {
 def measure(resolved: Any, change: Callable[[Method], Method] | None = None) -> dict[str, float]:
     """The monitor's numbers after training by a resolved config."""
     from selfsup.engine.monitor import scalars
-    from selfsup.engine.run import Run
 
-    run = Run(resolved, devices=1, change=change)
-    state, step = run.start(), 0
-    if run.method.refresh and run.method.refresh.needs_features:
-        state = run.refresh(state, run.training_features(state))
-    while step < run.total:
-        count = run.next_chunk(step)
-        state, _ = run.dispatch(state, *run.feed(step, count))
-        step += count
-        if run.refresh_steps and step % run.refresh_steps == 0 and step < run.total:
-            state = run.refresh(state, run.training_features(state))
-    return scalars(jax.device_get(run.monitor()(state)))
+    found = trained.train(resolved, change)
+    return scalars(jax.device_get(found.run.monitor()(found.state)))
 
 
 def raised(seen: dict[str, float]) -> list[str]:

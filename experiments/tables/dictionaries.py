@@ -20,7 +20,8 @@ from selfsup import cli, dictionaries, errors, evals
 from selfsup.files import write_json
 
 from . import equal_l0
-from .equal_l0 import FOLDER, Trained
+from .equal_l0 import FOLDER
+from .trained import Trained, train
 
 COLUMNS = {
     'explained_variance': 'R² of test',
@@ -38,22 +39,6 @@ PROBED = 5_000
 def names() -> list[str]:
     """Configs of the table: all that train on the same vectors."""
     return sorted(f.stem for f in FOLDER.glob('*.py') if f.stem != 'common' and 'images' not in f.stem)
-
-
-def train(resolved: Any) -> Trained:
-    """Trains by a resolved config, without a workdir."""
-    from selfsup.engine.encoder import Encoder
-    from selfsup.engine.run import Run
-
-    run = Run(resolved, devices=1)
-    state, step = run.start(), 0
-    while step < run.total:
-        count = run.next_chunk(step)
-        state, _ = run.dispatch(state, *run.feed(step, count))
-        step += count
-        if run.refresh_steps and step % run.refresh_steps == 0 and step < run.total:
-            state = run.refresh(state, None)
-    return Trained(run, Encoder(resolved, run.method, state.params, state.extra, step, rank=len(run.image_shape)))
 
 
 def coded(trained: Trained, part: str) -> evals.Coded:

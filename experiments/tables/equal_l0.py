@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from selfsup import config
 from selfsup.config.fields import flatten
 
 from .seeds import Together
+from .trained import Trained
 
 FOLDER = Path(__file__).parent.parent / 'dictionaries'
 # The field of a method that decides how many units are on, where that is not their number itself.
@@ -27,13 +28,6 @@ SPREAD = 4.0  # factor by which the values of the first trial reach below and ab
 # Fields that count steps, and the steps of the digits configs (100 epochs of 11 batches) from which they are scaled.
 IN_STEPS, DIGITS_STEPS = ('weight_warmup', 'anneal_start', 'anneal_steps'), 1100
 BATCH = 512
-
-
-class Trained(NamedTuple):
-    """A trained dictionary: the objects of its run, and its encoder."""
-
-    run: Any
-    encoder: Any
 
 
 def load(name: str, *overrides: str) -> Any:

@@ -18,7 +18,7 @@ USAGE = """usage: selfsup reproduce [TABLE] [--workdir=FOLDER] [options of the t
 
 Runs a table with the overrides that it was recorded with. A table of scores ends with ours beside the recorded ones;
 --methods=a,b and --seeds=1,2,3 choose rows, `findings NAME ...` findings. Changed recipes are told of."""
-SHARED = ('__init__', 'equal_l0', 'recipes', 'seeds', 'table')  # in the folder of tables, and no tables
+SHARED = ('__init__', 'equal_l0', 'recipes', 'seeds', 'table', 'trained')  # in the folder of tables, and no tables
 
 
 def tables() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Small experiments that repeat a finding of a paper in minutes: one file each, a row in :data:`FINDINGS`."""
 
 from . import (
+    class_collapse,
     closed_form,
     conditional_independence,
     cosine,
@@ -11,10 +12,13 @@ from . import (
     length_collapse,
     prominent_feature,
     provable_pretraining,
+    representation_deficiency,
     stepwise,
+    temperature,
 )
 
 FINDINGS = {
+    'class_collapse': class_collapse.finding,
     'closed_form': closed_form.finding,
     'conditional_independence': conditional_independence.finding,
     'cosine': cosine.finding,
@@ -25,5 +29,7 @@ FINDINGS = {
     'length_collapse': length_collapse.finding,
     'prominent_feature': prominent_feature.finding,
     'provable_pretraining': provable_pretraining.finding,
+    'representation_deficiency': representation_deficiency.finding,
     'stepwise': stepwise.finding,
+    'temperature': temperature.finding,
 }
