@@ -20,7 +20,7 @@ def test_every_function_is_reached():
 
 
 def test_the_places_are_ones_that_a_user_can_name():
-    known = {*EVALUATIONS, 'feet', *evaluations.OF_ENCODER, *evaluations.OF_TWO}
+    known = {*EVALUATIONS, 'feet', *evaluations.OF_ENCODER, *evaluations.WITH_OTHERS}
     for place in set().union(*REACHED.reached().values()):
         if command := re.fullmatch(r'`(\w+)(?: --([\w-]+)(?:=([\w,]+))?)?`', place):
             name, option, values = command.groups()

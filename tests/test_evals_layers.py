@@ -209,7 +209,10 @@ def test_an_encoder_has_memorised_nothing_more_than_itself(encoder, parts, monke
     [
         (['--only=relative'], '--only=relative compares two encoders; name the other by --with'),
         (['--only=memorisation'], 'needs --workdir, not --features'),
-        (['--only=knn', '--with=FILE'], '--with is read by --only=relative and --only=memorisation, and not by knn'),
+        (
+            ['--only=knn', '--with=FILE'],
+            '--with is read by --only=relative and --only=memorisation and --only=concatenated, and not by knn',
+        ),
         (['--with=FILE'], '--with is read by --only=relative'),
         (['--layers=all'], '--layers is a table of its own'),
         (['--only=relative', '--with=OTHER'], 'test: sample 1 has label 1 and 0; both encoders must have seen'),

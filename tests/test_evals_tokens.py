@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import small
 from PIL import Image
-from selfsup import config, evals, models
+from selfsup import config, diagnostics, evals, models
 from selfsup.data.sources import from_arrays
 from selfsup.engine import build, evaluations, patch_evals, patches, pictures
 from selfsup.engine.encoder import Encoder
@@ -177,7 +177,7 @@ def test_encoders_and_images_without_tokens_are_refused():
     with pytest.raises(UserError, match=r'--only=attentive: made has no labels'):
         evaluations.of_encoder(encoder_of('mae'), nothing, ('attentive',))
     odd = {part: from_arrays('odd', np.zeros((4, 9, 9), np.uint8), [0, 1, 0, 1]) for part in data}
-    for name in (*evaluations.OF_TOKENS, 'dense'):
+    for name in (*evaluations.OF_TOKENS, 'dense', 'dse'):
         with pytest.raises(UserError, match='images of 9x9x1 do not fit the encoder: patches of 2 do not tile'):
             evaluations.of_encoder(encoder_of('mae'), odd, (name,))
     everything = evaluations.chosen('all', images=True)
@@ -187,6 +187,17 @@ def test_encoders_and_images_without_tokens_are_refused():
     }  # fmt: skip
     with pytest.raises(UserError, match='--only=dense passes images through an encoder; it needs --workdir'):
         evaluations.chosen('knn,dense', images=False)
+
+
+def test_the_structure_of_patches_is_that_of_whole_groups_of_test_images():
+    encoder, rows = encoder_of('mae'), source(21)
+    found = evaluations.of_encoder(encoder, {'train': rows, 'test': rows}, ('dse',))
+    tokens = np.asarray(patches.feature_maps(encoder)(rows.images()[:16])).reshape(16, 16, -1)
+    expected = diagnostics.dense_structure(jax.random.key(0), tokens)
+    expected = {'dse' if name == 'dse' else f'dse_{name}': float(value) for name, value in expected.items()}
+    assert found == pytest.approx(expected, rel=1e-3)
+    with pytest.raises(UserError, match='--only=dse needs 8 images to test on, and made holds 5'):
+        evaluations.of_encoder(encoder, {'train': rows, 'test': source(5)}, ('dse',))
 
 
 def test_tokens_above_the_limit_are_those_of_an_even_draw(monkeypatch, capsys):

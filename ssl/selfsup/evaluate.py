@@ -25,15 +25,17 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
                     geometry (spread, dimension, hubs, neural collapse), hubs (k-NN with fewer hubs), rescaling (k-NN
                     of whitened features), sparse_probe and intrinsic_probe (how few features say a class); and, of a
                     --workdir, online, fine_tune, views (alignment and LiDAR of augmented views), dense (segmentation
-                    of rendered images), factors (R2, DCI, MIG; of shapes:<images>) and concepts (TCAV of the same
-                    factors), of a vision transformer tokens (mean patch, class token, last blocks), attentive (a probe
-                    of the patch tokens), rollout (attention on objects of rendered images) and gradients (k-NN with
-                    gradients of losses beside the features), of a dictionary dictionary (error, sparsity, controls,
-                    and in units.png the test images that turn units on most);
+                    of rendered images), dse (structure of patches, without labels), factors (R2, DCI, MIG; of
+                    shapes:<images>) and concepts (TCAV of the same factors), of a vision transformer tokens (mean
+                    patch, class token, last blocks), attentive (a probe of the patch tokens), rollout (attention on
+                    objects of rendered images) and gradients (k-NN with gradients of losses beside the features), of
+                    a dictionary dictionary (error, sparsity, controls, and in units.png the test images that turn
+                    units on most);
                     or all that it has, less those that the data do not allow. Of --features by default
                     knn,logistic,clustering,ranks
   --with=OTHER      with --only: a second encoder, for relative (alike spaces, stitching; of features: --with A B) and
-                    memorisation (SSLMem: OTHER has not seen the training images)
+                    memorisation (SSLMem: OTHER has not seen the training images); --with=A,B: for concatenated, the
+                    features of all side by side
   --images=SOURCE   with --only=dictionary, of a dictionary of features: the images that they are features of, for the
                     picture units.png; by default those that the file of selfsup embed names
   --parents=0,0,1   with --only=dictionary: the wide concept of each class, in the order of the labels, for how much of
@@ -138,18 +140,18 @@ def main(arguments: list[str]) -> int:
         if values[name] and reader not in values['only'].split(','):
             raise UserError(f'--{name}={values[name]} is read by --only={reader}')
     cli.prepare()
-    from .engine.evaluations import OF_TWO, chosen, of_features
+    from .engine.evaluations import WITH_OTHERS, chosen, of_features
 
     if others and not values['only']:
-        raise UserError(f'--with is read by --only={" and --only=".join(OF_TWO)}')
+        raise UserError(f'--with is read by --only={" and --only=".join(WITH_OTHERS)}')
     if files:
         from .engine.features_files import read_features
 
-        names = chosen(values['only'] or 'default', images=False, paired=bool(others))
+        names = chosen(values['only'] or 'default', images=False, others=min(len(others), 1))
         sets = read_features(files)
-        pair = read_features(others, '--with') if others else None
+        pairs = [read_features(others, '--with')] if others else []
         try:
-            results = of_features(*sets, names, other=pair, every=values['only'] == 'all')
+            results = of_features(*sets, names, others=pairs, every=values['only'] == 'all')
         except UserError as error:
             raise UserError(f'--features {" ".join(files)}: {error}') from error
         show(results)
@@ -165,13 +167,11 @@ def of_workdir(values: dict[str, str], others: Sequence[str]) -> int:
     from .engine import build, encoder, evaluations, images, report, run, untrained
 
     root = Path(values['workdir'])
-    names = evaluations.chosen(values['only'], images=True, paired=bool(others)) if values['only'] else ()
-    if len(others) > 1:
-        raise UserError(f'--with names one workdir beside --workdir, not {len(others)}')
+    names = evaluations.chosen(values['only'], images=True, others=len(others)) if values['only'] else ()
     step = None if values['step'] == 'newest' else cli.integer('step', values['step'])
     trained = encoder.load(values['workdir'], step=step)
     other = None if values['data'] == 'own' else values['data']
-    beside = encoder.load(others[0]) if others else None
+    beside = [encoder.load(place) for place in others]
     if not names and not values['layers'] and (values['image-size'] or values['channels']):
         raise UserError('a report is made on images as the encoder was trained on; give --only with --image-size')
     names = names if values['only'] != 'all' else evaluations.possible(trained, names)

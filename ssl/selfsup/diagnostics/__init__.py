@@ -11,6 +11,7 @@ from .cca import canonical_correlations, pwcca, svcca
 from .clid import clid, clid_scores, cluster_learnability
 from .clusters import inertia, kmeans
 from .collapse import collapse_alarm, evidence, neural_collapse
+from .dense_structure import dense_structure
 from .dimension import lid_mle, lid_moments, two_nn
 from .geometry import (
     alignment,
@@ -80,6 +81,7 @@ __all__ = [
     'correlation_matrix',
     'covariance_spectrum',
     'csls',
+    'dense_structure',
     'deviations',
     'dissim_local',
     'effective_rank',

@@ -23,10 +23,13 @@ from . import (
 OF_IMAGES = ('online', 'fine_tune')  # evaluations that pass images through the encoder as they learn
 OF_TOKENS = ('tokens', 'attentive', 'rollout', 'gradients')  # that read tokens of patches
 OF_TWO = ('relative', 'memorisation')  # that compare with another encoder
+OF_SEVERAL = ('concatenated',)  # that join one or more others
+WITH_OTHERS = (*OF_TWO, *OF_SEVERAL)
 OF_ENCODER = (
     *OF_IMAGES,
     *OF_TOKENS,
     'dense',
+    'dse',
     'dictionary',
     'views',
     'memorisation',
@@ -35,21 +38,25 @@ OF_ENCODER = (
 )  # that need more than features
 
 
-def chosen(text: str, *, images: bool, paired: bool = False) -> tuple[str, ...]:
-    """The evaluations of --only; `paired` where --with names another encoder."""
-    known = (*EVALUATIONS, 'feet', 'relative', *(OF_ENCODER if images else ()))
+def chosen(text: str, *, images: bool, others: int = 0) -> tuple[str, ...]:
+    """The evaluations of --only, where --with names so many other encoders."""
+    known = (*EVALUATIONS, 'feet', 'relative', *OF_SEVERAL, *(OF_ENCODER if images else ()))
     if text in ('all', 'default'):
-        known = tuple(name for name in known if paired or name not in OF_TWO)
+        absent = () if others == 1 else OF_TWO if others else WITH_OTHERS
+        known = tuple(name for name in known if name not in absent)
     names = known if text == 'all' else DEFAULT if text == 'default' else tuple(text.split(','))
     for name in names:
         if name in OF_ENCODER and not images:
             raise UserError(f'--only={name} passes images through an encoder; it needs --workdir, not --features')
         if name not in known:
             raise UserError(f'--only: {name!r} is no evaluation{nearest(name, known)}')
-        if name in OF_TWO and not paired:
-            raise UserError(f'--only={name} compares two encoders; name the other by --with')
-    if paired and not set(names) & set(OF_TWO):
-        raise UserError(f'--with is read by --only={" and --only=".join(OF_TWO)}, and not by {",".join(names)}')
+        if name in OF_TWO and others != 1:
+            hint = 'name the other by --with' if not others else f'--with names {others}'
+            raise UserError(f'--only={name} compares two encoders; {hint}')
+        if name in OF_SEVERAL and not others:
+            raise UserError(f'--only={name} joins several encoders; name the others by --with=A,B')
+    if others and not set(names) & set(WITH_OTHERS):
+        raise UserError(f'--with is read by --only={" and --only=".join(WITH_OTHERS)}, and not by {",".join(names)}')
     return names
 
 
@@ -80,7 +87,7 @@ def of_features(
     test: Any,
     names: Sequence[str],
     fine_tuned: float | None = None,
-    other: Any = None,
+    others: Sequence[Any] = (),
     *,
     every: bool = False,
 ) -> dict[str, float]:
@@ -90,7 +97,7 @@ def of_features(
       train, test: features and labels.
       names: which numbers; those of images are passed over.
       fine_tuned: accuracy after fine-tuning, for `feet`.
-      other: train and test of another encoder, for `relative`.
+      others: train and test of each other encoder, for `relative` and `concatenated`.
       every: see :func:`taken`.
     """
 
@@ -98,7 +105,9 @@ def of_features(
         if name == 'feet':
             return evals.feet(train, test, fine_tuned=fine_tuned)
         if name == 'relative':
-            return evals.relative(*(evals.labelled(part) for part in (train, test, *other)))
+            return evals.relative(*(evals.labelled(part) for part in (train, test, *others[0])))
+        if name == 'concatenated':
+            return evals.concatenated([(train, test), *others])
         return evals.evaluate(train, test, only=(name,))
 
     results: dict[str, float] = {}
@@ -112,7 +121,7 @@ def of_encoder(
     trained: Any,
     data: Any,
     names: Sequence[str],
-    other: Any = None,
+    others: Sequence[Any] = (),
     *,
     every: bool = False,
     parents: str = '',
@@ -124,7 +133,7 @@ def of_encoder(
       trained: the encoder.
       data: the sources `train` and `test`, by name.
       names: which numbers.
-      other: another encoder, for those that compare two.
+      others: other encoders, one for those that compare two.
       every: leaves out, with a line, what the data do not allow; see :func:`taken`.
       parents: of the classes, for a dictionary; see :func:`.dictionary_evals.of_dictionary`.
       tap: of the network, for concepts; see :func:`.inside_evals.of_concepts`.
@@ -137,13 +146,13 @@ def of_encoder(
         def features(encoder: Any) -> tuple[Any, Any]:
             return images.features(encoder, data['train']), images.features(encoder, data['test'])
 
-        pair = features(other) if 'relative' in names else None
-        results |= of_features(*features(trained), names, results.get('fine_tuned'), pair, every=every)
+        pairs = [features(other) for other in others] if {'relative', *OF_SEVERAL} & set(names) else []
+        results |= of_features(*features(trained), names, results.get('fine_tuned'), pairs, every=every)
     clusters = assignments.of_assignments if assignments.has_clusters(trained) else lambda *_: {}
     groups: dict[str, Callable[[], dict[str, float]]] = {
         'clustering': lambda: clusters(trained, data),
         'views': lambda: view_evals.of_views(trained, data),
-        'memorisation': lambda: view_evals.of_memorisation(trained, other),
+        'memorisation': lambda: view_evals.of_memorisation(trained, *others),
         **{name: functools.partial(of, trained, data) for name, of in patch_evals.PATCH_EVALUATIONS.items()},
         'factors': lambda: factor_evals.of_factors(trained, data),
         'gradients': lambda: gradient_evals.of_gradients(trained, data),

@@ -1,5 +1,6 @@
 """Evaluations of an encoder's patches: tokens by name, an attentive probe, segmentation of rendered images."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,7 +20,8 @@ from .patches import checked, feature_maps, summaries, variables, with_tokens
 
 HELD_VALUES = 2**28  # of tokens of train in an attentive probe: 1 GiB as float32
 MAPPED_VALUES = 2**27  # of the feature maps of train, and of test, in a segmentation: half of that
-RANKED = 256  # test images of the rank of tokens
+RANKED = 256  # test images of the rank of tokens, and of their structure
+GROUP = 8  # images whose patches are clustered together, as the authors of DSE have it
 RENDERED = {'train': (400, 0), 'test': (200, 1)}  # part -> images and seed
 
 
@@ -70,6 +72,28 @@ def of_attention(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, floa
     held = extract(tokens, (seen[rows[start : start + size]] for start in range(0, len(rows), size)))
     train, test = evals.Features(held, labels[rows]), evals.Features(shown, test_labels)
     return evals.attentive(train, test, heads=module.heads, encode=tokens)
+
+
+def of_dense_structure(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, float]:
+    """:func:`selfsup.diagnostics.dense_structure` of the patch tokens of at most 256 test images; no labels are read.
+
+    Returns:
+      `dse` and its parts, `dse_inter`, `dse_intra_image`, `dse_intra_group`, `dse_dimension`, with the authors' numbers
+      of clusters and one seed.
+
+    Raises:
+      UserError: an encoder without patches, fewer than 8 test images, or fewer patches than clusters.
+    """
+    some = next(images.batches(data['test'], RANKED))[1]
+    found = np.asarray(checked(encoder, feature_maps(encoder))(some))
+    if len(found) < GROUP:
+        raise UserError(f'--only=dse needs {GROUP} images to test on, and {data["test"].name} holds {len(found)}')
+    tokens = found[: len(found) // GROUP * GROUP].reshape(-1, found[0].size // found.shape[-1], found.shape[-1])
+    try:
+        parts = jax.jit(functools.partial(diagnostics.dense_structure, group=GROUP))(jax.random.key(0), tokens)
+    except ValueError as error:
+        raise UserError(f'--only=dse: {error}') from error
+    return {'dse' if name == 'dse' else f'dse_{name}': float(value) for name, value in parts.items()}
 
 
 def seen_shape(encoder: Encoder, source: Source) -> tuple[int, ...]:
@@ -137,4 +161,5 @@ PATCH_EVALUATIONS: dict[str, Callable[[Encoder, Mapping[str, Source]], dict[str,
     'tokens': of_tokens,
     'attentive': of_attention,
     'dense': of_dense,
+    'dse': of_dense_structure,
 }

@@ -8,6 +8,7 @@ from .absorption import absorption
 from .attentive import attentive
 from .bench import TASKS, bench, check_task, summary
 from .clustering import agreement, assigned, clustering, sizes
+from .concatenated import concatenated
 from .dense import Segmented, segmentation
 from .dictionary import Coded, dictionary
 from .factors import Known, factors
@@ -49,6 +50,7 @@ __all__ = [
     'bench',
     'check_task',
     'clustering',
+    'concatenated',
     'dictionary',
     'evaluate',
     'even_draw',
