@@ -16,6 +16,7 @@ COMMANDS = {
     'engine/alarm.py': 'the alarm of every run',
     'engine/drawn.py': 'the report of every run',
     'engine/inside_evals.py': '`evaluate --only=rollout`',
+    'engine/memorised.py': '`subset --by=memorised`',
     'engine/monitor.py': 'the monitor of every run',
     'engine/patch_evals.py': '`evaluate --only=tokens,dse`',
     'engine/report.py': 'the report of every run',

@@ -1,8 +1,11 @@
 """Several encoders as one: joined features, their gain, and the command."""
 
+import json
+
 import numpy as np
 import pytest
 from selfsup import evals, evaluate
+from selfsup import train as training
 from selfsup.errors import UserError
 from selfsup.evals import Features
 from selfsup.evals.concatenated import joined
@@ -76,6 +79,23 @@ def test_the_command_joins_files_of_features(tmp_path, capsys):
     assert 'concatenated_gain' in capsys.readouterr().out
     with pytest.raises(UserError, match='--only=concatenated joins several encoders; name the others by --with=A,B'):
         evaluate.main([*files[:2], '--only=concatenated'])
+
+
+@pytest.mark.slow
+def test_the_command_joins_runs_of_several_seeds_on_own_and_on_other_data(tmp_path):
+    runs = [tmp_path / f'seed{seed}' for seed in range(3)]
+    fields = ['model.widths=(4, 8)', 'projector.widths=(8, 8)', 'train.epochs=1', 'data.batch_size=64']
+    for seed, run in enumerate(runs):
+        assert training.main(['digits/simclr', f'--workdir={run}', f'seed={seed}', *fields]) == 0
+    command = [f'--workdir={runs[0]}', f'--with={runs[1]},{runs[2]}', '--only=concatenated']
+    assert evaluate.main(command) == 0
+    own = json.loads((runs[0] / 'evaluation.json').read_text())
+    assert own['concatenated_width'] == 24 and own['concatenated_3'] > own['concatenated_alone'] > 0.3
+    other = [f'--out={tmp_path / "o.json"}', '--data=shapes:200', '--image-size=8', '--channels=1']
+    assert evaluate.main([*command, *other]) == 0
+    assert set(json.loads((tmp_path / 'o.json').read_text())) == set(own)
+    with pytest.raises(UserError, match='--only=relative compares two encoders; --with names 2'):
+        evaluate.main([*command[:2], '--only=relative'])
 
 
 @pytest.mark.parametrize(

@@ -69,15 +69,15 @@ def open_data(config: ConfigDict, spec: str | None = None) -> Data:
     chosen = subsets.chosen(whole, c.subset) if own and c.subset else whole
     if len(chosen) < SMALLEST_SET:
         raise UserError(f'{chosen.name} holds {len(chosen)} examples; at least {SMALLEST_SET} are needed to train')
-    used = _brought(config, chosen)
-    whole, test = used if chosen is whole else _brought(config, whole), _brought(config, test)
+    used = brought(config, chosen)
+    whole, test = used if chosen is whole else brought(config, whole), brought(config, test)
     train, holdout = sources.split(used, c.holdout, seed=1, parts=('train', 'held out'))
     if not (own and c.probe_source):
         _check_shapes(config, whole, test)
         _tell(whole, test)
         return Data(train, holdout, whole, test)
     probes = sources.open_source(c.probe_source, data_dir=c.dir, test_fraction=c.test_fraction)
-    labelled, test = (_brought(config, part) for part in probes)
+    labelled, test = (brought(config, part) for part in probes)
     shared = sources.shared_rows(whole, test)
     if shared:
         raise UserError(
@@ -114,7 +114,7 @@ def _check_shapes(config: ConfigDict, whole: sources.Source, *others: sources.So
             )
 
 
-def _brought(config: ConfigDict, source: sources.Source) -> sources.Source:
+def brought(config: ConfigDict, source: sources.Source) -> sources.Source:
     """The source with its images as the config wants them."""
     c = config.data
     for field, usual in (('background', 'none'), ('orientation', 'stored')):

@@ -30,7 +30,7 @@ from .rescaling import rescaling
 from .retrieval import retrieval
 from .sgd import linear_online, linear_sgd
 from .sparse_probe import sparse_probe
-from .subsets import latent_classes, subset
+from .subsets import latent_classes, latent_tree, subset
 from .suite import EVALUATIONS, evaluate, feet, ranks, transfer
 from .tokens import summaries, tokens
 from .widths import widths
@@ -68,6 +68,7 @@ __all__ = [
     'knn_grid',
     'label_noise',
     'latent_classes',
+    'latent_tree',
     'layers',
     'lens',
     'linear_logistic',

@@ -1,7 +1,7 @@
-"""Which rows of a training set to keep: by closeness to others of their latent class, evenly, or at random."""
+"""Which rows of a training set to keep: by closeness to others of their latent class, evenly, by score, at random."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from ..errors import UserError
 from .features import even_draw, unit_rows
 
 BLOCK = 1024  # rows of similarities that are held at once
+RESAMPLINGS = 3  # of each level of a tree of clusters
 
 
 def latent_classes(features: Float[np.ndarray, 'rows dim'], count: int, *, seed: int = 0) -> Int[np.ndarray, ' rows']:
@@ -25,6 +26,63 @@ def latent_classes(features: Float[np.ndarray, 'rows dim'], count: int, *, seed:
         raise UserError(f'{count} latent classes of {len(features)} rows: from 1 to as many as there are rows')
     rows = jnp.asarray(unit_rows(features))
     return np.asarray(diagnostics.kmeans(jax.random.key(seed), rows, clusters=count, restarts=3)[1])
+
+
+def latent_tree(
+    features: Float[np.ndarray, 'rows dim'],
+    counts: Sequence[int],
+    *,
+    seed: int = 0,
+    resamplings: int = RESAMPLINGS,
+) -> Int[np.ndarray, 'rows levels']:
+    """Clusters of unit rows, clusters of their centres, and so on: hierarchical k-means with resampling.
+
+    k-means puts more centres where rows are dense. After each k-means the rows nearest to each centre, as many of each
+    cluster, are clustered in their place, which brings the centres nearer to a uniform spread over what there is.
+
+    Args:
+      features: of the rows.
+      counts: clusters of each level, descending, the first no more than rows.
+      seed: of k-means (k-means++, the best of 3 starts).
+      resamplings: of each level, with half of the mean cluster's size from each; 0 is plain k-means. Authors: 10, with
+        sizes of their own for each level.
+
+    Returns:
+      The cluster of each row in each level, the finest first; numbers from 0, without gaps.
+
+    Raises:
+      UserError: counts that do not descend, or are more than the rows.
+
+    References:
+      Vo et al. 2024, https://arxiv.org/abs/2405.15613, section 3.2 and 3.3; authors' code
+      facebookresearch/ssl-data-curation, commit 7a48ee3.
+    """
+    if not counts or counts[-1] < 1 or counts[0] > len(features) or list(counts) != sorted({*counts}, reverse=True):
+        raise UserError(
+            f'levels of latent classes must descend from at most the {len(features)} rows to at least 1, not '
+            f'{", ".join(map(str, counts))}'
+        )
+    points, path, levels = unit_rows(features), np.arange(len(features)), []
+    fit = functools.partial(diagnostics.kmeans, restarts=3)
+    for level, count in enumerate(counts):
+        count = min(count, len(points))  # a level may have had fewer clusters with rows than it was asked for
+        key = jax.random.fold_in(jax.random.key(seed), level)
+        centres, members = (np.asarray(part) for part in fit(jax.random.fold_in(key, 0), points, clusters=count))
+        size = len(points) // (2 * count)
+        for number in range(resamplings if size > 1 else 0):
+            distance = np.linalg.norm(points - centres[members], axis=1)
+            order = np.lexsort((distance, members))
+            place = np.arange(len(points)) - np.searchsorted(members[order], members[order])
+            nearest = np.sort(order[place < size])
+            if len(nearest) < count:
+                break
+            again = jax.random.fold_in(key, number + 1)
+            centres = np.asarray(fit(again, points[nearest], clusters=count)[0])
+            members = np.asarray(diagnostics.nearest(points, centres, k=1)[1])[:, 0]
+        used, members = np.unique(members, return_inverse=True)
+        points, path = centres[used], members[path]
+        levels.append(path)
+    return np.stack(levels, axis=1)
 
 
 @jax.jit
@@ -64,6 +122,12 @@ def closest(features: Float[np.ndarray, 'rows dim'], count: int, *, greedy: bool
     return taken
 
 
+def check_share(share: float) -> None:
+    """Refuses a share of the rows that is none."""
+    if not 0 < share <= 1:
+        raise UserError(f'a subset is a share above 0 and at most 1 of the rows, not {share:g}')
+
+
 def part(share: float, rows: np.ndarray) -> int:
     """⌊share · rows⌋, at least one."""
     return max(int(share * len(rows)), 1)
@@ -85,24 +149,68 @@ def balanced(features: np.ndarray, classes: np.ndarray, share: float, *, seed: i
     return even_draw(classes, part(share, classes), seed=seed)
 
 
+def evenly(sizes: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    """How many are taken of each group: as many of each, all of smaller ones; what is left over goes to random ones."""
+    low, high = 0, int(sizes.max())
+    while low < high:  # the largest cut that does not take too many
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if np.minimum(sizes, middle).sum() <= count else (low, middle - 1)
+    taken = np.minimum(sizes, low)
+    larger = np.flatnonzero(sizes > low)
+    taken[generator.permutation(larger)[: count - taken.sum()]] += 1
+    return taken
+
+
+def hierarchical(features: np.ndarray, classes: np.ndarray, share: float, *, seed: int = 0) -> np.ndarray:
+    """As many rows of each cluster of the coarsest level, within it of each of the next, and random ones in the finest.
+
+    Args:
+      features: not read.
+      classes: `[rows, levels]`, the finest first, as :func:`latent_tree` gives them; or of one level, `[rows]`.
+      share: of the rows.
+      seed: of the draws.
+
+    References:
+      Vo et al. 2024, https://arxiv.org/abs/2405.15613, section 3.4 (sampling from the hierarchy, random in the leaves).
+    """
+    levels = classes.reshape(len(classes), -1)
+    generator = np.random.Generator(np.random.Philox(key=[seed, 13]))
+
+    def drawn(rows: np.ndarray, level: int, count: int) -> list[np.ndarray]:
+        if level < 0 or count == len(rows):
+            return [generator.permutation(rows)[:count]]
+        _, groups, sizes = np.unique(levels[rows, level], return_inverse=True, return_counts=True)
+        wanted = evenly(sizes, count, generator)
+        return [part for g in np.flatnonzero(wanted) for part in drawn(rows[groups == g], level - 1, int(wanted[g]))]
+
+    return np.sort(np.concatenate(drawn(np.arange(len(levels)), levels.shape[1] - 1, part(share, classes))))
+
+
+def highest(scores: Float[np.ndarray, ' rows'], share: float) -> Int[np.ndarray, ' kept']:
+    """Numbers of the rows of largest score, ascending; of equal scores the smaller number."""
+    return np.sort(np.argsort(-scores, kind='stable')[: part(share, scores)])
+
+
 def random(features: np.ndarray, classes: np.ndarray, share: float, *, seed: int = 0) -> np.ndarray:
     """Random rows, the control."""
     order = np.random.Generator(np.random.Philox(key=[seed, 12])).permutation(len(classes))
     return np.sort(order[: part(share, classes)])
 
 
-# Name -> (features [n, dim], latent classes [n], share of the rows, seed) -> numbers of rows, ascending.
+# Name -> (features [n, dim], latent classes [n], share of the rows, seed) -> numbers of rows, ascending. Of
+# `hierarchical` the classes may be [n, levels].
 SELECTIONS: dict[str, Callable[..., np.ndarray]] = {
     'sas': by_class,
     'sas_authors': functools.partial(by_class, greedy=False),
     'balanced': balanced,
+    'hierarchical': hierarchical,
     'random': random,
 }
 
 
 def subset(
     features: Float[np.ndarray, 'rows dim'],
-    classes: Int[np.ndarray, ' rows'],
+    classes: Int[np.ndarray, ' rows'] | Int[np.ndarray, 'rows levels'],
     *,
     share: float,
     by: str = 'sas',
@@ -112,19 +220,19 @@ def subset(
 
     Args:
       features: of an encoder that was trained on all rows, or of another one (the proxy).
-      classes: labels or :func:`latent_classes`.
+      classes: labels or :func:`latent_classes`; of 'hierarchical' also :func:`latent_tree`.
       share: of the rows, above 0 and at most 1.
       by: a row of :data:`SELECTIONS`.
-      seed: of 'balanced' and 'random'.
+      seed: of 'balanced', 'hierarchical' and 'random'.
 
     Raises:
       UserError: an unknown selection, a share out of range, features that are not finite or do not fit the classes.
     """
     if by not in SELECTIONS:
         raise UserError(f'{by!r} is no selection of rows; known are {", ".join(SELECTIONS)}')
-    if not 0 < share <= 1:
-        raise UserError(f'a subset is a share above 0 and at most 1 of the rows, not {share:g}')
-    if features.ndim != 2 or classes.shape != features.shape[:1] or not len(features):
+    check_share(share)
+    levels = (1, 2) if by == 'hierarchical' else (1,)
+    if features.ndim != 2 or len(classes) != len(features) or classes.ndim not in levels or not len(features):
         raise UserError(f'features {list(features.shape)} and classes {list(classes.shape)} do not match')
     if not np.isfinite(features).all():
         raise UserError('features that rows are chosen by must be finite')
