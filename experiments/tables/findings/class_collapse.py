@@ -39,12 +39,12 @@ def measure(seed: int) -> dict[str, float]:
     found = {}
     for name, share in SHARES.items():
         run = trained.train(resolved, lambda method, share=share: with_share(share, method))
-        for of in OF:
-            train, test = trained.outputs(run, of)
+        parts = {of: trained.outputs(run, of) for of in OF}
+        for of, (train, test) in parts.items():
             found[f'{name}_{of}'] = evals.linear_probe(train, test, label_counts=(LABELS,))[f'linear_{LABELS}']
             halves = (evals.Features(part.features, coarse(part.labels)) for part in (train, test))
             found[f'{name}_{of}_coarse'] = evals.linear_probe(*halves, label_counts=())['linear']
-        found[f'{name}_rank'] = float(diagnostics.effective_rank(jnp.asarray(test.features)))
+        found[f'{name}_rank'] = float(diagnostics.effective_rank(jnp.asarray(parts['embeddings'][1].features)))
     return found
 
 

@@ -1,6 +1,6 @@
 """DSE: how well clusters of patches stand apart, and how many directions patches use, without labels."""
 
-from functools import partial
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -106,7 +106,7 @@ def dense_structure(
     within = jnp.mean(jax.lax.map(in_image, (jnp.arange(images), z)))
     groups = z.reshape(images // group, group * places, dim)
     apart, radii, counted = jax.lax.map(in_group, (jnp.arange(len(groups)), groups))
-    keys = jax.vmap(partial(jax.random.fold_in, of_order))(jnp.arange(images))
+    keys = jax.vmap(functools.partial(jax.random.fold_in, of_order))(jnp.arange(images))
     mixed = jax.vmap(lambda own, rows: rows[jax.random.permutation(own, places)])(keys, z)
     rank = jax.lax.map(effective_rank, jnp.moveaxis(mixed, 1, 0))
     found = {
