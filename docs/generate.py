@@ -5,10 +5,9 @@
 - the table of docs/regularisers.md from the signatures of `selfsup.methods.REGULARISERS`
 - docs/findings/*.md from the numbers beside them (`python -m experiments.tables.findings NAME`)
 - the tables of docs/masked.md from docs/cifar5k_vit.json (`python -m experiments.tables.cifar5k_vit`)
-- the tables of docs/peers.md, speedrun.md, ablations.md and cifar10.md from the JSON files of those names, that of
-  docs/equivariance.md from docs/shapes.json, and those of docs/pretext.md from docs/cifar5k_pretext.json
-  (`python benchmarks/peers.py`, `python -m experiments.tables.speedrun`, `ablations`, `cifar10`, `shapes`,
-  `cifar5k_pretext`)
+- the tables of docs/peers.md, speedrun.md, ablations.md, cifar10.md, concatenation.md, subsets.md and label_curves.md
+  from the JSON files of those names, that of docs/equivariance.md from docs/shapes.json, and those of docs/pretext.md
+  from docs/cifar5k_pretext.json (`python benchmarks/peers.py`, `python -m experiments.tables.NAME`)
 - docs/digits.md, docs/methods.md, the README's table of methods and the result in the docstring of each config of
   experiments/digits from the recorded scores in docs/digits.json (`python -m experiments.tables.digits` writes such
   a file as WORKDIR/table.json)
@@ -28,7 +27,16 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'docs'), str(ROOT / 'benchmarks')]
 import peers_page  # noqa: E402
 import reached  # noqa: E402
 
-from experiments.tables import ablations, cifar10, shapes, speedrun, table  # noqa: E402
+from experiments.tables import (  # noqa: E402
+    ablations,
+    cifar10,
+    concatenation,
+    label_curves,
+    shapes,
+    speedrun,
+    subsets,
+    table,
+)
 from experiments.tables.findings import FINDINGS, finding  # noqa: E402
 
 WIDTH = 120
@@ -220,25 +228,27 @@ def regularisers_table() -> str:
     return '\n'.join(lines) + '\n'
 
 
+def linear_tables(recorded: table.Recorded) -> str:
+    """The leads of the linear probe with all labels, and every score."""
+    return f'{table.summary(recorded, "linear")}\n\n{table.markdown(table.rows(recorded))}\n'
+
+
 def small_vit_table() -> str:
     """The tables of docs/masked.md."""
-    recorded = json.loads((ROOT / 'docs' / 'cifar5k_vit.json').read_text())
-    return f'{table.summary(recorded, "linear")}\n\n{table.markdown(table.rows(recorded))}\n'
-
-
-def pretext_table(recorded: table.Recorded) -> str:
-    """The tables of docs/pretext.md: with all labels, and every score."""
-    return f'{table.summary(recorded, "linear")}\n\n{table.markdown(table.rows(recorded))}\n'
+    return linear_tables(json.loads((ROOT / 'docs' / 'cifar5k_vit.json').read_text()))
 
 
 # Page of docs/ -> the JSON file that its part is written from, and what writes it.
 PARTS = {
     'ablations': ('ablations', ablations.markdown),
     'cifar10': ('cifar10', cifar10.markdown),
+    'concatenation': ('concatenation', concatenation.markdown),
     'equivariance': ('shapes', shapes.markdown),
+    'label_curves': ('label_curves', label_curves.markdown),
     'peers': ('peers', peers_page.part),
-    'pretext': ('cifar5k_pretext', pretext_table),
+    'pretext': ('cifar5k_pretext', linear_tables),
     'speedrun': ('speedrun', speedrun.markdown),
+    'subsets': ('subsets', subsets.markdown),
 }
 
 
