@@ -142,7 +142,8 @@ def markdown(recorded: dict[str, Any]) -> str:
         for control, runs in controls.items():
             name = table.named(method)
             add(f'**{name}**' if control == 'none' else f'{name}, {control.replace("_", " ")}', runs, 'trained')
-    whole = max((controls['none'] for controls in recorded.values() if 'none' in controls), key=len)
+    runs: list[dict[str, Any]] = [controls['none'] for controls in recorded.values() if 'none' in controls]
+    whole = max(runs, key=lambda seeds: len(seeds))
     add('untrained encoder', whole, 'untrained')
     add('raw pixels', dict([*whole.items()][:1]), 'pixels')
     return '\n'.join([*lines, '', *(beyond if more else []), '']).rstrip('\n') + '\n'

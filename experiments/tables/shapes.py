@@ -35,12 +35,13 @@ def measure(place: Path) -> None:
     trained = encoder.load(str(place))
     data = evaluations.evaluated_parts(trained.config, PROBED)
     scores: dict[str, dict[str, float]] = {}
+    others = (json.loads(other.read_text()) for other in place.parents[2].glob('*/*/*/measured.json'))
+    with_pixels = not any('pixels' in other['scores'] for other in others)
     for name, one in {'trained': trained, 'untrained': untrained.of_encoder(trained, data['train'])}.items():
         sets, pixels, known = factor_evals.encoded_with_factors(one, data)
         scores[name] = of_rows([part.features for part in sets], known, linear_r2)
-    others = (json.loads(other.read_text()) for other in place.parents[2].glob('*/*/*/measured.json'))
-    if not any('pixels' in other['scores'] for other in others):
-        scores['pixels'] = of_rows(pixels, known, linear_r2)
+        if with_pixels and name == 'trained':
+            scores['pixels'] = of_rows(pixels, known, linear_r2)
     write_json(file, {'scores': scores})
 
 

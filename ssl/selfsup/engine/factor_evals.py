@@ -26,7 +26,7 @@ def with_factors(data: Mapping[str, Source], name: str) -> tuple[Source, Source]
 
 def encoded_with_factors(
     encoder: Encoder, data: Mapping[str, Source]
-) -> tuple[list[Features], list[np.ndarray], dict[str, Known]]:
+) -> tuple[tuple[Features, Features], tuple[np.ndarray, np.ndarray], dict[str, Known]]:
     """Features and prepared pixels of train and test, and the factors of the same rows.
 
     Raises:
@@ -46,7 +46,7 @@ def encoded_with_factors(
         name: Known(factor.values[rows[0]], test.factors[name].values[rows[1]], factor.count, factor.kind)
         for name, factor in train.factors.items()
     }
-    return sets, pixels, known
+    return (sets[0], sets[1]), (pixels[0], pixels[1]), known
 
 
 def of_factors(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, float]:
