@@ -21,7 +21,7 @@ declare -A PARTS=(
   [evaluation]='test_eval* test_inside test_gradient_features test_bench test_reduction test_select test_image* test_report*'
   [weights]='test_convert*'
   [experiments]='test_experiments test_extending'
-  [tables]='test_ablations test_digits_tables test_findings test_peers test_reproduce test_speedrun'
+  [tables]='test_ablations test_digits_tables test_findings test_peers test_reproduce test_speedrun test_tables'
   [collapse]='test_collapse'
   [fuzz]='test_fuzz'
 )

@@ -409,9 +409,9 @@ def test_ressl_compares_relations_with_the_queue_before_it_enters_it():
     assert not np.allclose(value_of(method, params, extra, other)[0], value)
 
 
-def test_supcon_is_declared_to_see_labels_and_others_do_not():
+def test_methods_of_labels_are_declared_to_see_them_and_others_do_not():
     for name in small.KEYWORDS:
-        assert small.make(name).uses_labels == (name in ('metric', 'supcon'))
+        assert small.make(name).uses_labels == (name in ('clusternet', 'metric', 'supcon'))
     method = small.make('supcon')
     rows = small.batch()
     params, extra = small.started(method, rows)
