@@ -3,7 +3,8 @@
     python -m selfsup.train --config=experiments/digits/visreg.py --workdir=runs/digits/visreg
 
 Two CPU cores, one to two minutes.
-Result with ten labels per class: 96.8 % (untrained encoder 87.4, shuffled pairs 86.5), seed 1.
+Result with ten labels per class: 96.4 ± 0.3 % (untrained encoder 86.1, shuffled pairs 87.0), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits
