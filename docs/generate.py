@@ -233,11 +233,6 @@ def linear_tables(recorded: table.Recorded) -> str:
     return f'{table.summary(recorded, "linear")}\n\n{table.markdown(table.rows(recorded))}\n'
 
 
-def small_vit_table() -> str:
-    """The tables of docs/masked.md."""
-    return linear_tables(json.loads((ROOT / 'docs' / 'cifar5k_vit.json').read_text()))
-
-
 # Page of docs/ -> the JSON file that its part is written from, and what writes it.
 PARTS = {
     'ablations': ('ablations', ablations.markdown),
@@ -245,6 +240,7 @@ PARTS = {
     'concatenation': ('concatenation', concatenation.markdown),
     'equivariance': ('shapes', shapes.markdown),
     'label_curves': ('label_curves', label_curves.markdown),
+    'masked': ('cifar5k_vit', linear_tables),
     'peers': ('peers', peers_page.part),
     'pretext': ('cifar5k_pretext', linear_tables),
     'speedrun': ('speedrun', speedrun.markdown),
@@ -276,7 +272,7 @@ def findings_pages() -> dict[Path, str]:
 
 def pages(recorded: table.Recorded) -> dict[Path, str]:
     """Every file that is written here, with its text."""
-    readme, masked = ROOT / 'README.md', ROOT / 'docs' / 'masked.md'
+    readme = ROOT / 'README.md'
     regularisers = ROOT / 'docs' / 'regularisers.md'
     configs = {m: ROOT / 'experiments' / 'digits' / f'{m}.py' for m in recorded}
     return {
@@ -286,7 +282,6 @@ def pages(recorded: table.Recorded) -> dict[Path, str]:
         ROOT / 'docs' / 'digits.md': f'{DIGITS}{digits_part(recorded)}\n{table.markdown(table.rows(recorded))}\n',
         ROOT / 'docs' / 'methods.md': methods_page(recorded),
         readme: between(readme, 'methods', families_table(recorded)),
-        masked: between(masked, 'scores', small_vit_table()),
         regularisers: between(regularisers, 'regularisers', regularisers_table()),
         **{ROOT / 'docs' / f'{name}.md': part_page(name) for name in PARTS},
         **{file: docstring(file.read_text(), recorded[method]) for method, file in configs.items()},

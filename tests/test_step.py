@@ -58,8 +58,9 @@ def test_untrained_statistics_are_adapted():
     assert moved > 0.1
 
 
-def test_untrained_statistics_of_an_encoder_are_adapted_on_every_class(monkeypatch):
-    """A few batches of a set that is sorted by class, of which nothing else is read."""
+@pytest.mark.parametrize('name', ['vicreg', 'byol'])
+def test_untrained_statistics_of_an_encoder_are_adapted_on_every_class(name, monkeypatch):
+    """A few batches of a set that is sorted by class, of which nothing else is read; BYOL takes no single view."""
     read = []
 
     class Counting:
@@ -68,7 +69,7 @@ def test_untrained_statistics_of_an_encoder_are_adapted_on_every_class(monkeypat
             return np.full((12, 12, 1), index, np.uint8)
 
     monkeypatch.setattr(untrained, 'ADAPTING_BATCHES', 2)
-    config = small.digits_config('vicreg', 'evaluate.batch_size=6')
+    config = small.digits_config(name, 'evaluate.batch_size=6')
     prepared = Run(config, devices=1)
     state = prepared.start()
     encoder = Encoder(config, prepared.method, state.params, state.extra, 0)

@@ -62,6 +62,13 @@ def test_the_cifar10_table_is_written_from_finished_runs(tmp_path):
     ]  # fmt: skip
 
 
+def test_controls_alone_have_rows_of_their_own(tmp_path):
+    place = tmp_path / 'byol' / 'shuffled_pairs' / 'seed1'
+    finished(place, trained={'knn': 0.5, 'rankme': 2.0})
+    lines = cifar10.markdown(cifar10.collected(tmp_path)).splitlines()
+    assert len(lines) == 3 and lines[2].startswith('| BYOL, shuffled pairs | – | 50.0 |')
+
+
 def test_recorded_runs_are_kept_where_others_are_added(tmp_path):
     file = tmp_path / 'cifar10.json'
     for method in ('byol', 'simclr'):
@@ -92,5 +99,6 @@ def test_the_factors_of_a_run_are_measured_and_it_goes_on(tmp_path, capsys, monk
     assert '| SIE, shuffled pairs |' in told and '| raw pixels |' in told
     scores = table.collect(tmp_path, ['sie'])['sie']['none']['seed1']
     assert {'r2_colour', 'linear_10'} <= scores['trained'].keys() and 'r2_row' in scores['pixels']
+    assert 'r2_colour' in scores['untrained']
     assert shapes.main([*command, f'--record={tmp_path / "shapes.json"}']) == 0
     assert shapes.main(command) == 0 and 'compiling' not in capsys.readouterr().out

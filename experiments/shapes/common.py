@@ -38,7 +38,7 @@ def view(**more: Any) -> dict[str, Any]:
 
 
 def two_views(method: str) -> ConfigDict:
-    """A convolutional network of four layers, and two views."""
+    """A convolutional network of three layers, and two views."""
     c = sprites(method)
     c.model.name = 'convnet'
     c.model.widths = (32, 64, 128)

@@ -59,7 +59,10 @@ def of_training(place: Path) -> dict[str, Any]:
 
 
 def measure(place: Path, transfer: list[str]) -> None:
-    """Writes `measured.json` in the folder of a finished run, where it is not there or lacks a transfer."""
+    """Writes `measured.json` in the folder of a finished run, where it is not there or lacks a transfer.
+
+    The untrained encoder is measured where there is no control.
+    """
     from selfsup.engine import encoder, evaluations, images, untrained
 
     file = place / 'measured.json'
@@ -69,7 +72,9 @@ def measure(place: Path, transfer: list[str]) -> None:
         return
     trained = encoder.load(str(place))
     own = evaluations.evaluated_parts(trained.config, None)
-    encoders = {'trained': trained, 'untrained': untrained.of_encoder(trained, own['train'])}
+    encoders = {'trained': trained}
+    if trained.config.control == 'none':
+        encoders['untrained'] = untrained.of_encoder(trained, own['train'])
     scores = found.setdefault('scores', {name: {} for name in encoders})
     images.set_fields(trained.config, image_size='32', channels='3')
     for spec in missing:
@@ -142,10 +147,11 @@ def markdown(recorded: dict[str, Any]) -> str:
         for control, runs in controls.items():
             name = table.named(method)
             add(f'**{name}**' if control == 'none' else f'{name}, {control.replace("_", " ")}', runs, 'trained')
-    runs: list[dict[str, Any]] = [controls['none'] for controls in recorded.values() if 'none' in controls]
-    whole = max(runs, key=lambda seeds: len(seeds))
-    add('untrained encoder', whole, 'untrained')
-    add('raw pixels', dict([*whole.items()][:1]), 'pixels')
+    plain: list[dict[str, Any]] = [controls['none'] for controls in recorded.values() if 'none' in controls]
+    if plain:
+        whole = max(plain, key=lambda runs: len(runs))
+        add('untrained encoder', whole, 'untrained')
+        add('raw pixels', dict([*whole.items()][:1]), 'pixels')
     return '\n'.join([*lines, '', *(beyond if more else []), '']).rstrip('\n') + '\n'
 
 

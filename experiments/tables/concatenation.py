@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from selfsup import cli, config, errors, evals
+from selfsup import cli, errors, evals
 from selfsup.data import subsets as files
 from selfsup.evals.concatenated import joined, scores
 from selfsup.files import write_arrays
@@ -36,7 +36,7 @@ def resolved(seed: int, file: str, times: int = 1) -> Any:
         f'data.subset={file}',
         f'optimizer.warmup_epochs={EPOCHS // 10}',
     ]
-    return config.load(str(table.EXPERIMENTS / 'digits' / 'simclr.py'), [*fields, f'model.widths={widths}'])
+    return table.load('digits', 'simclr', [*fields, f'model.widths={widths}'])
 
 
 def parts(run: trained.Trained) -> dict[str, tuple[evals.Features, evals.Features]]:
@@ -54,7 +54,7 @@ def measured(seeds: list[int], workdir: Path) -> dict[str, dict[str, Numbers]]:
     """Task -> row -> scores: `alone` (mean over the seeds), `joined <n>`, `wide <n>` (the first seed), and `cka`."""
     from selfsup.engine import build
 
-    whole, _ = build.training_set(config.load(str(table.EXPERIMENTS / 'digits' / 'simclr.py'), []))
+    whole, _ = build.training_set(table.load('digits', 'simclr'))
     file = str(workdir / 'own.npz')
     write_arrays(Path(file), files.arrays_of(whole, np.flatnonzero(whole.labels < OWN)))
     narrow = [parts(trained.train(resolved(seed, file))) for seed in seeds]

@@ -8,12 +8,11 @@ cores: some five minutes of processor time a seed.
 """
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from selfsup import cli, config, errors, evals
+from selfsup import cli, errors, evals
 from selfsup.evals.features import draw_per_class
 
 from . import table, trained
@@ -56,13 +55,16 @@ def one_seed(seed: int, counts: list[int], file: Path, recorded: Recorded) -> No
     if not missing:
         return
     fields = [f'seed={seed}', f'train.epochs={EPOCHS}', f'optimizer.warmup_epochs={EPOCHS // 10}']
-    run = trained.train(config.load(str(table.EXPERIMENTS / 'digits' / 'simclr.py'), fields))
+    run = trained.train(table.load('digits', 'simclr', fields))
     encoders = {'': run.encoder, '_untrained': untrained.of_run(run.run)}
     train, test = (evals.Features(p.images(), p.labels) for p in (run.run.data.labelled, run.run.data.test))
+    seen = {
+        end: [evals.Features(encoder(part.features), part.labels) for part in (train, test)]
+        for end, encoder in encoders.items()
+    }
     for count in missing:
         found: dict[str, list[float]] = {way: [] for way in WAYS}
-        for end, encoder in encoders.items():
-            both = [evals.Features(encoder(part.features), part.labels) for part in (train, test)]
+        for end, both in seen.items():
             probe = evals.linear_probe(*both, label_counts=(count,) if count else (), draws=DRAWS)
             found[f'linear{end}'] = [probe[f'linear_{count}' if count else 'linear']]
         for draw in range(DRAWS if count else 1):
@@ -95,14 +97,8 @@ def main(arguments: list[str]) -> int:
     values, _ = cli.parse(arguments, {'workdir': None, 'seeds': '1', 'labels': '1,2,5,10,0'}, USAGE)
     seeds, counts = ([cli.integer(name, text) for text in values[name].split(',')] for name in ('seeds', 'labels'))
     cli.prepare()
-    workdir = Path(values['workdir'])
-    workdir.mkdir(parents=True, exist_ok=True)
-    file = workdir / 'label_curves.json'
-    recorded = json.loads(file.read_text()) if file.exists() else {}
-    begun = time.process_time()
-    for seed in seeds:
-        one_seed(seed, counts, file, recorded)
-    print(f'{markdown(recorded)}{time.process_time() - begun:.0f} s of processor time')
+    file = Path(values['workdir']) / 'label_curves.json'
+    table.seed_by_seed(file, seeds, lambda seed, recorded: one_seed(seed, counts, file, recorded), markdown)
     return 0
 
 

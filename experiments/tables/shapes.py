@@ -9,11 +9,12 @@ kept, so the command can be stopped and repeated. --controls=none trains no cont
 """
 
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from selfsup import cli, errors
+from selfsup.evals.factors import linear_r2
 from selfsup.files import write_json
 
 from . import table
@@ -25,9 +26,11 @@ COLUMNS = {'linear_10': 'linear, 10 labels/class', **{f'r2_{name}': name for nam
 
 
 def measure(place: Path) -> None:
-    """Writes `measured.json` in the folder of a finished run: R² of the factors; of pixels in one run of the table."""
+    """Writes `measured.json` in the folder of a finished run: R² of the factors.
+
+    The untrained encoder is measured where there is no control, and pixels in one run of the table.
+    """
     from selfsup.engine import encoder, evaluations, factor_evals, untrained
-    from selfsup.evals.factors import linear_r2
 
     file = place / 'measured.json'
     if file.exists():
@@ -37,17 +40,20 @@ def measure(place: Path) -> None:
     scores: dict[str, dict[str, float]] = {}
     others = (json.loads(other.read_text()) for other in place.parents[2].glob('*/*/*/measured.json'))
     with_pixels = not any('pixels' in other['scores'] for other in others)
-    for name, one in {'trained': trained, 'untrained': untrained.of_encoder(trained, data['train'])}.items():
+    encoders = {'trained': trained}
+    if trained.config.control == 'none':
+        encoders['untrained'] = untrained.of_encoder(trained, data['train'])
+    for name, one in encoders.items():
         sets, pixels, known = factor_evals.encoded_with_factors(one, data)
-        scores[name] = of_rows([part.features for part in sets], known, linear_r2)
+        scores[name] = of_rows(sets[0].features, sets[1].features, known)
         if with_pixels and name == 'trained':
-            scores['pixels'] = of_rows(pixels, known, linear_r2)
+            scores['pixels'] = of_rows(*pixels, known)
     write_json(file, {'scores': scores})
 
 
-def of_rows(parts: Sequence[Any], known: Any, read: Callable[..., dict[str, float]]) -> dict[str, float]:
+def of_rows(train: np.ndarray, test: np.ndarray, known: Any) -> dict[str, float]:
     """R² of each factor, from the rows of train and of test."""
-    return {f'r2_{factor}': value for factor, value in read(*parts, known).items()}
+    return {f'r2_{factor}': value for factor, value in linear_r2(train, test, known).items()}
 
 
 def markdown(recorded: table.Recorded) -> str:

@@ -8,12 +8,12 @@ command goes on with what is missing. Two shared CPU cores: some ten minutes of 
 """
 
 import json
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from selfsup import cli, config, errors, evals
+from selfsup import cli, errors, evals
 from selfsup.data import subsets as files
 from selfsup.evals.subsets import highest
 from selfsup.files import write_arrays
@@ -35,11 +35,11 @@ Recorded = dict[str, dict[str, dict[str, dict[str, float]]]]  # seed -> share ->
 
 def resolved(seed: int, rows: int, subset: str = '') -> Any:
     """SimCLR on so many rows for about :data:`STEPS` steps."""
-    file = str(table.EXPERIMENTS / 'digits' / 'simclr.py')
     fields = [f'seed={seed}', f'data.batch_size={BATCH}', f'data.subset={subset}']
-    held = config.load(file, fields).data.holdout
+    held = table.load('digits', 'simclr', fields).data.holdout
     epochs = max(round(STEPS / max(int(rows * (1 - held)) // BATCH, 1)), 1)
-    return config.load(file, [*fields, f'train.epochs={epochs}', f'optimizer.warmup_epochs={max(epochs // 10, 1)}'])
+    schedule = [f'train.epochs={epochs}', f'optimizer.warmup_epochs={max(epochs // 10, 1)}']
+    return table.load('digits', 'simclr', [*fields, *schedule])
 
 
 def scored(run: trained.Trained) -> dict[str, float]:
@@ -48,13 +48,18 @@ def scored(run: trained.Trained) -> dict[str, float]:
     return {name: round(float(value), 5) for name, value in found.items()} | {'rows': len(run.run.data.train)}
 
 
-def kept(way: str, share: float, features: np.ndarray, memory: np.ndarray, seed: int) -> np.ndarray:
-    """Numbers of the rows that a way keeps."""
-    if way == 'memorised':
-        return highest(memory, share)
-    if way == 'hierarchical':
-        return evals.subset(features, evals.latent_tree(features, LEVELS, seed=seed), share=share, by=way, seed=seed)
-    return evals.subset(features, evals.latent_classes(features, CLUSTERS, seed=seed), share=share, by=way, seed=seed)
+def chooser(features: np.ndarray, memory: np.ndarray, seed: int) -> Callable[[str, float], np.ndarray]:
+    """`(way, share) ->` numbers of the rows that a way keeps; clusters are found once."""
+    tree = evals.latent_tree(features, LEVELS, seed=seed)
+    flat = evals.latent_classes(features, CLUSTERS, seed=seed)
+
+    def kept(way: str, share: float) -> np.ndarray:
+        if way == 'memorised':
+            return highest(memory, share)
+        classes = tree if way == 'hierarchical' else flat
+        return evals.subset(features, classes, share=share, by=way, seed=seed)
+
+    return kept
 
 
 def one_seed(seed: int, shares: list[float], workdir: Path, recorded: Recorded) -> None:
@@ -78,9 +83,9 @@ def one_seed(seed: int, shares: list[float], workdir: Path, recorded: Recorded) 
     half = evals.subset(features, np.zeros(len(whole), int), share=0.5, by='random', seed=seed)
     parts = {'half': half, 'rest': np.setdiff1d(np.arange(len(whole)), half)}
     halves = [trained.train(resolved(seed, len(rows), written(name, rows))).encoder for name, rows in parts.items()]
-    memory = memorised.scores(*halves)[1]
+    kept = chooser(features, memorised.scores(*halves)[1], seed)
     for share, way in missing:
-        rows = kept(way, share, features, memory, seed)
+        rows = kept(way, share)
         run = trained.train(resolved(seed, len(rows), written(f'{way}-{share:g}', rows)))
         sizes = np.bincount(whole.labels[rows], minlength=whole.num_classes)
         mine.setdefault(f'{share:g}', {})[way] = scored(run) | {
@@ -131,13 +136,9 @@ def main(arguments: list[str]) -> int:
         raise errors.UserError(f'--shares={values["shares"]} must be below 1')
     cli.prepare()
     workdir = Path(values['workdir'])
-    workdir.mkdir(parents=True, exist_ok=True)
-    file = workdir / 'subsets.json'
-    recorded = json.loads(file.read_text()) if file.exists() else {}
-    begun = time.process_time()
-    for seed in seeds:
-        one_seed(seed, shares, workdir, recorded)
-    print(f'{markdown(recorded)}{time.process_time() - begun:.0f} s of processor time')
+    table.seed_by_seed(
+        workdir / 'subsets.json', seeds, lambda seed, recorded: one_seed(seed, shares, workdir, recorded), markdown
+    )
     return 0
 
 

@@ -6,8 +6,10 @@ A table's command writes them to `table.json`; docs/digits.json is such a file.
 """
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from selfsup import cli, errors
@@ -61,6 +63,32 @@ def chosen(text: str, known: list[str]) -> list[str]:
         if method not in known:
             raise errors.UserError(f'--methods: {method!r} is unknown{errors.nearest(method, known)}')
     return text.split(',')
+
+
+def load(folder: str, name: str, fields: Sequence[str] = ()) -> Any:
+    """A config of a folder of experiments, resolved with overrides."""
+    from selfsup import config
+
+    return config.load(str(EXPERIMENTS / folder / f'{name}.py'), [*fields])
+
+
+def seed_by_seed(
+    file: Path, seeds: list[int], one_seed: Callable[[int, dict], None], markdown: Callable[[dict], str]
+) -> None:
+    """Fills in what a file of recorded numbers lacks, seed after seed, and prints the table and the processor time.
+
+    Args:
+      file: JSON of seed -> what was recorded; it may be missing, and so may its folder.
+      seeds: of the runs.
+      one_seed: called with a seed and all that is recorded, which it adds to and writes.
+      markdown: the table of what is recorded.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    recorded = json.loads(file.read_text()) if file.exists() else {}
+    begun = time.process_time()
+    for seed in seeds:
+        one_seed(seed, recorded)
+    print(f'{markdown(recorded)}{time.process_time() - begun:.0f} s of processor time')
 
 
 def control_of(file: str) -> str:

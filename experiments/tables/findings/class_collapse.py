@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
-from selfsup import config, diagnostics, evals, losses
+from selfsup import diagnostics, evals, losses
 from selfsup.methods import Method
 from selfsup.methods.base import over_pairs
 
@@ -34,8 +34,7 @@ def with_share(share: float, method: Method) -> Method:
 
 
 def measure(seed: int) -> dict[str, float]:
-    file = str(table.EXPERIMENTS / 'digits' / 'supcon.py')
-    resolved = config.load(file, [*FIELDS, f'seed={seed}'])
+    resolved = table.load('digits', 'supcon', [*FIELDS, f'seed={seed}'])
     found = {}
     for name, share in SHARES.items():
         run = trained.train(resolved, lambda method, share=share: with_share(share, method))

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from selfsup import config, diagnostics, evals
+from selfsup import diagnostics, evals
 
 from .. import table, trained
 from .finding import Finding, lines
@@ -49,7 +49,7 @@ def measure(seed: int) -> dict[str, float]:
     found = {}
     for kind, mask_tokens in KINDS.items():
         fields = [f'train.epochs={EPOCHS}', f'seed={seed}', f'method.mask_tokens={mask_tokens}']
-        run = trained.train(config.load(str(table.EXPERIMENTS / 'digits' / 'mae.py'), fields))
+        run = trained.train(table.load('digits', 'mae', fields))
         found |= {f'{kind}_{name}': value for name, value in by_layer(run, seed, mask_tokens).items()}
         probe = evals.linear_probe(*trained.outputs(run), label_counts=(LABELS,))
         found |= {f'{kind}_probe_{LABELS}': probe[f'linear_{LABELS}'], f'{kind}_probe': probe['linear']}

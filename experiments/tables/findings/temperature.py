@@ -1,7 +1,7 @@
 """The temperature of a contrastive loss trades uniform embeddings for embeddings that keep classes together."""
 
 import numpy as np
-from selfsup import config, diagnostics, evals
+from selfsup import diagnostics, evals
 
 from .. import label_free_selection, table
 from .finding import Finding, lines
@@ -14,7 +14,7 @@ def measure(seed: int) -> dict[str, float]:
     from selfsup.engine import sweep
 
     fields = [f'train.epochs={EPOCHS}', f'seed={seed}']
-    resolved = config.load(str(table.EXPERIMENTS / 'digits' / 'simclr.py'), fields)
+    resolved = table.load('digits', 'simclr', fields)
     out = sweep.train(resolved, [{'method.temperature': temperature} for temperature in TEMPERATURES])
     test, found = out.run.data.test, {}
     images = out.run.prepare(test.images())

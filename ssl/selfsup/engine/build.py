@@ -71,7 +71,7 @@ def open_data(config: ConfigDict, spec: str | None = None) -> Data:
         raise UserError(f'{chosen.name} holds {len(chosen)} examples; at least {SMALLEST_SET} are needed to train')
     used = brought(config, chosen)
     whole, test = used if chosen is whole else brought(config, whole), brought(config, test)
-    train, holdout = sources.split(used, c.holdout, seed=1, parts=('train', 'held out'))
+    train, holdout = held_out(config, used)
     if not (own and c.probe_source):
         _check_shapes(config, whole, test)
         _tell(whole, test)
@@ -112,6 +112,11 @@ def _check_shapes(config: ConfigDict, whole: sources.Source, *others: sources.So
                 f'{part.name} has rows {list(part.spec.shape)} {part.spec.dtype} and {whole.name} '
                 f'{list(whole.spec.shape)} {whole.spec.dtype}; set data.image_size and data.channels'
             )
+
+
+def held_out(config: ConfigDict, source: sources.Source) -> tuple[sources.Source, sources.Source]:
+    """The rows that a run trains on, and those that it measures itself on (`data.holdout`), the same for every seed."""
+    return sources.split(source, config.data.holdout, seed=1, parts=('train', 'held out'))
 
 
 def brought(config: ConfigDict, source: sources.Source) -> sources.Source:

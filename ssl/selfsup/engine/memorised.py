@@ -25,7 +25,7 @@ def trained_on(encoder: Encoder) -> tuple[sources.Source, np.ndarray]:
     whole, _ = build.training_set(encoder.config)
     numbered = whole.replace(factors={'row': Factor(np.arange(len(whole)), len(whole), 'number')})
     chosen = subsets.chosen(numbered, c.subset) if c.subset else numbered
-    train, _ = sources.split(chosen, c.holdout, seed=1, parts=('train', 'held out'))
+    train, _ = build.held_out(encoder.config, chosen)
     return whole, np.sort(train.factors['row'].values)
 
 

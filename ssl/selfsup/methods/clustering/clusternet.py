@@ -1,5 +1,6 @@
 """ClusterNet (Shukla et al. 2018, https://arxiv.org/abs/1806.01547): clusters that a few labels guide."""
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -69,10 +70,7 @@ def clusternet(
     modules = heads(encoder, projector, None)
 
     def sized(images: Array) -> nn.Module:
-        values = 1
-        for side in images.shape[1:]:
-            values *= side
-        return decoder.clone(widths=(*decoder.widths, values))
+        return decoder.clone(widths=(*decoder.widths, math.prod(images.shape[1:])))
 
     def init(key: Array, batch: dict) -> tuple[dict, dict]:
         images = batch['views'][0]
