@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from selfsup.errors import UserError
 
-from experiments.tables import concatenation, label_curves, subsets
+from experiments.tables import concatenation, e2mc, label_curves, subsets
 
 DOCS = Path(__file__).parent.parent / 'docs'
 
@@ -84,12 +84,38 @@ def test_a_short_run_of_the_others(tmp_path, monkeypatch):
     assert set(json.loads((tmp_path / 'label_curves.json').read_text())['1']['2']) == set(label_curves.WAYS)
 
 
+def test_what_e2mc_adds_is_of_the_same_seed(capsys):
+    ways = ({'before': 0.5, 'without': 0.6, 'e2mc': 0.8}, {'before': 0.5, 'without': 0.7, 'e2mc': 0.9})
+    runs = {
+        str(seed): {way: dict.fromkeys((*e2mc.SCORES, 'rank'), value) for way, value in of.items()}
+        for seed, of in enumerate(ways)
+    }
+    text = e2mc.markdown({'vicreg': runs})
+    assert '| VICReg, continued with E2MC | 85.0 ± 7.1 |' in text
+    assert '| VICReg, what E2MC adds, seed by seed | +20.0 ± 0.0 |' in text and 'Seeds 0, 1.' in text
+
+
+@pytest.mark.slow
+def test_e2mc_continues_the_run_that_it_is_probed_against(tmp_path):
+    short = ['--config.train.epochs=1', '--config.optimizer.warmup_epochs=0.0', '--config.model.widths=(8, 16)']
+    assert e2mc.main([f'--workdir={tmp_path}', '--methods=simsiam', '--seeds=3', *short]) == 0
+    ways = json.loads((tmp_path / 'e2mc.json').read_text())['simsiam']['3']
+    assert list(ways) == list(e2mc.WAYS) and len({of['linear'] for of in ways.values()}) > 1
+    start = tmp_path / 'before' / 'simsiam' / 'none' / 'seed3'
+    for way, entropy in (('without', 0.0), ('e2mc', 1.0)):
+        run = tmp_path / way / 'digits_simsiam_e2mc' / 'none' / 'seed3'
+        resolved = json.loads((run / 'config.json').read_text())['config']
+        assert resolved['init_from'] == str(start)
+        assert resolved['method']['regularisers']['e2mc']['entropy_weight'] == entropy
+
+
 @pytest.mark.parametrize(
     'table, words, message',
     [
         (subsets, ['--shares=0.5,1'], '--shares=0.5,1 must be below 1'),
         (concatenation, ['--seeds=1,1,2'], '--seeds=1,1,2 must name three or more different seeds'),
         (label_curves, ['--labels=some'], '--labels must be a whole number'),
+        (e2mc, ['--methods=vicregl'], "--methods: 'vicregl' is unknown; did you mean vicreg"),
     ],
 )
 def test_bad_arguments(table, words, message, tmp_path):
