@@ -10,10 +10,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+import numpy as np
 import pytest
 from selfsup import runs
 from selfsup.errors import UserError
-from selfsup.runs import listing, server, tables
+from selfsup.runs import comparison, listing, server
 
 ALARM = {f'alarm/{flag}': 0.0 for flag in ('shrunk', 'narrow', 'flat', 'collapsed')}
 
@@ -117,9 +118,32 @@ def test_compare(root, capsys, tmp_path):
     assert found['a']['seed'] == 0 and found['b']['seed'] == 1 and found['b']['state'] == 'stopped'
 
 
+def test_runs_of_several_seeds_are_one_column_and_one_curve(root, capsys, tmp_path):
+    picture = tmp_path / 'curves.png'
+    names = [str(root / name) for name in ('a', 'b', 'group/c')]
+    runs.main(['compare', *names, '--over=seed', f'--plot={picture}'])
+    rows = {line.split('\t')[0]: line.split('\t')[1:] for line in capsys.readouterr().out.splitlines()[:-1]}
+    assert rows['runs'] == ['2', '1'] and rows['method.name'] == ['vicreg', 'byol'] and 'seed' not in rows
+    assert rows['state'] == ['finished, stopped', 'collapsed']
+    steps = [json.loads((root / name / 'metrics.jsonl').read_text().splitlines()[-1])['step'] for name in 'ab']
+    assert rows['step'][0] == f'{np.mean(steps):.4g} ± {np.std(steps, ddof=1):.2g}'
+    assert picture.stat().st_size > 5_000
+    runs.main(['compare', *names, '--over=seed', '--json'])
+    found = json.loads(capsys.readouterr().out)
+    assert [of['step'] for of in found.values()] == [steps, [8]]
+
+
+def test_a_curve_is_over_the_steps_that_all_runs_have():
+    of = [[{'step': 1, 'loss': 1.0}, {'step': 2, 'loss': 4.0}, {'step': 3}], [{'step': 2, 'loss': 2.0}], []]
+    steps, mean, deviation = comparison.curve(of, 'loss')
+    assert steps.tolist() == [2] and mean.tolist() == [3.0] and deviation == pytest.approx([2**0.5])
+    assert not len(comparison.curve(of, 'rankme')[0])
+    assert comparison.curve(of[:1], 'loss')[2].tolist() == [0.0, 0.0]
+
+
 def test_labels_tell_runs_apart():
-    assert tables._labels(['x/a/run', 'x/b/run']) == ['a/run', 'b/run']
-    assert tables._labels(['x/a', 'x/a']) == ['x/a (1)', 'x/a (2)']
+    assert comparison._labels(['x/a/run', 'x/b/run']) == ['a/run', 'b/run']
+    assert comparison._labels(['x/a', 'x/a']) == ['x/a (1)', 'x/a (2)']
 
 
 @pytest.mark.parametrize(
@@ -133,6 +157,8 @@ def test_labels_tell_runs_apart():
         (['{root}', '--where', 'sead=1'], "'sead' is unknown; did you mean seed"),
         (['{root}', '--columns=nkn'], "'nkn' is unknown; did you mean knn"),
         (['{root}', '--plot=x.png'], '--plot goes with compare'),
+        (['{root}', '--over=seed'], '--over goes with compare'),
+        (['compare', '{root}/a', '{root}/b', '--over=sede'], "'sede' is unknown; did you mean seed"),
         (['{root}', '{root}'], 'runs lists one folder'),
         (['compare', '{root}/a'], 'compare needs at least two runs'),
         (['compare', '{root}/a', '{root}/f'], 'JSONDecodeError'),

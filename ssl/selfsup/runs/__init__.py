@@ -5,7 +5,7 @@ from ..errors import UserError
 from ..files import expanded
 
 USAGE = """usage: selfsup runs [FOLDER] [--sort=FIELD] [--state=a,b] [--where=FIELD=VALUE ...] [--columns=a,b] [--json]
-       selfsup runs compare RUN RUN ... [--plot=FILE.png] [--json]
+       selfsup runs compare RUN RUN ... [--over=seed] [--plot=FILE.png] [--json]
        selfsup runs serve [FOLDER] [--port=8008]                        (or python -m selfsup.runs)
 
   FOLDER            runs at any depth below it; by default runs
@@ -15,6 +15,8 @@ USAGE = """usage: selfsup runs [FOLDER] [--sort=FIELD] [--state=a,b] [--where=FI
   --columns=a,b     more columns: measures, scores and config fields
   --json            as JSON
   compare           the config fields in which runs differ, their last measures and scores; --plot draws their curves
+  --over=a,b        with compare: runs that differ in these fields alone are one column, mean and standard deviation,
+                    and one curve with a band of a standard deviation: --over=seed
   serve             the list, curves and comparison as a page on this machine, which follows runs under way; every
                     account of the machine can open it
 
@@ -22,7 +24,8 @@ running: a process of this machine holds it. finished: trained and evaluated. st
 collapsed: finished or stopped, and the alarm of the last measurement is raised. lost: neither running nor with a
 checkpoint. damaged: its config or metrics cannot be read."""
 OPTIONS: dict[str, str | list[str] | None] = {
-    '': [], 'sort': '', 'state': '', 'where': [], 'columns': '', 'json': 'false', 'plot': '', 'port': '8008',
+    '': [], 'sort': '', 'state': '', 'where': [], 'columns': '', 'json': 'false', 'over': '', 'plot': '',
+    'port': '8008',
 }  # fmt: skip
 MOST_PORT = 65535
 
@@ -32,12 +35,15 @@ def main(arguments: list[str]) -> int:
     if overrides:
         raise UserError('runs reads the config of each run; choose among them by --where FIELD=VALUE')
     verb = values[''][0] if values[''] and values[''][0] in ('compare', 'serve') else ''
-    if values['plot'] and verb != 'compare':
-        raise UserError('--plot goes with compare')
+    for name in ('plot', 'over'):
+        if values[name] and verb != 'compare':
+            raise UserError(f'--{name} goes with compare')
+    if verb == 'compare':
+        from . import comparison
+
+        return comparison.compare(values)
     from . import server, tables
 
-    if verb == 'compare':
-        return tables.compare(values)
     if verb != 'serve':
         return tables.list_runs(values)
     port = cli.integer('port', values['port'])
