@@ -2,8 +2,8 @@
 
     python -m selfsup.train --config=experiments/digits/deepcluster.py --workdir=runs/digits/deepcluster
 
-Two CPU cores, two minutes.
-Result with ten labels per class: 77.9 % (untrained encoder 87.6, shuffled pairs 86.7), seed 1.
+Two CPU cores, two minutes. Twenty steps an epoch and a rate of 0.04 for the head, which begins anew each epoch: with five
+steps of 256 images and the encoder's rate its loss stays at log 100 and the encoder learns nothing.
 """
 
 from common import digits
@@ -13,5 +13,7 @@ def get_config():
     c = digits('deepcluster')
     c.method.clusters = 100  # ten times the classes, as the authors
     c.method.components = 64
+    c.data.batch_size = 64
+    c.optimizer.groups.head = dict(scale=20.0)
     c.train.epochs = 50
     return c
