@@ -3,10 +3,9 @@
 import json
 
 import pytest
-from selfsup import config
 from selfsup.errors import UserError
 
-from experiments.tables import ablations
+from experiments.tables import ablations, table
 
 TINY = [
     'train.epochs=1', 'model.widths=(4, 8)', 'projector.widths=(16, 8)', 'data.batch_size=128', 'optimizer.warmup_epochs=0.0',
@@ -18,7 +17,7 @@ def test_every_row_is_a_config_and_every_declared_pair_names_rows(name):
     ablation = ablations.ABLATIONS[name]
     assert {row for pair in ablation.shows for row in pair} <= ablation.rows.keys() and ablation.shows
     for row in ablation.rows.values():
-        config.load(str(ablations.DIGITS / f'{ablation.method}.py'), [*row.overrides])
+        table.load('digits', ablation.method, row.overrides)
     programs = ablations.programs(ablation.rows)
     assert sum(map(len, programs)) == len(ablation.rows)
 

@@ -2,8 +2,8 @@
 
     python -m selfsup.train --config=experiments/digits/deepcluster.py --workdir=runs/digits/deepcluster
 
-Two CPU cores, two minutes. Twenty steps an epoch and a rate of 0.04 for the head, which begins anew each epoch: with five
-steps of 256 images and the encoder's rate its loss stays at log 100 and the encoder learns nothing.
+Two CPU cores, two minutes. Twenty steps an epoch and a rate of 0.04 for the head, which begins anew each epoch: with
+five steps of 256 images and the encoder's rate its loss stays at log 100 and the encoder learns nothing.
 """
 
 from common import digits

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from selfsup import cli, config, errors
+from selfsup import cli, errors
 from selfsup.methods import Method
 
 from . import table
 from .collapse import without_predictor
 from .label_free_selection import COVARIANCE, INVARIANCE, VARIANCE, probed, target
 
-DIGITS = Path(__file__).parent.parent / 'digits'
 EPOCHS = 40
 SCORES = ('linear_10', 'knn')
 Scores = dict[str, dict[str, dict[str, float]]]  # seed -> row -> score -> value in [0, 1]
@@ -175,7 +174,7 @@ def one_seed(ablation: Ablation, seed: int, overrides: list[str]) -> dict[str, d
     for rows in programs(ablation.rows):
         first = next(iter(rows.values()))
         fields = [f'train.epochs={EPOCHS}', *overrides, f'seed={seed}', *first.overrides]
-        resolved = config.load(str(DIGITS / f'{ablation.method}.py'), fields)
+        resolved = table.load('digits', ablation.method, fields)
         out = sweep.train(resolved, [row.values or {} for row in rows.values()], change=first.change)
         monitor = out.run.monitor()
         for name, state in zip(rows, out.states, strict=True):
@@ -281,9 +280,7 @@ def main(arguments: list[str]) -> int:
             file.parent.mkdir(parents=True, exist_ok=True)
             begun = time.process_time()
             rows = one_seed(ABLATIONS[name], seed, overrides)
-            epochs = config.load(
-                str(DIGITS / f'{ABLATIONS[name].method}.py'), [f'train.epochs={EPOCHS}', *overrides]
-            ).train.epochs
+            epochs = table.load('digits', ABLATIONS[name].method, [f'train.epochs={EPOCHS}', *overrides]).train.epochs
             run = {'seed': seed, 'epochs': epochs, 'device': jax.devices()[0].platform, 'rows': rows}
             file.write_text(json.dumps({**run, 'processor': round(time.process_time() - begun)}) + '\n')
             print(

@@ -13,12 +13,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from selfsup import cli, config, errors
+from selfsup import cli, errors
 from selfsup.methods import Method
 
-from . import trained
-
-FOLDER = Path(__file__).parent.parent / 'digits'
+from . import table, trained
 
 
 class Fault(NamedTuple):
@@ -195,7 +193,7 @@ def main(arguments: list[str]) -> int:
         if name not in FAULTS:
             raise errors.UserError(f'--methods: {name!r} is unknown{errors.nearest(name, FAULTS)}')
         for fault in (NONE, FAULTS[name]):
-            resolved = config.load(str(FOLDER / f'{name}.py'), [*overrides, *fault.overrides])
+            resolved = table.load('digits', name, [*overrides, *fault.overrides])
             seen = measure(resolved, fault.change)
             lines.append(row(name, fault.says, seen))
             print(lines[-1], flush=True)

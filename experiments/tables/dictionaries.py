@@ -19,8 +19,7 @@ import numpy as np
 from selfsup import cli, dictionaries, errors, evals
 from selfsup.files import write_json
 
-from . import equal_l0
-from .equal_l0 import FOLDER
+from . import equal_l0, table
 from .trained import Trained, train
 
 COLUMNS = {
@@ -38,7 +37,7 @@ PROBED = 5_000
 
 def names() -> list[str]:
     """Configs of the table: all that train on the same vectors."""
-    return sorted(f.stem for f in FOLDER.glob('*.py') if f.stem != 'common' and 'images' not in f.stem)
+    return [name for name in table.configs('dictionaries') if 'images' not in name]
 
 
 def coded(trained: Trained, part: str) -> evals.Coded:

@@ -2,17 +2,15 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from selfsup import config
 from selfsup.config.fields import flatten
 
+from . import table
 from .seeds import Together
 from .trained import Trained
 
-FOLDER = Path(__file__).parent.parent / 'dictionaries'
 # The field of a method that decides how many units are on, where that is not their number itself.
 KNOBS = {
     'batch_topk': 'method.active',
@@ -32,7 +30,7 @@ BATCH = 512
 
 def load(name: str, *overrides: str) -> Any:
     """A config of experiments/dictionaries."""
-    return config.load(str(FOLDER / f'{name}.py'), list(overrides))
+    return table.load('dictionaries', name, overrides)
 
 
 def on_features(name: str, file: str, *, times: int, active: int, epochs: int) -> list[str]:

@@ -28,7 +28,6 @@ Recorded = dict[str, dict]
 
 def row(folder: str, method: str, on: str) -> dict:
     """One method on one place."""
-    from selfsup import config
     from selfsup.engine import planning
     from selfsup.engine.run import Run
     from selfsup.hardware import place
@@ -37,7 +36,7 @@ def row(folder: str, method: str, on: str) -> dict:
     batch = EACH[where.target.platform] * where.chips
     source = 'blank:60000x8x8x1/10' if folder == 'digits' else 'tfds:cifar10'
     overrides = [f'data.batch_size={batch}', f'data.source={source}', 'train.steps_per_call=1']
-    resolved = planning.with_data(config.load(str(table.EXPERIMENTS / folder / f'{method}.py'), overrides))
+    resolved = planning.with_data(table.load(folder, method, overrides))
     return planning.plan(Run(resolved, mesh=planning.mesh_of(where)), where).as_dict()
 
 

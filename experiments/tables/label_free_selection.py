@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from selfsup import cli, config, errors
+from selfsup import cli, errors
 from selfsup.evals.model_selection import Candidate, kendall, merit, ranked, regret
 from selfsup.methods import Method
 
+from . import table
 from .collapse import only_alike, without_predictor
 
-CONFIG = Path(__file__).parent.parent / 'cifar5k' / 'simclr.py'
 MEASURES = ('rankme', 'lidar', 'alpha_req', 'nesum', 'alignment', 'uniformity', 'loss')
 SIZES = (
     'augment.size=24', 'augment.evaluation_resize=24', 'model.widths=(16,32,64,128)', 'projector.widths=(256,128)',
@@ -103,7 +103,7 @@ def run_group(name: str, overrides: list[str]) -> dict[str, Any]:
 
     group, began = GROUPS[name], time.process_time()
     fields = [f'method.name={group.method}', *SIZES, *group.overrides, *overrides]
-    out = sweep.train(config.load(str(CONFIG), fields), group.members, change=group.change)
+    out = sweep.train(table.load('cifar5k', 'simclr', fields), group.members, change=group.change)
     monitor = out.run.monitor()
     runs = []
     for number, (given, state) in enumerate(zip(group.members, out.states, strict=True)):
