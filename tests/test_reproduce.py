@@ -66,7 +66,7 @@ def test_the_tables_are_listed_and_an_unknown_one_is_refused(capsys):
     assert listed == [
         'ablations', 'cifar10', 'cifar5k', 'cifar5k_pretext', 'cifar5k_vit', 'collapse', 'concatenation',
         'dictionaries', 'digits', 'e2mc', 'findings', 'hardware', 'label_curves', 'label_free_selection', 'mutual_information',
-        'reduction', 'shapes', 'speedrun', 'subsets',
+        'reduction', 'shapes', 'speedrun', 'subsets', 'vectors',
     ]  # fmt: skip
     with pytest.raises(UserError, match='unknown table; did you mean digits'):
         reproduce.main(['digit'])
