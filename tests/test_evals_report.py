@@ -280,6 +280,9 @@ def test_vectors_are_reported_too(config):
             return rng.normal(size=6).astype(np.float32) + index % 2
 
     sets = (Source(name, Vectors(), np.arange(n) % 2, 'ab', name) for name, n in (('a', 40), ('b', 20)))
-    found = report.representations(data_of(*sets), Plain(config), None)
+    data = data_of(*sets)
+    found = report.representations(data, Plain(config), None)
     assert found.features['pixels'][0].features.shape == (40, 6)
     assert Features(*found.features['trained'][1]).features.shape == (20, 5)
+    names = report.representation_names(data.test.spec.unit)
+    assert '| raw input | 0.500 |' in report.markdown_table({'pixels': {'knn': 0.5}}, names)

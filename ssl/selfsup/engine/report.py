@@ -5,7 +5,7 @@ out, with its reason.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -180,8 +180,13 @@ def _left_out(source: Source, count: int, kept: np.ndarray) -> list[str]:
     return [f'{missing} of {count} images of {source.name} cannot be decoded and are left out.'] if missing else []
 
 
+def representation_names(unit: str) -> dict[str, str]:
+    """The names of the representations in tables; vectors have no pixels."""
+    return REPRESENTATIONS if unit == 'images' else {**REPRESENTATIONS, 'pixels': 'raw input'}
+
+
 def scores(
-    config: ConfigDict, features: dict[str, tuple[Features, Features]]
+    config: ConfigDict, features: dict[str, tuple[Features, Features]], names: Mapping[str, str] = REPRESENTATIONS
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
     """k-NN and linear probes of each representation, and a sentence on each that cannot be probed."""
     if not features:
@@ -204,7 +209,7 @@ def scores(
                 ),
             }
         except UserError as error:  # such as features that are not finite
-            notes.append(f'No probes of the {REPRESENTATIONS[name]}: {error}.')
+            notes.append(f'No probes of the {names[name]}: {error}.')
     return table, notes
 
 
@@ -216,7 +221,7 @@ def heading(name: str) -> str:
     return f'linear, {count} label{"" if count == "1" else "s"}/class' if count else 'linear, all labels'
 
 
-def markdown_table(table: dict[str, dict[str, float]]) -> str:
+def markdown_table(table: dict[str, dict[str, float]], names: Mapping[str, str]) -> str:
     """Scores as a Markdown table."""
     columns = list(next(iter(table.values())))
     lines = [
@@ -224,11 +229,11 @@ def markdown_table(table: dict[str, dict[str, float]]) -> str:
         '| --- ' * (len(columns) + 1) + '|',
     ]
     for name, row in table.items():
-        lines.append(f'| {REPRESENTATIONS[name]} | ' + ' | '.join(f'{row[c]:.3f}' for c in columns) + ' |')
+        lines.append(f'| {names[name]} | ' + ' | '.join(f'{row[c]:.3f}' for c in columns) + ' |')
     return '\n'.join(lines)
 
 
-def print_table(table: dict[str, dict[str, float]]) -> None:
+def print_table(table: dict[str, dict[str, float]], names: Mapping[str, str]) -> None:
     """Scores on the terminal."""
     columns = list(next(iter(table.values())))
     out = Table()
@@ -236,7 +241,7 @@ def print_table(table: dict[str, dict[str, float]]) -> None:
     for column in columns:
         out.add_column(heading(column), justify='right')
     for name, row in table.items():
-        out.add_row(REPRESENTATIONS[name], *(f'{row[c]:.3f}' for c in columns))
+        out.add_row(names[name], *(f'{row[c]:.3f}' for c in columns))
     Console().print(out)
 
 
@@ -276,7 +281,12 @@ def _task(lines: list[dict[str, Any]]) -> str:
 
 
 def _text(
-    encoder: Encoder, encoded: Encoded, numbers: dict[str, Any], lines: list[dict[str, Any]], protocol: str
+    encoder: Encoder,
+    encoded: Encoded,
+    numbers: dict[str, Any],
+    lines: list[dict[str, Any]],
+    protocol: str,
+    names: Mapping[str, str],
 ) -> str:
     """`report.md` up to its pictures."""
     config, table, alarm = encoder.config, numbers['scores'], _verdict(lines)
@@ -284,7 +294,7 @@ def _text(
     ranks = {name: 'not finite' if rank is None else f'{rank:.1f}' for name, rank in numbers['ranks'].items()}
     return (
         f'# {config.method.name} on {config.data.source}, step {encoder.step}\n\n'
-        + (f'{markdown_table(table)}\n\n' if table else '')
+        + (f'{markdown_table(table, names)}\n\n' if table else '')
         + ''.join(f'{note}\n\n' for note in encoded.notes)
         + (f'{protocol} ' if protocol else '')
         + f'This is the checkpoint of step {encoder.step}; nothing was chosen by test labels.\n\n'
@@ -329,21 +339,22 @@ def finish(
 ) -> dict[str, dict[str, float]]:
     """Evaluates, writes `results.json` and prints the table, draws the plots, writes `report.md` and `report.html`."""
     encoded = representations(data, encoder, untrained)
-    table, notes = scores(encoder.config, encoded.features)
+    names = representation_names(data.test.spec.unit)
+    table, notes = scores(encoder.config, encoded.features, names)
     encoded.notes.extend(notes)
     numbers = _numbers(encoder.step, table, encoded)
     protocol = _protocol(encoder, encoded, unit=data.test.spec.unit) if table else ''
     told = ''
     if 'trained' in table:
         count = len(encoded.features['trained'][1].labels)
-        told = page.comparison(table, REPRESENTATIONS, count, data.test.spec.unit)
-    text = _text(encoder, encoded, numbers, lines, f'{told}\n\n{protocol}' if told else protocol)
+        told = page.comparison(table, names, count, data.test.spec.unit)
+    text = _text(encoder, encoded, numbers, lines, f'{told}\n\n{protocol}' if told else protocol, names)
     speed = sentence(workdir)
     text += f'- {speed}\n' if speed else ''
     # Tables take a run with this file for finished, so it is written whole.
     _replace(workdir / 'results.json', json.dumps(numbers, indent=2, allow_nan=False) + '\n')
     if table:
-        print_table(table)
+        print_table(table, names)
     for note in (told, *encoded.notes, speed):
         if note:
             print(note)
@@ -354,7 +365,7 @@ def finish(
         workdir=workdir,
         drawn=drawn,
         table=table,
-        names=REPRESENTATIONS,
+        names=names,
         headings={column: heading(column) for row in table.values() for column in row},
         ranks=numbers['ranks'],
         others={TASK: _task(lines)} if _task(lines) else {},
