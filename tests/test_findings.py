@@ -13,6 +13,7 @@ from experiments.tables.findings import (
     __main__,
     class_collapse,
     embedding_limits,
+    parallel_lines,
     prominent_feature,
     representation_deficiency,
     stepwise,
@@ -80,6 +81,23 @@ def test_the_share_of_the_loss_with_coarse_labels(share):
     halves = losses.supcon(z1, z2, (labels > 4).astype(np.int32), temperature=0.5)
     expected = share * halves + (1 - share) * losses.ntxent(z1, z2, temperature=0.5)
     assert float(value) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_all_pairs_of_words_have_the_same_ratios_without_deviation_and_own_ones_with():
+    def ratios(deviation: float) -> np.ndarray:
+        first, second = np.split(parallel_lines.contexts(0, deviation), 2)
+        np.testing.assert_allclose(np.concatenate([first, second]).sum(axis=1), 1.0)
+        return first / second
+
+    same, own = ratios(0.0), ratios(1.0)
+    np.testing.assert_allclose(same, np.tile(same[:1], (parallel_lines.PAIRS, 1)))
+    assert own.std(axis=0).min() > 0.1
+
+
+def test_negative_sampling_finds_the_shifted_mutual_information():
+    vectors, excess = parallel_lines.contrasted(parallel_lines.contexts(0, 0.0), np.random.default_rng(0))
+    assert vectors.shape == (2 * parallel_lines.PAIRS, parallel_lines.DIM) and abs(excess) < 1e-7
+    assert parallel_lines.parallel(vectors) > parallel_lines.parallel(vectors, shift=1)
 
 
 def test_ranks_are_of_the_tokens_that_are_counted():
