@@ -1,5 +1,6 @@
 """Findings: their recorded numbers, pages and figures, and what each measures."""
 
+import itertools
 import json
 
 import numpy as np
@@ -17,6 +18,7 @@ from experiments.tables.findings import (
     prominent_feature,
     representation_deficiency,
     stepwise,
+    triplet_complexity,
 )
 from experiments.tables.findings.finding import held
 
@@ -98,6 +100,31 @@ def test_negative_sampling_finds_the_shifted_mutual_information():
     vectors, excess = parallel_lines.contrasted(parallel_lines.contexts(0, 0.0), np.random.default_rng(0))
     assert vectors.shape == (2 * parallel_lines.PAIRS, parallel_lines.DIM) and abs(excess) < 1e-7
     assert parallel_lines.parallel(vectors) > parallel_lines.parallel(vectors, shift=1)
+
+
+def test_triplets_are_of_three_points_with_the_nearer_one_first_and_are_learned():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(10, 2))
+    rows = triplet_complexity.triplets(rng, truth, 2000)
+    anchor, near, far = rows.T
+    assert np.all((anchor != near) & (anchor != far) & (near != far))
+    assert {tuple(row) for row in np.sort(rows, axis=1)} == set(itertools.combinations(range(10), 3))
+
+    def nearer(x: np.ndarray) -> float:
+        first, second = (np.linalg.norm(x[anchor] - x[one], axis=1) for one in (near, far))
+        return float(np.mean(first < second))
+
+    assert nearer(truth) == 1.0 and nearer(triplet_complexity.learned(rng, rows, 10, 2)) > 0.98
+
+
+def test_curves_that_depend_on_triplets_over_a_size_alone_lie_on_one_another_over_that_size():
+    found = {
+        f'error_{n}_{d}_{share:g}': np.array([1 / (share * d)])  # a function of triplets / n
+        for n, d in triplet_complexity.SETTINGS
+        for share in triplet_complexity.PER_PARAMETER
+    }
+    assert triplet_complexity.spread(found, 'points') == pytest.approx(0.0, abs=1e-9)
+    assert triplet_complexity.spread(found, 'parameters') > 0.5 and triplet_complexity.spread(found, 'triplets') > 0.5
 
 
 def test_ranks_are_of_the_tokens_that_are_counted():

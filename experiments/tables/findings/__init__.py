@@ -16,6 +16,7 @@ from . import (
     representation_deficiency,
     stepwise,
     temperature,
+    triplet_complexity,
 )
 
 FINDINGS = {
@@ -34,4 +35,5 @@ FINDINGS = {
     'representation_deficiency': representation_deficiency.finding,
     'stepwise': stepwise.finding,
     'temperature': temperature.finding,
+    'triplet_complexity': triplet_complexity.finding,
 }
