@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import small
-from selfsup import losses, methods, reproduce
+from selfsup import evals, losses, methods, reproduce
 from selfsup.errors import UserError
 
 from experiments.tables.findings import (
@@ -14,6 +14,8 @@ from experiments.tables.findings import (
     __main__,
     class_collapse,
     embedding_limits,
+    hierarchy,
+    label_shift,
     parallel_lines,
     prominent_feature,
     representation_deficiency,
@@ -125,6 +127,30 @@ def test_curves_that_depend_on_triplets_over_a_size_alone_lie_on_one_another_ove
     }
     assert triplet_complexity.spread(found, 'points') == pytest.approx(0.0, abs=1e-9)
     assert triplet_complexity.spread(found, 'parameters') > 0.5 and triplet_complexity.spread(found, 'triplets') > 0.5
+
+
+def test_a_class_differs_at_right_angles_from_its_super_class_and_not_from_another():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), 200)
+    place = np.array([digit in hierarchy.SUPER[0] for digit in labels]) * 4.0 - 2.0
+    rows = np.concatenate([place[:, None], 2.0 * np.eye(10)[labels]], axis=1) + 0.1 * rng.normal(size=(2000, 11))
+    white = evals.Features(rows - rows.mean(axis=0), labels)
+    assert hierarchy.cosines(white, hierarchy.SUPER) < 0.05
+    assert hierarchy.cosines(white, hierarchy.SUPER, own=False) > 0.5
+    sizes = [len(group) for group in hierarchy.regrouped(rng)]
+    assert sizes == [len(group) for group in hierarchy.SUPER]
+
+
+def test_shares_of_classes_are_found_from_counts_of_cells_in_domains():
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet(np.full(label_shift.CLASSES, 0.5), size=label_shift.DOMAINS).T
+    shares[:, : label_shift.CLASSES] = np.eye(label_shift.CLASSES)  # factors are unique where some domains are pure
+    domains = np.repeat(np.arange(label_shift.DOMAINS), 2000)
+    labels = np.array([rng.choice(label_shift.CLASSES, p=shares[:, domain]) for domain in domains])
+    each = label_shift.CELLS // label_shift.CLASSES
+    found = label_shift.shares_of_classes(labels * each + rng.integers(0, each, len(labels)), domains, seed=0)
+    apart = np.abs(found[:, None] - shares[None]).max(axis=2)
+    assert apart.min(axis=1).max() < 0.05 and sorted(apart.argmin(axis=1)) == list(range(label_shift.CLASSES))
 
 
 def test_ranks_are_of_the_tokens_that_are_counted():
