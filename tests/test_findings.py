@@ -18,9 +18,11 @@ from experiments.tables.findings import (
     label_shift,
     parallel_lines,
     prominent_feature,
+    quality,
     representation_deficiency,
     stepwise,
     triplet_complexity,
+    web_noise,
 )
 from experiments.tables.findings.finding import held
 
@@ -151,6 +153,39 @@ def test_shares_of_classes_are_found_from_counts_of_cells_in_domains():
     found = label_shift.shares_of_classes(labels * each + rng.integers(0, each, len(labels)), domains, seed=0)
     apart = np.abs(found[:, None] - shares[None]).max(axis=2)
     assert apart.min(axis=1).max() < 0.05 and sorted(apart.argmin(axis=1)) == list(range(label_shift.CLASSES))
+
+
+def test_foreign_images_fill_the_range_of_digits_and_detectors_find_what_is_apart():
+    rng = np.random.default_rng(0)
+    images = web_noise.foreign(rng, 20)
+    assert images.shape == (20, 8, 8, 1) and images.dtype == np.uint8
+    assert np.all(images.min(axis=(1, 2, 3)) == 0) and np.all(images.max(axis=(1, 2, 3)) == 255)
+
+    labels = rng.integers(0, 10, 600).astype(np.int32)
+    out = np.arange(600) >= 500
+    rows = np.where(out[:, None], 0.0, 3.0 * np.eye(10)[labels]) + 0.3 * rng.normal(size=(600, 10))
+    rows = np.concatenate([rows, 4.0 * out[:, None] + rng.normal(size=(600, 1))], axis=1).astype(np.float32)
+    found = web_noise.detected(rows, labels, out, rng)
+    for name in web_noise.DETECTORS:
+        flag = found[f'{name}_flag']
+        assert flag.shape == (600,) and flag[out].mean() > 0.8 > 0.2 > flag[~out].mean(), name
+
+
+def test_the_mode_of_large_losses_is_dropped_whichever_comes_first():
+    losses = np.concatenate([np.linspace(3.0, 3.2, 40), np.linspace(0.0, 0.2, 160)])
+    assert np.array_equal(web_noise.high_loss(losses), losses > 1.0)
+    assert np.array_equal(web_noise.high_loss(losses[::-1]), losses[::-1] > 1.0)
+
+
+@pytest.mark.parametrize('kind', quality.SEVERITIES)
+def test_corruptions_grow_with_their_level_and_the_score_is_of_the_nearer_anchors(kind):
+    images = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1)).astype(np.uint8)
+    rows = [quality.corrupted(images, kind, level, np.random.default_rng(1)) for level in quality.LEVELS]
+    assert np.array_equal(rows[0], images) and all(row.dtype == np.uint8 for row in rows)
+    moved = [np.abs(row.astype(float) - images).mean() for row in rows]
+    assert np.all(np.diff(moved) > 0)
+    good, bad = np.eye(2)[[0, 0]], np.eye(2)[[1, 1]]
+    np.testing.assert_allclose(quality.score(np.array([[2.0, 0.0], [0.0, 3.0], [1.0, 1.0]]), good, bad), [1, -1, 0])
 
 
 def test_ranks_are_of_the_tokens_that_are_counted():

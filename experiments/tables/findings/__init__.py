@@ -15,10 +15,12 @@ from . import (
     parallel_lines,
     prominent_feature,
     provable_pretraining,
+    quality,
     representation_deficiency,
     stepwise,
     temperature,
     triplet_complexity,
+    web_noise,
 )
 
 FINDINGS = {
@@ -36,8 +38,10 @@ FINDINGS = {
     'parallel_lines': parallel_lines.finding,
     'prominent_feature': prominent_feature.finding,
     'provable_pretraining': provable_pretraining.finding,
+    'quality': quality.finding,
     'representation_deficiency': representation_deficiency.finding,
     'stepwise': stepwise.finding,
     'temperature': temperature.finding,
     'triplet_complexity': triplet_complexity.finding,
+    'web_noise': web_noise.finding,
 }

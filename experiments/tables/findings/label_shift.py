@@ -47,7 +47,7 @@ def from_domains(x: np.ndarray, domains: np.ndarray, seed: int) -> np.ndarray:
 def drawn(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Pixels about their mean, classes, domains and styles; shares of classes differ between domains, styles do not."""
     rng = np.random.default_rng(seed)
-    x, labels = load_digits(return_X_y=True)
+    x, labels = map(np.asarray, load_digits(return_X_y=True))
     x, labels = x[labels < CLASSES] / 16.0, labels[labels < CLASSES]
     shares = rng.dirichlet(np.full(CLASSES, CONCENTRATION), size=DOMAINS).T
     of_domain = shares / shares.sum(axis=1, keepdims=True)
