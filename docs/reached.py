@@ -20,7 +20,7 @@ COMMANDS = {
     'engine/monitor.py': 'the monitor of every run',
     'engine/patch_evals.py': '`evaluate --only=tokens,dse`',
     'engine/report.py': 'the report of every run',
-    'engine/view_evals.py': '`evaluate --only=views,memorisation`',
+    'engine/view_evals.py': '`evaluate --only=views,composition,memorisation`',
     'evals/clustering.py': '`evaluate --only=clustering`',
     'evals/concatenated.py': '`evaluate --only=concatenated`',
     'evals/factors.py': '`evaluate --only=factors`',

@@ -97,6 +97,7 @@ KEYWORDS = {
     'mmcr': {},
     'lejepa': {'directions': 32},
     'care': {},
+    'filmr': {},
     'sie': {},
     'visreg': {'directions': 32},
     'intl': {},

@@ -1,4 +1,4 @@
-"""CARE and SIE: their losses beside float64 references, the draws that neighbours share, and what training reaches."""
+"""CARE, SIE and FiLMR: their losses beside float64 references, the draws that neighbours share, and what training reaches."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,8 @@ import tolerances
 from programs import compiled, with_gradients
 from selfsup import augment, losses, methods
 from selfsup.errors import UserError
-from selfsup.methods.equivariant.sie import relative
+from selfsup.methods.changes import ADDITIVE, RELATIVE, changes
+from selfsup.methods.equivariant.filmr import operate
 
 ROWS, COLUMNS = np.meshgrid(np.arange(16), np.arange(6), indexing='ij')
 X = np.sin(1 + 1.7 * ROWS + 0.9 * COLUMNS + 0.13 * ROWS * COLUMNS)
@@ -93,11 +94,11 @@ def test_relative_transformations_of_two_views():
              'box': jnp.array([[0.0, 0, 4, 8], [2, 2, 4, 4]])}  # fmt: skip
     second = {'rotation': {'angle': jnp.array([100.0, -20.0])}, 'flip': jnp.array([True, True]),
               'box': jnp.array([[2.0, 4, 8, 8], [2, 2, 4, 4]])}  # fmt: skip
-    found = relative((first, second), ('rotation', 'flip', 'box'))
+    found = changes((first, second), ('rotation', 'flip', 'box'), RELATIVE)
     expected = [[0, 1, 1, 0.5, 0.5, np.log(2), 0], [1, 0, -1, 0, 0, 0, 0]]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     with pytest.raises(UserError, match="'jitter', and the views draw box, flip, rotation"):
-        relative((first, second), ('jitter',))
+        changes((first, second), ('jitter',), RELATIVE)
 
 
 @pytest.mark.slow
@@ -132,3 +133,80 @@ def test_the_prediction_of_sie_is_a_linear_map_made_from_the_change(x64):
     for name, value in sie_reference(z1, z2, predicted).items():
         np.testing.assert_allclose(terms[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
     assert methods.sie in methods.METHODS.values() and set(params['projector']) == {'invariant', 'equivariant'}
+
+
+def test_additive_changes_of_views_in_turn_are_those_of_the_first_to_the_last():
+    rng = np.random.default_rng(0)
+    drawn = [
+        {'rotation': {'angle': jnp.asarray(a)}, 'jitter': {'factors': jnp.asarray(f)}}
+        for a, f in zip(rng.uniform(-90, 90, (3, 5)), rng.uniform(0.5, 1.5, (3, 5, 4)), strict=True)
+    ]
+    one, two, both = (changes((drawn[i], drawn[j]), tuple(ADDITIVE), ADDITIVE) for i, j in ((0, 1), (1, 2), (0, 2)))
+    np.testing.assert_allclose(one + two, both, atol=1e-5)
+    assert both.shape == (5, sum(count for count, _ in ADDITIVE.values()))
+
+
+def operator_of(numbers, width, seed=0):
+    rng = np.random.default_rng(seed)
+    shapes = {'frequencies': (numbers, width // 2), 'rates': (numbers, width // 2), 'centre': (width,)}
+    return {name: 0.7 * rng.normal(size=shape) for name, shape in shapes.items()}
+
+
+def test_operators_compose_and_turn_each_pair(x64):
+    operator, rng = operator_of(3, 6), np.random.default_rng(1)
+    z, (a, b) = rng.normal(size=(5, 6)), rng.normal(size=(2, 5, 3))
+    step = jax.jit(operate)
+    np.testing.assert_allclose(step(step(z, a, operator), b, operator), step(z, a + b, operator), rtol=1e-10)
+    np.testing.assert_allclose(step(step(z, a, operator), -a, operator), z, rtol=1e-10)
+    np.testing.assert_allclose(step(z, np.zeros((5, 3)), operator), z, rtol=1e-14)
+    # A pair as a complex number is multiplied by exp(pΓ + i pΩ).
+    centred = z - operator['centre']
+    factor = np.exp(a @ operator['rates'] + 1j * (a @ operator['frequencies']))
+    moved = factor * (centred[:, :3] + 1j * centred[:, 3:])
+    expected = operator['centre'] + np.concatenate([moved.real, moved.imag], axis=1)
+    np.testing.assert_allclose(step(z, a, operator), expected, rtol=1e-12)
+    without = {**operator, 'rates': np.zeros((3, 3)), 'centre': np.zeros(6)}
+    lengths = [np.linalg.norm(x, axis=1) for x in (step(z, a, without), z)]
+    np.testing.assert_allclose(*lengths, rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_the_loss_of_filmr_is_of_its_operators_prediction(x64):
+    method, rows = small.make('filmr'), small.batch(8)
+    params, extra = small.started(method, rows)
+    params['operator'] = jax.tree.map(jnp.asarray, operator_of(1, params['operator']['centre'].shape[0]))
+    outputs, extra = small.embed(method, params, extra, rows, jax.random.key(0))
+    z1, z2 = (np.asarray(z, np.float64) for z in outputs['embeddings'])
+    angles = [np.asarray(p['rotation']['angle'], np.float64) for p in rows['view_params']]
+    change = np.deg2rad(angles[1] - angles[0])[:, None]
+    predicted = np.asarray(operate(z1, change, params['operator']))
+    value, (_, terms) = method.criterion(params, outputs, extra, rows, jax.random.key(0))
+    expected = sie_reference(z1, z2, predicted)
+    assert set(terms) == {*expected, 'turn'} - {'invariance'}
+    for name in set(expected) - {'invariance'}:
+        np.testing.assert_allclose(terms[name], expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
+    total = expected['equivariance'] + 0.5 * expected['variance'] + 0.25 * expected['covariance']
+    np.testing.assert_allclose(value, total, rtol=1e-5)
+    np.testing.assert_allclose(terms['turn'], np.abs(change @ params['operator']['frequencies']).mean(), rtol=1e-5)
+
+
+def test_embeddings_without_pairs_are_refused():
+    odd = small.PROJECTOR.clone(widths=(8, 5))
+    with pytest.raises(UserError, match='the last of projector.widths must be even, not 5'):
+        methods.filmr(small.ENCODER, odd).init(jax.random.key(0), small.batch(8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['filmr', 'sie'])
+def test_an_embedding_moves_as_the_criterion_predicts(name):
+    method, rows = small.make(name), small.batch(8)
+    params, extra = small.started(method, rows)
+    outputs, _ = small.embed(method, params, extra, rows, jax.random.key(0))
+    z, width = outputs['embeddings'][0], outputs['embeddings'][0].shape[1]
+    moved = method.move(params, z, rows['view_params'])
+    assert moved.shape == z.shape
+    kept = width // 2 if name == 'sie' else 0
+    np.testing.assert_array_equal(moved[:, :kept], z[:, :kept])
+    _, (_, terms) = method.criterion(params, outputs, extra, rows, jax.random.key(0))
+    missed = np.mean((np.asarray(moved) - np.asarray(outputs['embeddings'][1]))[:, kept:] ** 2)
+    np.testing.assert_allclose(missed, terms['equivariance'], rtol=1e-4)

@@ -181,9 +181,11 @@ def test_encoders_and_images_without_tokens_are_refused():
         with pytest.raises(UserError, match='images of 9x9x1 do not fit the encoder: patches of 2 do not tile'):
             evaluations.of_encoder(encoder_of('mae'), odd, (name,))
     everything = evaluations.chosen('all', images=True)
-    assert evaluations.possible(encoder_of('mae'), everything) == tuple(n for n in everything if n != 'dictionary')
+    assert evaluations.possible(encoder_of('mae'), everything) == tuple(
+        n for n in everything if n not in ('composition', 'dictionary')
+    )
     assert set(everything) - set(evaluations.possible(encoder_of('simclr'), everything)) == {
-        'tokens', 'attentive', 'rollout', 'gradients', 'dictionary'
+        'tokens', 'attentive', 'rollout', 'gradients', 'composition', 'dictionary'
     }  # fmt: skip
     with pytest.raises(UserError, match='--only=dense passes images through an encoder; it needs --workdir'):
         evaluations.chosen('knn,dense', images=False)

@@ -41,7 +41,7 @@ def zero(tree):
 
 # One query meets one key, or one target's covariance.
 TWO_VIEWS = (
-    'all4one', 'amdim', 'beclr', 'cluster_ns', 'co2', 'detcon', 'esimcse', 'mochi', 'moco_hard', 'moco_v1', 'moco_v2', 'pcl', 'pirl', 'ressl', 'scan',
+    'all4one', 'amdim', 'beclr', 'cluster_ns', 'co2', 'detcon', 'esimcse', 'filmr', 'mochi', 'moco_hard', 'moco_v1', 'moco_v2', 'pcl', 'pirl', 'ressl', 'scan',
     'scan_self_label', 'sie', 'tico', 'whitened_contrastive',
 )  # fmt: skip
 # Whose first view is the target network's alone.

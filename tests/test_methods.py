@@ -153,7 +153,7 @@ def test_contract(name):
     rows = small.batch()
     params, extra = jax.eval_shape(lambda: small.started(method, rows))
     assert set(params) - {
-        'prototypes', 'local_projector', 'patch_projector', 'feature_decoder', 'head', 'hypernetwork', 'per_example', 'context', 'ahead',
+        'prototypes', 'local_projector', 'patch_projector', 'feature_decoder', 'head', 'hypernetwork', 'operator', 'per_example', 'context', 'ahead',
         'second_predictor', 'transformer',
         *OF_DICTIONARIES,
     } == set(networks)  # fmt: skip

@@ -112,6 +112,7 @@ FAULTS = {
     'pcl': NO_QUEUE,
     'pirl': NO_NEGATIVES,
     'care': NO_NEGATIVES,
+    'filmr': Fault('no variance and covariance', ('method.variance_weight=0.0', 'method.covariance_weight=0.0')),
     'sie': Fault('no variance and covariance', ('method.variance_weight=0.0', 'method.covariance_weight=0.0')),
     'cluster_ns': NO_NEGATIVES,
     'co2': NO_QUEUE,

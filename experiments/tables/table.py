@@ -40,7 +40,7 @@ NAMES = {
     'detcon': 'DetCon', 'diet': 'DIET', 'instdisc': 'InstDisc', 'invprop': 'Invariance Propagation', 'pirl': 'PIRL',
     'cluster_ns': 'ClusterNS', 'clusternet': 'ClusterNet (2 % of labels)', 'jigclu': 'JigClu',
     'jule': 'JULE', 'metric': 'Metrix (labels)',
-    'care': 'CARE', 'sie': 'SIE', 'co2': 'CO2', 'directclr': 'DirectCLR', 'emp_ssl': 'EMP-SSL',
+    'care': 'CARE', 'filmr': 'FiLMR', 'sie': 'SIE', 'co2': 'CO2', 'directclr': 'DirectCLR', 'emp_ssl': 'EMP-SSL',
     'frossl': 'FroSSL', 'macl': 'MACL', 'mochi': 'MoCHi',
     'hypersphere': 'alignment and uniformity', 'moco_hard': 'MoCo, hard negatives', 'nnbyol': 'NNBYOL',
     'nnsiam': 'NNSiam', 'pcl': 'PCL', 'sela': 'SeLa', 'unisiam': 'UniSiam',

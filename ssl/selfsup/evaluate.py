@@ -24,13 +24,13 @@ USAGE = """usage: selfsup evaluate --workdir=FOLDER [--step=N] [--data=SOURCE] [
                     clusters), novel_classes (in steps, without labels), retrieval, label_noise, ranks, widths, feet,
                     geometry (spread, dimension, hubs, neural collapse), hubs (k-NN with fewer hubs), rescaling (k-NN
                     of whitened features), sparse_probe and intrinsic_probe (how few features say a class); and, of a
-                    --workdir, online, fine_tune, views (alignment and LiDAR of augmented views), dense (segmentation
-                    of rendered images), dse (structure of patches, without labels), factors (R2, DCI, MIG; of
-                    shapes:<images>) and concepts (TCAV of the same factors), of a vision transformer tokens (mean
-                    patch, class token, last blocks), attentive (a probe of the patch tokens), rollout (attention on
-                    objects of rendered images) and gradients (k-NN with gradients of losses beside the features), of
-                    a dictionary dictionary (error, sparsity, controls, and in units.png the test images that turn
-                    units on most);
+                    --workdir, online, fine_tune, views (alignment and LiDAR of augmented views), composition (of the
+                    operators that filmr and sie apply to embeddings), dense (segmentation of rendered images), dse
+                    (structure of patches, without labels), factors (R2, DCI, MIG; of shapes:<images>) and concepts
+                    (TCAV of the same factors), of a vision transformer tokens (mean patch, class token, last
+                    blocks), attentive (a probe of the patch tokens), rollout (attention on objects of rendered
+                    images) and gradients (k-NN with gradients of losses beside the features), of a dictionary
+                    dictionary (error, sparsity, controls, and in units.png the test images that turn units on most);
                     or all that it has, less those that the data do not allow. Of --features by default
                     knn,logistic,clustering,ranks
   --with=OTHER      with --only: a second encoder, for relative (alike spaces, stitching; of features: --with A B) and

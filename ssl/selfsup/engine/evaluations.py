@@ -32,6 +32,7 @@ OF_ENCODER = (
     'dse',
     'dictionary',
     'views',
+    'composition',
     'memorisation',
     'factors',
     'concepts',
@@ -61,11 +62,12 @@ def chosen(text: str, *, images: bool, others: int = 0) -> tuple[str, ...]:
 
 
 def possible(trained: Any, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of `names` that an encoder has: without tokens, codes or an augmentation not those that read them."""
+    """Those of `names` that an encoder has: less those that read tokens, codes, views or an operator that it lacks."""
     has = {
         OF_TOKENS: patches.has_tokens(trained),
         ('dictionary',): dictionary_evals.is_dictionary(trained),
         ('views',): view_evals.has_views(trained),
+        ('composition',): view_evals.has_operator(trained),
     }
     absent = {name for group, there in has.items() if not there for name in group}
     return tuple(name for name in names if name not in absent)
@@ -152,6 +154,7 @@ def of_encoder(
     groups: dict[str, Callable[[], dict[str, float]]] = {
         'clustering': lambda: clusters(trained, data),
         'views': lambda: view_evals.of_views(trained, data),
+        'composition': lambda: view_evals.of_composition(trained, data),
         'memorisation': lambda: view_evals.of_memorisation(trained, *others),
         **{name: functools.partial(of, trained, data) for name, of in patch_evals.PATCH_EVALUATIONS.items()},
         'factors': lambda: factor_evals.of_factors(trained, data),

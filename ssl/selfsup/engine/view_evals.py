@@ -1,4 +1,4 @@
-"""Evaluations that draw augmented views of images: how alike views are, and what an encoder has memorised."""
+"""Evaluations that draw augmented views of images: how alike they are, how they move, what an encoder has memorised."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ from scipy import stats
 from .. import diagnostics
 from ..data.sources import Source
 from ..errors import UserError
-from ..evals import even_draw, pair_rank
+from ..evals import composition, even_draw, pair_rank
 from . import build, images
 from .encoder import Encoder
 from .step import count_views
@@ -28,8 +28,13 @@ def has_views(encoder: Encoder) -> bool:
     return count_views(encoder.config.augment.views) > 0
 
 
-def drawn_views(encoder: Encoder, train: Source) -> Callable[[Any, Any, Any], Array]:
-    """`(inputs [b, …], positions [b], draw) -> [b, …]`: one draw of the first view of the encoder's own recipe.
+def has_operator(encoder: Any) -> bool:
+    """Whether an encoder's method predicts how embeddings move with what the augmentation draws."""
+    return has_views(encoder) and getattr(encoder.method, 'move', None) is not None
+
+
+def drawn_views(encoder: Encoder, train: Source) -> Callable[[Any, Any, Any], tuple[Array, dict]]:
+    """`(inputs [b, …], positions [b], draw) -> ([b, …], what was drawn)`: the first view of the encoder's own recipe.
 
     An image's view depends on its position and the draw alone.
 
@@ -40,7 +45,25 @@ def drawn_views(encoder: Encoder, train: Source) -> Callable[[Any, Any, Any], Ar
         raise UserError('the encoder has no augmentation of its own: augment.views is empty')
     views = build.build_views(encoder.config, train)
     base = jax.random.fold_in(jax.random.key(0), VIEW_STREAM)
-    return lambda inputs, positions, draw: views(jax.random.fold_in(base, draw), inputs, positions)[0][0]
+
+    def draw_first(inputs: Any, positions: Any, draw: Any) -> tuple[Array, dict]:
+        seen, drawn = views(jax.random.fold_in(base, draw), inputs, positions)
+        return seen[0], drawn[0]
+
+    return draw_first
+
+
+def filled_batches(source: Source, most: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Images of `count` rows of a source, drawn evenly from the classes: (images, the same filled up, positions).
+
+    All filled batches have one size, at most `most`; the first image fills the last of them.
+    """
+    rows = even_draw(source.labels, count, seed=0)
+    size = min(most, len(rows))
+    for numbers, batch in images.batches(source, size, rows):
+        missing = size - len(batch)
+        padded = np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)])
+        yield batch, padded, np.concatenate([numbers, np.repeat(numbers[:1], missing)]).astype(np.int32)
 
 
 def encoded_views(
@@ -71,7 +94,7 @@ def encoded_views(
         @jax.jit
         def of(params: Any, extra: Any, inputs: Array, positions: Array) -> Array:
             def one(draw: Array) -> Array:
-                seen = views(inputs, positions, draw)
+                seen, _ = views(inputs, positions, draw)
                 found = encoder.method.encode(encoder.method.network(params, extra), seen)[kind]
                 return found.astype(jnp.promote_types(found.dtype, jnp.float32))
 
@@ -80,12 +103,7 @@ def encoded_views(
         return lambda inputs, positions: of(encoder.params, encoder.extra, inputs, positions)
 
     calls = [encode(encoder) for encoder in encoders]
-    rows = even_draw(source.labels, count, seed=0)
-    size = min(encoders[0].config.evaluate.batch_size, len(rows))
-    for numbers, batch in images.batches(source, size, rows):
-        missing = size - len(batch)
-        padded = np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)])
-        positions = np.concatenate([numbers, np.repeat(numbers[:1], missing)]).astype(np.int32)
+    for batch, padded, positions in filled_batches(source, encoders[0].config.evaluate.batch_size, count):
         found = []
         for encoder, call in zip(encoders, calls, strict=True):
             one = functools.partial(call, positions=positions[:1])
@@ -121,6 +139,37 @@ def of_views(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, float]:
     }
     found |= pair_rank(z[:, 0], z[:, 1])
     return {f'views_{name}': float(value) for name, value in found.items()}
+
+
+def of_composition(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, float]:
+    """:func:`selfsup.evals.composition` of the method's operator, on three views of 500 test images.
+
+    Raises:
+      UserError: an encoder whose method has no operator.
+    """
+    method, move = encoder.method, getattr(encoder.method, 'move', None)
+    if move is None:
+        raise UserError(
+            f'--only=composition needs a method that moves embeddings by a known change (filmr, sie), and '
+            f'{encoder.config.method.name} does not'
+        )
+    views = drawn_views(encoder, data['train'])
+
+    @jax.jit
+    def of(params: Any, extra: Any, inputs: Array, positions: Array) -> tuple[Array, ...]:
+        seen, (first, second, third) = zip(*(views(inputs, positions, draw) for draw in range(3)), strict=True)
+        start, _, end = (method.encode(method.network(params, extra), one)['embeddings'] for one in seen)
+        twice = move(params, move(params, start, (first, second)), (second, third))
+        once = move(params, start, (first, third))
+        wrong = move(params, start, (first, jax.tree.map(lambda x: jnp.roll(x, -1, axis=0), third)))
+        return start, once, twice, wrong, end
+
+    found = []
+    for batch, padded, positions in filled_batches(data['test'], encoder.config.evaluate.batch_size, IMAGES):
+        encoder.check(batch, functools.partial(of, encoder.params, encoder.extra, positions=positions[:1]))
+        rows = of(encoder.params, encoder.extra, padded, positions)
+        found.append([np.asarray(one)[: len(batch)] for one in rows])
+    return composition(*(np.concatenate(one) for one in zip(*found, strict=True)))
 
 
 def of_memorisation(encoder: Encoder, reference: Encoder) -> dict[str, float]:

@@ -8,6 +8,7 @@ from .absorption import absorption
 from .attentive import attentive
 from .bench import TASKS, bench, check_task, summary
 from .clustering import agreement, assigned, clustering, sizes
+from .composition import composition
 from .concatenated import concatenated
 from .dense import Segmented, segmentation
 from .dictionary import Coded, dictionary
@@ -50,6 +51,7 @@ __all__ = [
     'bench',
     'check_task',
     'clustering',
+    'composition',
     'concatenated',
     'dictionary',
     'evaluate',

@@ -52,6 +52,7 @@ from .distillation.dino import dino
 from .distillation.nnbyol import nnbyol
 from .distillation.simsiam import simsiam
 from .equivariant.care import care
+from .equivariant.filmr import filmr
 from .equivariant.sie import sie
 from .instance.diet import diet
 from .instance.instdisc import instdisc
@@ -134,6 +135,7 @@ METHODS = {
     'emp_ssl': emp_ssl,
     'esimcse': esimcse,
     'exemplar': exemplar,
+    'filmr': filmr,
     'frossl': frossl,
     'gated': gated,
     'gmml': gmml,
@@ -239,6 +241,7 @@ __all__ = [
     'emp_ssl',
     'esimcse',
     'exemplar',
+    'filmr',
     'frossl',
     'gated',
     'gmml',

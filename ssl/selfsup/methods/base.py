@@ -88,6 +88,8 @@ class Method(NamedTuple):
         larger, the likelier; `outputs` are those of `encode`.
       companions: `(extra, index, key) -> [batch]`, for methods that compare an image with other images of the set, such
         as its neighbours: numbers of the images from which all views but the first are drawn.
+      move: `(params, embeddings, view_params) -> [batch, dim]`, for methods whose embeddings move with a known change:
+        what they predict of a second view from the embeddings of a first; `view_params` holds the draws of both.
     """
 
     init: Callable
@@ -104,6 +106,7 @@ class Method(NamedTuple):
     decode: Callable | None = None
     assign: Callable | None = None
     companions: Callable | None = None
+    move: Callable | None = None
 
 
 def init_modules(key: Array, modules: dict[str, nn.Module], images: Array) -> tuple[dict, dict]:

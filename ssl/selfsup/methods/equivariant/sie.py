@@ -1,6 +1,5 @@
 """SIE (Garrido et al. 2023, https://arxiv.org/abs/2302.10283): one half is kept, one moves with the transformation."""
 
-from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import flax.linen as nn
@@ -9,56 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ... import losses
-from ...errors import UserError
 from ...signature import Domain, NonNegative, StaticProperShare
 from ..base import Method, only_two, weighted
+from ..changes import RELATIVE, changes
 from ..siamese import siamese
 
-
-def _turn(first: dict, second: dict) -> Array:
-    """Cosine and sine of the angle from one view to the other."""
-    angle = jnp.deg2rad(second['angle'] - first['angle'])
-    return jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)
-
-
-def _colour(first: dict, second: dict) -> Array:
-    """Differences of the factors of brightness, contrast and saturation, and of the hue's shift."""
-    return second['factors'] - first['factors']
-
-
-def _window(first: Array, second: Array) -> Array:
-    """The second crop seen from the first: offsets over the first's sides, and logarithms of the sides' ratios."""
-    offsets, ratios = (second[:, :2] - first[:, :2]) / first[:, 2:], second[:, 2:] / first[:, 2:]
-    return jnp.concatenate([offsets, jnp.log(ratios)], axis=1)
-
-
-def _mirror(first: Array, second: Array) -> Array:
-    """1 where both views or neither are mirrored, else −1."""
-    return jnp.where(first == second, 1.0, -1.0)[:, None]
-
-
-# Name of what an operation reports in `view_params` -> how many numbers say the change from one view to another, and
-# the function that gives them, `[batch, numbers]`.
-RELATIVE: dict[str, tuple[int, Callable[[Any, Any], Array]]] = {
-    'rotation': (2, _turn),
-    'jitter': (4, _colour),
-    'box': (4, _window),
-    'flip': (1, _mirror),
-}
-
 Transformations = Annotated[tuple[str, ...], Domain(str, several=True, static=True, choices=tuple(RELATIVE))]
-
-
-def relative(view_params: Sequence[dict], names: Sequence[str]) -> Float[Array, 'batch numbers']:
-    """The transformation from the first view to the second, by the operations of :data:`RELATIVE` named."""
-    first, second = view_params
-    for name in names:
-        if name not in first or name not in second:
-            raise UserError(
-                f'method.transformations has {name!r}, and the views draw {", ".join(sorted({*first} & {*second}))}; '
-                f'add the operation to augment.views'
-            )
-    return jnp.concatenate([RELATIVE[name][1](first[name], second[name]) for name in names], axis=1)
 
 
 class Halves(nn.Module):
@@ -130,13 +85,19 @@ def sie(
         kernel = jax.random.uniform(jax.random.fold_in(key, 99), (change, width * width), minval=-bound, maxval=bound)
         return {**params, 'hypernetwork': {'kernel': kernel}}, extra
 
+    def predict(params: Any, embeddings: Array, view_params: Any) -> Array:
+        change = changes(view_params, transformations, RELATIVE).astype(embeddings.dtype)
+        width = embeddings.shape[1] // 2
+        maps = jnp.matmul(change, params['hypernetwork']['kernel'], precision='highest').reshape(-1, width, width)
+        return jnp.einsum('bi,boi->bo', embeddings[:, width:], maps, precision='highest')
+
+    def move(params: Any, embeddings: Array, view_params: Any) -> Array:
+        kept = embeddings[:, : embeddings.shape[1] // 2]
+        return jnp.concatenate([kept, predict(params, embeddings, view_params)], axis=1)
+
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
         first, second = only_two(outputs['embeddings'])
-        change = relative(batch['view_params'], transformations).astype(first.dtype)
-        width = first.shape[1] // 2
-        maps = jnp.matmul(change, params['hypernetwork']['kernel'], precision='highest').reshape(-1, width, width)
-        predicted = jnp.einsum('bi,boi->bo', first[:, width:], maps, precision='highest')
-        terms = losses.sie_terms(first, second, predicted)
+        terms = losses.sie_terms(first, second, predict(params, first, batch['view_params']))
         value = weighted(
             terms,
             invariance=invariance_weight,
@@ -147,4 +108,4 @@ def sie(
         )
         return value, (extra, terms)
 
-    return base._replace(init=init, criterion=criterion)
+    return base._replace(init=init, criterion=criterion, move=move)
