@@ -5,9 +5,10 @@
 - the table of docs/regularisers.md from the signatures of `selfsup.methods.REGULARISERS`
 - docs/findings/*.md from the numbers beside them (`python -m experiments.tables.findings NAME`)
 - the tables of docs/masked.md from docs/cifar5k_vit.json (`python -m experiments.tables.cifar5k_vit`)
-- the tables of docs/peers.md, speedrun.md, ablations.md, cifar10.md, concatenation.md, subsets.md and label_curves.md
-  from the JSON files of those names, that of docs/equivariance.md from docs/shapes.json, and those of docs/pretext.md
-  from docs/cifar5k_pretext.json (`python benchmarks/peers.py`, `python -m experiments.tables.NAME`)
+- the tables of docs/peers.md, speedrun.md, ablations.md, cifar10.md, concatenation.md, subsets.md, vectors.md,
+  e2mc.md and label_curves.md from the JSON files of those names, that of docs/equivariance.md from docs/shapes.json,
+  those of docs/pretext.md from docs/cifar5k_pretext.json, and of docs/clusters.md from docs/digits.json
+  (`python benchmarks/peers.py`, `python -m experiments.tables.NAME`)
 - docs/digits.md, docs/methods.md, the README's table of methods and the result in the docstring of each config of
   experiments/digits from the recorded scores in docs/digits.json (`python -m experiments.tables.digits` writes such
   a file as WORKDIR/table.json)
@@ -31,16 +32,29 @@ from experiments.tables import (  # noqa: E402
     ablations,
     cifar10,
     concatenation,
+    e2mc,
     label_curves,
     shapes,
     speedrun,
     subsets,
     table,
+    vectors,
 )
 from experiments.tables.findings import FINDINGS, finding  # noqa: E402
 
 WIDTH = 120
 COLUMN = 'linear_10'
+CLUSTERING = (
+    'deepcluster',
+    'deepcluster_v2',
+    'pcl',
+    'sela',
+    'swav',
+    'beclr',
+    'jule',
+    'clusternet',
+    'jigclu',
+)  # of docs/clusters.md
 MARKS = '<!-- {0}, written by docs/generate.py -->\n', '<!-- end of {0} -->\n'
 RESULT = re.compile(r'^Result with ten labels per class: .*?\.$', re.M | re.S)
 DIGITS = """# Digits, every method
@@ -233,11 +247,19 @@ def linear_tables(recorded: table.Recorded) -> str:
     return f'{table.summary(recorded, "linear")}\n\n{table.markdown(table.rows(recorded))}\n'
 
 
+def clustering_tables(recorded: table.Recorded) -> str:
+    """The leads of the methods of docs/clusters.md on digits, with ten labels per class and by k-NN."""
+    chosen = {name: recorded[name] for name in CLUSTERING}
+    return f'{table.summary(chosen, COLUMN)}\n\nBy k-NN:\n\n{table.summary(chosen, "knn")}\n'
+
+
 # Page of docs/ -> the JSON file that its part is written from, and what writes it.
 PARTS = {
     'ablations': ('ablations', ablations.markdown),
     'cifar10': ('cifar10', cifar10.markdown),
+    'clusters': ('digits', clustering_tables),
     'concatenation': ('concatenation', concatenation.markdown),
+    'e2mc': ('e2mc', e2mc.markdown),
     'equivariance': ('shapes', shapes.markdown),
     'label_curves': ('label_curves', label_curves.markdown),
     'masked': ('cifar5k_vit', linear_tables),
@@ -245,6 +267,7 @@ PARTS = {
     'pretext': ('cifar5k_pretext', linear_tables),
     'speedrun': ('speedrun', speedrun.markdown),
     'subsets': ('subsets', subsets.markdown),
+    'vectors': ('vectors', vectors.markdown),
 }
 
 

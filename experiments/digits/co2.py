@@ -1,6 +1,9 @@
 """CO2 beside MoCo v2 on scikit-learn's 8x8 digits.
 
-python -m selfsup.train --config=experiments/digits/co2.py --workdir=runs/digits/co2
+    python -m selfsup.train --config=experiments/digits/co2.py --workdir=runs/digits/co2
+
+Two CPU cores, one to two minutes.
+Result with ten labels per class: not measured yet.
 """
 
 from common import digits

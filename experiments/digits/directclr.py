@@ -1,6 +1,9 @@
 """DirectCLR on scikit-learn's 8x8 digits.
 
-python -m selfsup.train --config=experiments/digits/directclr.py --workdir=runs/digits/directclr
+    python -m selfsup.train --config=experiments/digits/directclr.py --workdir=runs/digits/directclr
+
+Two CPU cores, one to two minutes.
+Result with ten labels per class: not measured yet.
 """
 
 from common import digits

@@ -1,6 +1,9 @@
 """EMP-SSL, with two views, on scikit-learn's 8x8 digits.
 
-python -m selfsup.train --config=experiments/digits/emp_ssl.py --workdir=runs/digits/emp_ssl
+    python -m selfsup.train --config=experiments/digits/emp_ssl.py --workdir=runs/digits/emp_ssl
+
+Two CPU cores, one to two minutes.
+Result with ten labels per class: not measured yet.
 """
 
 from common import digits

@@ -1,6 +1,9 @@
 """FroSSL on scikit-learn's 8x8 digits.
 
-python -m selfsup.train --config=experiments/digits/frossl.py --workdir=runs/digits/frossl
+    python -m selfsup.train --config=experiments/digits/frossl.py --workdir=runs/digits/frossl
+
+Two CPU cores, one to two minutes.
+Result with ten labels per class: not measured yet.
 """
 
 from common import digits

@@ -1,6 +1,9 @@
 """Alignment and uniformity as a loss, the method hypersphere, on scikit-learn's 8x8 digits.
 
-python -m selfsup.train --config=experiments/digits/hypersphere.py --workdir=runs/digits/hypersphere
+    python -m selfsup.train --config=experiments/digits/hypersphere.py --workdir=runs/digits/hypersphere
+
+Two CPU cores, one to two minutes.
+Result with ten labels per class: not measured yet.
 """
 
 from common import digits

@@ -1,6 +1,9 @@
 """Invariance Propagation on scikit-learn's 8x8 digits.
 
-python -m selfsup.train --config=experiments/digits/invprop.py --workdir=runs/digits/invprop
+    python -m selfsup.train --config=experiments/digits/invprop.py --workdir=runs/digits/invprop
+
+Two CPU cores, one to two minutes.
+Result with ten labels per class: not measured yet.
 """
 
 from common import digits

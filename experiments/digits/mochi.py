@@ -1,6 +1,9 @@
 """MoCHi on scikit-learn's 8x8 digits.
 
-python -m selfsup.train --config=experiments/digits/mochi.py --workdir=runs/digits/mochi
+    python -m selfsup.train --config=experiments/digits/mochi.py --workdir=runs/digits/mochi
+
+Two CPU cores, one to two minutes.
+Result with ten labels per class: not measured yet.
 """
 
 from common import digits

@@ -1,6 +1,9 @@
 """MoCo in both directions against the hardest negatives on scikit-learn's 8x8 digits.
 
-python -m selfsup.train --config=experiments/digits/moco_hard.py --workdir=runs/digits/moco_hard
+    python -m selfsup.train --config=experiments/digits/moco_hard.py --workdir=runs/digits/moco_hard
+
+Two CPU cores, one to two minutes.
+Result with ten labels per class: not measured yet.
 """
 
 from common import digits

@@ -1,6 +1,9 @@
 """NNBYOL on scikit-learn's 8x8 digits.
 
-python -m selfsup.train --config=experiments/digits/nnbyol.py --workdir=runs/digits/nnbyol
+    python -m selfsup.train --config=experiments/digits/nnbyol.py --workdir=runs/digits/nnbyol
+
+Two CPU cores, one to two minutes.
+Result with ten labels per class: not measured yet.
 """
 
 from common import digits

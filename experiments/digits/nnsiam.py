@@ -1,6 +1,9 @@
 """NNSiam on scikit-learn's 8x8 digits.
 
-python -m selfsup.train --config=experiments/digits/nnsiam.py --workdir=runs/digits/nnsiam
+    python -m selfsup.train --config=experiments/digits/nnsiam.py --workdir=runs/digits/nnsiam
+
+Two CPU cores, one to two minutes.
+Result with ten labels per class: not measured yet.
 """
 
 from common import digits

@@ -97,7 +97,7 @@ def draw(found: dict[str, np.ndarray], axis) -> None:
 finding = Finding(
     title='Triplets are needed in proportion to points times dimensions',
     paper='Alon et al. 2023, *Optimal sample complexity of contrastive learning*, https://arxiv.org/abs/2312.00379, '
-    'abstract and section 1.1',
+    'abstract',
     claim='To learn a representation of n points in d dimensions from labelled triplets (which of two points is nearer '
     'to a third), a number of them in proportion to min(nd, n²), up to logarithms, is needed and is enough; the bounds '
     'predict the errors of experiments.',
