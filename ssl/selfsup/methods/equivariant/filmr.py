@@ -90,12 +90,16 @@ def filmr(
         operator = {'frequencies': frequencies, 'rates': jnp.zeros(shape), 'centre': jnp.zeros(width)}
         return {**params, 'operator': operator}, extra
 
+    def embed(params: Any, extra: Any, batch: dict, key: Any) -> tuple[dict, dict]:
+        only_two(batch['views'])
+        return base.embed(params, extra, batch, key)
+
     def move(params: Any, embeddings: Array, view_params: Any) -> Array:
         change = changes(view_params, transformations, ADDITIVE).astype(embeddings.dtype)
         return operate(embeddings, change, params['operator'])
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
-        first, second = only_two(outputs['embeddings'])
+        first, second = outputs['embeddings']
         terms = losses.sie_terms(first, second, move(params, first, batch['view_params']))
         value = weighted(
             terms, equivariance=equivariance_weight, variance=variance_weight, covariance=covariance_weight
@@ -105,4 +109,4 @@ def filmr(
         told = {name: terms[name] for name in ('equivariance', 'variance', 'prediction_variance', 'covariance')}
         return value, (extra, {**told, 'turn': jax.lax.stop_gradient(turn)})
 
-    return base._replace(init=init, criterion=criterion, move=move)
+    return base._replace(init=init, embed=embed, criterion=criterion, move=move)

@@ -85,6 +85,10 @@ def sie(
         kernel = jax.random.uniform(jax.random.fold_in(key, 99), (change, width * width), minval=-bound, maxval=bound)
         return {**params, 'hypernetwork': {'kernel': kernel}}, extra
 
+    def embed(params: Any, extra: Any, batch: dict, key: Any) -> tuple[dict, dict]:
+        only_two(batch['views'])
+        return base.embed(params, extra, batch, key)
+
     def predict(params: Any, embeddings: Array, view_params: Any) -> Array:
         change = changes(view_params, transformations, RELATIVE).astype(embeddings.dtype)
         width = embeddings.shape[1] // 2
@@ -96,7 +100,7 @@ def sie(
         return jnp.concatenate([kept, predict(params, embeddings, view_params)], axis=1)
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
-        first, second = only_two(outputs['embeddings'])
+        first, second = outputs['embeddings']
         terms = losses.sie_terms(first, second, predict(params, first, batch['view_params']))
         value = weighted(
             terms,
@@ -108,4 +112,4 @@ def sie(
         )
         return value, (extra, terms)
 
-    return base._replace(init=init, criterion=criterion, move=move)
+    return base._replace(init=init, embed=embed, criterion=criterion, move=move)
