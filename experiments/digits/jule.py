@@ -3,7 +3,8 @@
     python -m selfsup.train --config=experiments/digits/jule.py --workdir=runs/digits/jule
     python -m selfsup.evaluate --workdir=runs/digits/jule --only=clustering
 
-Result with ten labels per class: 96.4 % (untrained encoder 86.7, shuffled pairs 86.5), seed 1.
+Result with ten labels per class: 95.1 ± 1.2 % (untrained encoder 85.8, shuffled pairs 86.5), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

@@ -3,7 +3,7 @@
     python -m selfsup.train --config=experiments/digits/mochi.py --workdir=runs/digits/mochi
 
 Two CPU cores, one to two minutes.
-Result with ten labels per class: not measured yet.
+Result with ten labels per class: 94.9 % (untrained encoder 87.4, shuffled pairs 85.8), seed 1.
 """
 
 from common import digits

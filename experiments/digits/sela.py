@@ -3,7 +3,8 @@
     python -m selfsup.train --config=experiments/digits/sela.py --workdir=runs/digits/sela
 
 Two CPU cores, two minutes.
-Result with ten labels per class: 94.8 % (untrained encoder 87.6, shuffled pairs 89.1), seed 1.
+Result with ten labels per class: 94.2 ± 0.9 % (untrained encoder 86.1, shuffled pairs 87.9), mean and deviation of
+seeds 1, 2 and 3.
 """
 
 from common import digits
