@@ -44,17 +44,8 @@ from experiments.tables.findings import FINDINGS, finding  # noqa: E402
 
 WIDTH = 120
 COLUMN = 'linear_10'
-CLUSTERING = (
-    'deepcluster',
-    'deepcluster_v2',
-    'pcl',
-    'sela',
-    'swav',
-    'beclr',
-    'jule',
-    'clusternet',
-    'jigclu',
-)  # of docs/clusters.md
+# Of docs/clusters.md.
+CLUSTERING = ('deepcluster', 'deepcluster_v2', 'pcl', 'sela', 'swav', 'beclr', 'jule', 'clusternet')
 MARKS = '<!-- {0}, written by docs/generate.py -->\n', '<!-- end of {0} -->\n'
 RESULT = re.compile(r'^Result with ten labels per class: .*?\.$', re.M | re.S)
 DIGITS = """# Digits, every method
@@ -62,13 +53,13 @@ DIGITS = """# Digits, every method
 Scikit-learn's 8x8 digits (1,438 to train, 359 to test), a three-layer convolutional network, 100 epochs (50 of
 BECLR, DeepCluster, PCL and SeLa), one to two minutes on two cores. Frozen backbone, features standardised on train,
 logistic regression with C = 1, low-label columns the mean of 5 label draws. Accuracy in per cent, mean ± standard
-deviation over seeds (1, 2, 3); a row without deviation is seed 1 alone.
+deviation over seeds (of 1, 2, 3, as the last column says); a row without deviation is seed 1 alone.
 *Shuffled pairs* is the same run with positives drawn from other images; the untrained encoder has its batch-norm
 statistics adapted on train. Hyper-parameters were tried on seed 0 with the same split.
 
-SupCon's control has shuffled labels too,
-DeepCluster's shuffled places in its memory. `python -m experiments.tables.digits --workdir=runs/digits` repeats the
-table, and goes on where it was stopped (jax 0.10.2, Python 3.11, CPU, one thread a run). The numbers run by run are in
+SupCon's control has shuffled labels too, DeepCluster's takes the clusters of other images, and DeepCluster v2's has
+shuffled places in its memory. `python -m experiments.tables.digits --workdir=runs/digits` repeats the table, and goes
+on where it was stopped (jax 0.10.2, Python 3.11, CPU, one thread a run). The numbers run by run are in
 [digits.json](digits.json), from which `python docs/generate.py` writes this page.
 
 """
@@ -77,10 +68,10 @@ table, and goes on where it was stopped (jax 0.10.2, Python 3.11, CPU, one threa
 METHODS = """# Methods
 
 Every method with its name in configs, its paper, its losses, one of its configs and its score on digits: accuracy in
-per cent of a linear probe with ten labels per class, mean of three seeds, with an asterisk of one; untrained encoders
-give 86, raw pixels 89.5 ([digits.md](digits.md) has all columns, deviations and controls). Without a score it was not
-measured there. `selfsup methods NAME` prints one with its hyper-parameters, and [losses.md](losses.md) lists the
-losses. Where the authors' code and others differ, the docstring says which reading was taken, and
+per cent of a linear probe with ten labels per class, mean of two or three seeds, with an asterisk of one; untrained
+encoders give 86, raw pixels 89.5 ([digits.md](digits.md) has all columns, deviations and controls). Without a score it
+was not measured there. `selfsup methods NAME` prints one with its hyper-parameters, and [losses.md](losses.md) lists
+the losses. Where the authors' code and others differ, the docstring says which reading was taken, and
 [parity.md](parity.md) how the agreement was measured.
 
 Written by `python docs/generate.py`.

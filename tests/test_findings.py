@@ -16,6 +16,7 @@ from experiments.tables.findings import (
     embedding_limits,
     hierarchy,
     label_shift,
+    memorisation,
     parallel_lines,
     prominent_feature,
     quality,
@@ -186,6 +187,14 @@ def test_corruptions_grow_with_their_level_and_the_score_is_of_the_nearer_anchor
     assert np.all(np.diff(moved) > 0)
     good, bad = np.eye(2)[[0, 0]], np.eye(2)[[1, 1]]
     np.testing.assert_allclose(quality.score(np.array([[2.0, 0.0], [0.0, 3.0], [1.0, 1.0]]), good, bad), [1, -1, 0])
+
+
+def test_outlying_images_are_those_far_from_the_mean_of_their_class():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 10)
+    images = (100 + 100 * labels[:, None, None, None] + rng.integers(0, 5, (20, 4, 4, 1))).astype(np.uint8)
+    images[13] = 100  # an image of class 1 that looks like class 0
+    assert memorisation.outlying(images, labels).argmax() == 13
 
 
 def test_ranks_are_of_the_tokens_that_are_counted():

@@ -125,12 +125,15 @@ def test_runs_of_several_seeds_are_one_column_and_one_curve(root, capsys, tmp_pa
     rows = {line.split('\t')[0]: line.split('\t')[1:] for line in capsys.readouterr().out.splitlines()[:-1]}
     assert rows['runs'] == ['2', '1'] and rows['method.name'] == ['vicreg', 'byol'] and 'seed' not in rows
     assert rows['state'] == ['finished, stopped', 'collapsed']
+    assert rows['knn'] == ['0.9 (1 of 2)', '0.9']
     steps = [json.loads((root / name / 'metrics.jsonl').read_text().splitlines()[-1])['step'] for name in 'ab']
     assert rows['step'][0] == f'{np.mean(steps):.4g} ± {np.std(steps, ddof=1):.2g}'
     assert picture.stat().st_size > 5_000
     runs.main(['compare', *names, '--over=seed', '--json'])
     found = json.loads(capsys.readouterr().out)
     assert [of['step'] for of in found.values()] == [steps, [8]]
+    assert [of['seed'] for of in found.values()] == [[0, 1], [0]]
+    assert [of['folder'] for of in found.values()] == [names[:2], names[2:]]
 
 
 def test_a_curve_is_over_the_steps_that_all_runs_have():

@@ -3,7 +3,7 @@
     python -m selfsup.train --config=experiments/digits/simsiam.py --workdir=runs/digits/simsiam
     python -m selfsup.train --config=experiments/continued/digits_simsiam_e2mc.py --workdir=runs/continued/simsiam_e2mc
 
-Two CPU cores, half a minute. Result: docs/regularisers.md.
+Two CPU cores, half a minute. Result: docs/e2mc.md.
 """
 
 from common import continued, digits

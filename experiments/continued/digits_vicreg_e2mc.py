@@ -3,7 +3,7 @@
     python -m selfsup.train --config=experiments/digits/vicreg.py --workdir=runs/digits/vicreg
     python -m selfsup.train --config=experiments/continued/digits_vicreg_e2mc.py --workdir=runs/continued/vicreg_e2mc
 
-Two CPU cores, half a minute. Result: docs/regularisers.md.
+Two CPU cores, half a minute. Result: docs/e2mc.md.
 """
 
 from common import continued, digits

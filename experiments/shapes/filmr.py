@@ -12,5 +12,4 @@ def get_config():
     c = two_views('filmr')
     c.method.transformations = ('rotation', 'jitter')
     c.method.update(equivariance_weight=10.0, variance_weight=10.0, covariance_weight=1.0)
-    c.projector.widths = (256, 128)
     return c

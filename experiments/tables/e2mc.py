@@ -1,4 +1,4 @@
-"""docs/regularisers.md: finished runs on digits, continued with E2MC and without, probed before and after.
+"""docs/e2mc.md: finished runs on digits, continued with E2MC and without, probed before and after.
 
     python -m experiments.tables.e2mc --workdir=runs/e2mc [--methods=vicreg] [--seeds=1,2,3] [--runs=runs/digits]
 
@@ -33,6 +33,10 @@ Recorded = dict[str, dict[str, dict[str, dict[str, float]]]]  # method -> seed -
 def numbers(run: Path) -> dict[str, float]:
     """Scores of a finished run's encoder, and the RankMe of its test features."""
     found = json.loads((run / 'results.json').read_text())
+    if 'trained' not in found['scores'] or found['ranks'][RANK] is None:
+        raise errors.UserError(
+            f'{run}: results.json has no scores of the encoder, or no finite RankMe; see its report.md'
+        )
     kept = {name: found['scores']['trained'][name] for name in SCORES} | {'rank': found['ranks'][RANK]}
     return {name: round(float(value), 5) for name, value in kept.items()}
 
@@ -70,7 +74,7 @@ def markdown(recorded: Recorded) -> str:
         rows.append(('what E2MC adds, seed by seed', [gain if gain[0] == '-' else f'+{gain}' for gain in gains]))
         lines += [f'| {table.named(method)}, {what} | {" | ".join(cells)} |' for what, cells in rows]
     seeds = sorted({seed for of in recorded.values() for seed in of})
-    return '\n'.join([*lines, '', f'Seeds {", ".join(seeds)}.', ''])
+    return '\n'.join([*lines, '', f'Seed{"s" * (len(seeds) > 1)} {", ".join(seeds)}.', ''])
 
 
 def main(arguments: list[str]) -> int:

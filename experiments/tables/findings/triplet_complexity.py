@@ -117,7 +117,7 @@ finding = Finding(
         'and over triplets / n nearer than over triplets': lambda n: bool(
             n['apart_points'].mean() < n['apart_triplets'].mean()
         ),
-        'over triplets / (n·d) the errors of two curves differ by less than a factor of 1.5': lambda n: bool(
+        'over triplets / (n·d) the errors of two curves differ on average by less than a factor of 1.5': lambda n: bool(
             n['apart_parameters'].mean() < np.log(1.5)
         ),
     },

@@ -111,14 +111,15 @@ def draw(found: dict[str, np.ndarray], axis) -> None:
 
 
 finding = Finding(
-    title='Foreign images are linearly separable, and dropping them need not help',
+    title='Foreign images are linearly separable from the others',
     paper='Albert et al. 2024, *An accurate detection is not all you need to combat label noise in web-noisy '
     'datasets*, https://arxiv.org/abs/2407.05528, abstract; the detectors are those of the published code',
     claim='Contrastive learning on images of which some are foreign makes those linearly separable from the others; a '
     'separator detects them accurately, and yet the classifier gains nothing over dropping by a small loss, since '
     'clean examples of value are lost.',
-    setup=f'SimCLR on digits ({EPOCHS} epochs) whose training set is {SHARE:.0%} parts of two photographs with random '
-    f'digits for labels. On standardised features: the loss of a logistic probe (C = {PENALTY:g}), dropped above '
+    setup=f'SimCLR on digits ({EPOCHS} epochs) of whose training set {100 * SHARE:.0f} % are parts of two '
+    f'photographs with random digits for labels. On standardised features: the loss of a logistic probe '
+    f'(C = {PENALTY:g}), dropped above '
     f'{THRESHOLD} by a mixture of two Gaussians (`loss`); a logistic separator without penalty, from {TRUSTED} images '
     'that are known to be foreign or not (`linear`) and from what the small loss drops (`refined`). The AUROC of each '
     'score, what is dropped of the digits and of the foreign images, and the accuracy of the probe on the test digits '
@@ -133,7 +134,8 @@ finding = Finding(
         ),
     },
     reported='the separator from the small loss, which knows no image, and what each drops. The separator drops no '
-    'digit here, while the small loss drops 4 %, and pixels separate these foreign images as well: nothing of value is '
-    'lost as in the paper. The probe is better after the separator than after the small loss with every seed.',
+    'digit here, while the small loss drops 4 %, and pixels separate these foreign images as well: unlike in the '
+    'paper, nothing of value is lost. The probe is better after the separator than after the small loss with every '
+    'seed.',
     draw=draw,
 )

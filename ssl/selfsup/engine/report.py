@@ -140,13 +140,14 @@ def representations(data: Data, encoder: Encoder, untrained: Encoder | None) -> 
     if probed:
         encoders = {'trained': encoder, **({'untrained': untrained} if untrained is not None else {})}
         shape = pixels_shape(data.test.image_shape)
+        raw = 'Raw pixels are' if data.test.spec.unit == 'images' else 'The raw input is'
         values = int(np.prod(shape)) * (len(rows[0]) + len(data.test))
         if values <= MOST_PIXELS:
             encoders['pixels'] = pixels
             if shape != tuple(data.test.image_shape):
                 notes.append(f'Raw pixels are means over blocks of the images, {shape[0]} x {shape[1]} of them.')
         else:
-            notes.append(f'Raw pixels are left out: {values:,} values are more than {MOST_PIXELS:,}.')
+            notes.append(f'{raw} left out: {values:,} values are more than {MOST_PIXELS:,}.')
     size = encoder.config.evaluate.batch_size
 
     def test_outputs(batch: np.ndarray) -> dict[str, np.ndarray]:

@@ -158,10 +158,11 @@ def of_composition(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, fl
     @jax.jit
     def of(params: Any, extra: Any, inputs: Array, positions: Array) -> tuple[Array, ...]:
         seen, (first, second, third) = zip(*(views(inputs, positions, draw) for draw in range(3)), strict=True)
+        _, another = views(inputs, positions + 1, 2)  # what another image's third view draws
         start, _, end = (method.encode(method.network(params, extra), one)['embeddings'] for one in seen)
         twice = move(params, move(params, start, (first, second)), (second, third))
         once = move(params, start, (first, third))
-        wrong = move(params, start, (first, jax.tree.map(lambda x: jnp.roll(x, -1, axis=0), third)))
+        wrong = move(params, start, (first, another))
         return start, once, twice, wrong, end
 
     found = []

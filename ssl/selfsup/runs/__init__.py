@@ -16,7 +16,8 @@ USAGE = """usage: selfsup runs [FOLDER] [--sort=FIELD] [--state=a,b] [--where=FI
   --json            as JSON
   compare           the config fields in which runs differ, their last measures and scores; --plot draws their curves
   --over=a,b        with compare: runs that differ in these fields alone are one column, mean and standard deviation,
-                    and one curve with a band of a standard deviation: --over=seed
+                    and one curve with a band of a standard deviation: --over=seed; with --json, lists in the
+                    order of `folder`
   serve             the list, curves and comparison as a page on this machine, which follows runs under way; every
                     account of the machine can open it
 

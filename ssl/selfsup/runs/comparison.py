@@ -36,7 +36,9 @@ def compare(values: dict[str, Any]) -> int:
     names = [*differing, 'state', *sorted(measures - {'total'})]
     if values['json'] == 'true':
         content = {
-            label: {name: [row.get(name) for row in of] if over else of[0].get(name) for name in names}
+            label: {name: [row.get(name) for row in of] for name in ('folder', *over, *names)}
+            if over
+            else {name: of[0].get(name) for name in names}
             for label, of in zip(labels, groups, strict=True)
         }
         print(json.dumps(plain(content), indent=1))
@@ -66,15 +68,18 @@ def grouped(rows: Rows, over: list[str]) -> list[Rows]:
 
 
 def summary(values: list[Any]) -> str:
-    """A cell: the value of one run; of several, mean ± standard deviation (ddof 1), or the different words."""
+    """A cell: the value of one run; of several, mean ± standard deviation (ddof 1), or the different words.
+
+    Where some of the runs lack it, how many have it stands behind.
+    """
     known = [value for value in values if value is not None]
     if len(values) == 1 or not known:
         return shown(values[0])
-    if all(is_number(value) for value in known):
-        if len(set(known)) == 1:
-            return shown(known[0])
-        return f'{np.mean(known):.4g} ± {np.std(known, ddof=1):.2g}'
-    return ', '.join(dict.fromkeys(map(shown, known)))
+    if not all(is_number(value) for value in known):
+        return ', '.join(dict.fromkeys(map(shown, known)))
+    same = len(set(known)) == 1
+    cell = shown(known[0]) if same else f'{np.mean(known):.4g} ± {np.std(known, ddof=1):.2g}'
+    return cell if len(known) == len(values) else f'{cell} ({len(known)} of {len(values)})'
 
 
 def _labels(folders: list[str]) -> list[str]:

@@ -71,8 +71,8 @@ def filmr(
     The loss is that of the authors' notebook without its two triplet losses, which keep points of the ring apart, the
     second weight of its first point, and its small penalty of squared lengths; their covariance is that of the
     prediction and the target, here that of both views.
-    State: parameters `operator`. Metrics: terms of :func:`selfsup.losses.sie_terms` with the whole embedding
-    predicted, and `turn`, the mean absolute angle in radians.
+    State: parameters `operator`. Metrics: `equivariance`, `variance`, `prediction_variance` and `covariance` of
+    :func:`selfsup.losses.sie_terms` with the whole embedding predicted, and `turn`, the mean absolute angle in radians.
 
     References:
       Hawley and Tackett 2024, https://arxiv.org/abs/2406.02699; https://github.com/drscotthawley/oplas
