@@ -12,6 +12,7 @@ import urllib.request
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from selfsup import runs
 from selfsup.errors import UserError
 from selfsup.runs import comparison, listing, server
@@ -118,14 +119,21 @@ def test_compare(root, capsys, tmp_path):
     assert found['a']['seed'] == 0 and found['b']['seed'] == 1 and found['b']['state'] == 'stopped'
 
 
-def test_runs_of_several_seeds_are_one_column_and_one_curve(root, capsys, tmp_path):
-    picture = tmp_path / 'curves.png'
+def test_runs_of_several_seeds_are_one_column_and_one_curve(root, capsys, tmp_path, monkeypatch):
+    picture, bands = tmp_path / 'curves.png', []
+    drawn = Axes.fill_between
+    monkeypatch.setattr(
+        Axes,
+        'fill_between',
+        lambda self, x, low, high, **k: bands.append((x, low, high)) or drawn(self, x, low, high, **k),
+    )
     names = [str(root / name) for name in ('a', 'b', 'group/c')]
     runs.main(['compare', *names, '--over=seed', f'--plot={picture}'])
     rows = {line.split('\t')[0]: line.split('\t')[1:] for line in capsys.readouterr().out.splitlines()[:-1]}
     assert rows['runs'] == ['2', '1'] and rows['method.name'] == ['vicreg', 'byol'] and 'seed' not in rows
     assert rows['state'] == ['finished, stopped', 'collapsed']
     assert rows['knn'] == ['0.9 (1 of 2)', '0.9']
+    assert bands and all((low <= high).all() for _, low, high in bands)
     steps = [json.loads((root / name / 'metrics.jsonl').read_text().splitlines()[-1])['step'] for name in 'ab']
     assert rows['step'][0] == f'{np.mean(steps):.4g} ± {np.std(steps, ddof=1):.2g}'
     assert picture.stat().st_size > 5_000
