@@ -3,7 +3,8 @@
     python -m selfsup.train --config=experiments/digits/intl.py --workdir=runs/digits/intl
 
 Two CPU cores, three minutes.
-Result with ten labels per class: 95.8 % (untrained encoder 87.6, shuffled pairs 87.2), seed 1.
+Result with ten labels per class: 96.0 ± 0.4 % (untrained encoder 85.7, shuffled pairs 86.7), mean and deviation of
+seeds 1 and 2.
 """
 
 from common import digits

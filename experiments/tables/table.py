@@ -43,7 +43,8 @@ NAMES = {
     'care': 'CARE', 'filmr': 'FiLMR', 'sie': 'SIE', 'co2': 'CO2', 'directclr': 'DirectCLR', 'emp_ssl': 'EMP-SSL',
     'frossl': 'FroSSL', 'macl': 'MACL', 'mochi': 'MoCHi',
     'hypersphere': 'alignment and uniformity', 'moco_hard': 'MoCo, hard negatives', 'nnbyol': 'NNBYOL',
-    'nnsiam': 'NNSiam', 'pcl': 'PCL', 'sela': 'SeLa', 'unisiam': 'UniSiam',
+    'colourisation': 'Colourisation', 'cpc': 'CPC', 'jigsaw': 'Jigsaw', 'relative_patch': 'Relative patch',
+    'rotation': 'Rotation', 'nnsiam': 'NNSiam', 'pcl': 'PCL', 'sela': 'SeLa', 'unisiam': 'UniSiam',
 }  # fmt: skip
 
 
