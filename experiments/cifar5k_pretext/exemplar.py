@@ -2,7 +2,7 @@
 
     python -m selfsup.train --config=experiments/cifar5k_pretext/exemplar.py --workdir=runs/cifar5k_pretext/exemplar
 
-Hardware, time, result: not run yet.
+Minutes on one CPU core. Result of 20 epochs: docs/pretext.md.
 """
 
 from common import pretext
