@@ -44,7 +44,8 @@ NAMES = {
     'frossl': 'FroSSL', 'macl': 'MACL', 'mochi': 'MoCHi',
     'hypersphere': 'alignment and uniformity', 'moco_hard': 'MoCo, hard negatives', 'nnbyol': 'NNBYOL',
     'colourisation': 'Colourisation', 'cpc': 'CPC', 'jigsaw': 'Jigsaw', 'relative_patch': 'Relative patch',
-    'rotation': 'Rotation', 'nnsiam': 'NNSiam', 'pcl': 'PCL', 'sela': 'SeLa', 'unisiam': 'UniSiam',
+    'rotation': 'Rotation', 'supcon_lorot': 'SupCon with LoRot (labels)',
+    'nnsiam': 'NNSiam', 'pcl': 'PCL', 'sela': 'SeLa', 'unisiam': 'UniSiam',
 }  # fmt: skip
 
 
