@@ -10,7 +10,7 @@ from selfsup.data import sources
 from selfsup.data.readers import Fitted, _resize_and_crop
 from selfsup.engine import workdir
 from selfsup.errors import UserError
-from selfsup.runs import listing, tables
+from selfsup.runs import comparison, listing, tables
 
 
 def images(folder, count=6):
@@ -100,7 +100,7 @@ def test_names_are_no_formulas_and_break_no_line(tmp_path, capsys):
         (tmp_path / name).mkdir()
         (tmp_path / name / 'metrics.jsonl').write_text(lines)
     rows = [{'folder': str(tmp_path / name)} for name in names]
-    tables.plot(rows, list(names), tmp_path / 'plot.png')
+    comparison.plot([[row] for row in rows], list(names), tmp_path / 'plot.png')
     assert (tmp_path / 'plot.png').stat().st_size > 0
     tables.table(['', *names], [['x', '1', '2', '3']])
     assert len(capsys.readouterr().out.splitlines()) == 3
