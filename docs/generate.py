@@ -235,7 +235,7 @@ def regularisers_table() -> str:
 
 def linear_tables(recorded: table.Recorded) -> str:
     """The leads of the linear probe with all labels, and every score."""
-    return f'{table.summary(recorded, "linear")}\n\n{table.markdown(table.rows(recorded))}\n'
+    return table.leads_and_scores(recorded, 'linear')
 
 
 def clustering_tables(recorded: table.Recorded) -> str:

@@ -20,12 +20,7 @@ USAGE = __doc__.split('\n\n')[1]
 METHODS = ('vicreg', 'simsiam')
 WAYS = {'before': 'before', 'without': 'continued', 'e2mc': 'continued with E2MC'}
 OFF = [f'method.regularisers.e2mc.{weight}_weight=0.0' for weight in ('entropy', 'covariance')]
-SCORES = {
-    'knn': 'k-NN',
-    'linear_1': 'linear, 1 label/class',
-    'linear_10': 'linear, 10 labels/class',
-    'linear': 'linear, all labels',
-}
+SCORES = ('knn', 'linear_1', 'linear_10', 'linear')
 RANK = 'rankme of test features'
 Recorded = dict[str, dict[str, dict[str, dict[str, float]]]]  # method -> seed -> way -> score -> value
 
@@ -60,7 +55,9 @@ def one_seed(
 
 def markdown(recorded: Recorded) -> str:
     """Per cent, mean ± standard deviation over seeds, and what E2MC adds to the run continued without it."""
-    columns, heads = (*SCORES, 'rank'), ['', *SCORES.values(), 'RankMe of features']
+    from selfsup.engine.report import heading
+
+    columns, heads = (*SCORES, 'rank'), ['', *map(heading, SCORES), 'RankMe of features']
     lines = [f'| {" | ".join(heads)} |', '| --- ' + '| ---: ' * (len(heads) - 1) + '|']
     for method, seeds in recorded.items():
         found = {

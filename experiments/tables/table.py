@@ -120,7 +120,6 @@ def run_all(
       controls: of every method; by default none and the method's own.
       finish: called with the folder of each finished run, also of one that was there.
     """
-    from selfsup import config
     from selfsup.engine import loop
 
     for seed in seeds:
@@ -129,7 +128,7 @@ def run_all(
             for control in controls or ('none', control_of(file)):
                 place = workdir / method / control / f'seed{seed}'
                 if not (place / 'results.json').exists():
-                    resolved = config.load(file, [*overrides, f'seed={seed}', f'control={control}'])
+                    resolved = load(folder, method, [*overrides, f'seed={seed}', f'control={control}'])
                     code = loop.train(resolved, str(place))
                     if code:
                         raise SystemExit(code)
@@ -249,6 +248,11 @@ def compared(recorded: Recorded, here: Recorded, column: str) -> str:
     return '\n'.join([*lines[:2], *sorted(lines[2:])])
 
 
+def leads_and_scores(recorded: Recorded, column: str) -> str:
+    """The leads of one score over the controls, and every score, in Markdown."""
+    return f'{summary(recorded, column)}\n\n{markdown(rows(recorded))}\n'
+
+
 def command(folder: str) -> Callable[[list[str]], int]:
     """The `main` of one table."""
 
@@ -267,7 +271,7 @@ def command(folder: str) -> Callable[[list[str]], int]:
         if not table:
             raise errors.UserError(f'no run in {workdir} has scores: its results.json says none, for want of labels')
         column = next((c for c in ('linear_10', 'linear') if c in next(iter(table.values()))[0]), 'knn')
-        text = f'{summary(recorded, column)}\n\n{markdown(table)}\n'
+        text = leads_and_scores(recorded, column)
         (workdir / 'table.json').write_text(as_json(recorded))
         (workdir / 'recipes.json').write_text(recipes.updated(workdir / 'recipes.json', folder, methods, overrides))
         (workdir / 'table.md').write_text(text)

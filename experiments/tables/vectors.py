@@ -14,8 +14,7 @@ main = table.command('vectors')
 
 def markdown(recorded: table.Recorded) -> str:
     """The leads of the linear probe with ten labels per class, and every score."""
-    text = f'{table.summary(recorded, "linear_10")}\n\n{table.markdown(table.rows(recorded))}\n'
-    return text.replace('raw pixels', 'the numbers')
+    return table.leads_and_scores(recorded, 'linear_10').replace('raw pixels', 'the numbers')
 
 
 if __name__ == '__main__':

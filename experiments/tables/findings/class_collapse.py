@@ -7,7 +7,7 @@ from selfsup.methods import Method
 from selfsup.methods.base import over_pairs
 
 from .. import table, trained
-from .finding import Finding
+from .finding import Finding, bars
 
 EPOCHS, LABELS, TEMPERATURE = 30, 10, 0.5
 FIELDS = (f'train.epochs={EPOCHS}', 'optimizer.warmup_epochs=3', f'method.temperature={TEMPERATURE}')
@@ -48,16 +48,13 @@ def measure(seed: int) -> dict[str, float]:
 
 
 def draw(found: dict[str, np.ndarray], axis) -> None:
-    places = np.arange(len(SHARES))
     for number, of in enumerate(OF):
         for offset, end, style in ((-0.3, '', {}), (0.1, '_coarse', {'alpha': 0.4})):
             values = [100 * found[f'{name}_{of}{end}'] for name in SHARES]
             what = 'which half of the digits' if end else f'digit, {LABELS} labels per class'
-            bar = {'color': f'C{number}', 'label': f'{of}: {what}', **style}
-            axis.bar(
-                places + offset + 0.2 * number, [v.mean() for v in values], 0.2, yerr=[v.std() for v in values], **bar
-            )
-    axis.set_xticks(places, ['coarse labels alone', 'half of each', 'views alone'])
+            place = {'width': 0.2, 'offset': offset + 0.2 * number}
+            bars(axis, values, **place, color=f'C{number}', label=f'{of}: {what}', **style)
+    axis.set_xticks(range(len(SHARES)), ['coarse labels alone', 'half of each', 'views alone'])
     axis.set(ylabel='accuracy of a linear probe, %', ylim=(80, 104))
     axis.legend(fontsize=8, ncols=2, loc='upper center')
 

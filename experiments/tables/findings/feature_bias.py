@@ -7,7 +7,7 @@ from selfsup import diagnostics
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-from .finding import Finding
+from .finding import Finding, bars
 
 COUNT, TESTS, WIDTHS = 4000, 2000, (128, 64)
 FEATURES = {'linear': 1, 'xor': 2, 'parity': 3}  # how many bits each is the parity of
@@ -54,12 +54,11 @@ def measure(seed: int) -> dict[str, float]:
 
 
 def draw(found: dict[str, np.ndarray], axis) -> None:
-    places = np.arange(len(FEATURES))
     for offset, kind in ((-0.2, 'share'), (0.2, 'untrained')):
         values = [found[f'{kind}_{name}'] for name in FEATURES]
         label = 'trained' if kind == 'share' else 'before training'
-        axis.bar(places + offset, [v.mean() for v in values], 0.4, yerr=[v.std() for v in values], label=label)
-    axis.set_xticks(places, ['one bit', 'XOR of two', 'parity of three'])
+        bars(axis, values, width=0.4, offset=offset, label=label)
+    axis.set_xticks(range(len(FEATURES)), ['one bit', 'XOR of two', 'parity of three'])
     axis.set(ylabel='share of the variance of the last hidden layer')
     axis.legend()
 

@@ -57,6 +57,24 @@ def lines(found: dict[str, np.ndarray], prefix: str, keys: Sequence[Any]) -> np.
     return np.array([found[f'{prefix}{key}'].mean() for key in keys])
 
 
+def bars(axis: Any, values: Sequence[np.ndarray], *, width: float = 0.8, offset: float = 0.0, **style: Any) -> None:
+    """A bar for each array of values over the seeds: its mean, and its deviation (ddof 0) as a line.
+
+    Args:
+      axis: of matplotlib.
+      values: of the bars, which stand at `offset`, 1 + `offset`, …
+      width, style: of the bars.
+    """
+    means, deviations = zip(*((v.mean(), v.std()) for v in values), strict=True)
+    axis.bar(np.arange(len(values)) + offset, means, width, yerr=deviations, **style)
+
+
+def shared_legend(axes: Sequence[Any], **style: Any) -> None:
+    """One legend, on the first axis, of what several axes of one panel show."""
+    handles, names = (a + b for a, b in zip(*(axis.get_legend_handles_labels() for axis in axes), strict=True))
+    axes[0].legend(handles, names, **style)
+
+
 def page(name: str, finding: Finding, recorded: Mapping[str, Any]) -> str:
     """docs/findings/<name>.md from the recorded numbers and seconds."""
     numbers, found = recorded['numbers'], arrays(recorded['numbers'])

@@ -6,7 +6,7 @@ from selfsup.evals import Features
 from sklearn.covariance import ledoit_wolf
 
 from .. import table, trained
-from .finding import Finding
+from .finding import Finding, bars
 
 EPOCHS, REGROUPED, SHRINKAGE = 20, 10, 1e-3
 SUPER = ((0, 6, 8, 9), (1, 2, 3, 4, 5, 7))  # digits with a closed loop, and without
@@ -70,13 +70,10 @@ def measure(seed: int) -> dict[str, float]:
 
 
 def draw(found: dict[str, np.ndarray], axis) -> None:
-    places = np.arange(len(KINDS))
     for number, (group, label) in enumerate(GROUPS.items()):
         values = [found[f'{kind}_{group}'] for kind in KINDS]
-        axis.bar(
-            places + 0.27 * (number - 1), [v.mean() for v in values], 0.27, yerr=[v.std() for v in values], label=label
-        )
-    axis.set_xticks(places, KINDS.values())
+        bars(axis, values, width=0.27, offset=0.27 * (number - 1), label=label)
+    axis.set_xticks(range(len(KINDS)), KINDS.values())
     axis.set(ylabel='mean |cos| of super-class and class − super-class', ylim=(0, 1))
     axis.legend(fontsize=8, ncols=3, loc='upper left')
 

@@ -3,7 +3,7 @@
 import numpy as np
 from selfsup import diagnostics
 
-from .finding import Finding
+from .finding import Finding, bars
 
 CONCEPTS, DIM, SAMPLES, NOISE = 6, 32, 20_000, 0.05
 
@@ -35,7 +35,7 @@ def measure(seed: int) -> dict[str, float]:
 
 
 def draw(found: dict[str, np.ndarray], axis) -> None:
-    axis.bar(range(len(found)), [v.mean() for v in found.values()], yerr=[v.std() for v in found.values()])
+    bars(axis, [*found.values()])
     axis.set_xticks(range(len(found)), [n.replace('_', ' ') for n in found], rotation=20, ha='right')
     axis.set(ylabel='mean |cos| of concept directions')
 

@@ -11,7 +11,7 @@ from selfsup.data.sources.base import Options
 from selfsup.data.sources.digits import open_digits
 
 from .. import table, trained
-from .finding import Finding
+from .finding import Finding, bars
 
 EPOCHS, SHARED, OWN, OUTLIERS = 20, 800, 300, 0.1
 PARTS = {
@@ -65,9 +65,7 @@ def measure(seed: int) -> dict[str, float]:
 
 def draw(found: dict[str, np.ndarray], axis) -> None:
     names = {**PARTS, 'outliers': 'of f alone:\nfarthest tenth', 'others': 'of f alone:\nthe others'}
-    values = [found[name] for name in names]
-    colours = ['C0'] * len(PARTS) + ['C1'] * 2
-    axis.bar(range(len(names)), [v.mean() for v in values], yerr=[v.std() for v in values], color=colours)
+    bars(axis, [found[name] for name in names], color=['C0'] * len(PARTS) + ['C1'] * 2)
     axis.axhline(0, color='0.4', linewidth=0.8)
     axis.set_xticks(range(len(names)), [label.replace(' by ', '\nby ') for label in names.values()], fontsize=8)
     axis.set(ylabel='mean SSLMem')

@@ -5,7 +5,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
 from .. import table, trained
-from .finding import Finding, lines
+from .finding import Finding, bars, lines
 
 EPOCHS, ANCHORS = 20, 200
 SEVERITIES = {'blur': (0.0, 0.4, 0.6, 0.9, 1.4), 'noise': (0.0, 0.1, 0.2, 0.3, 0.5)}  # pixels; share of the range
@@ -60,14 +60,11 @@ def measure(seed: int) -> dict[str, float]:
 
 def draw(found: dict[str, np.ndarray], axis) -> None:
     pairs = [(of, kind) for of in SEVERITIES for kind in SEVERITIES]
-    places = np.arange(len(pairs))
     for number, (name, label) in enumerate(KINDS.items()):
         values = [found[f'{name}_{of}_on_{kind}'] for of, kind in pairs]
-        axis.bar(
-            places + 0.27 * (number - 1), [v.mean() for v in values], 0.27, yerr=[v.std() for v in values], label=label
-        )
+        bars(axis, values, width=0.27, offset=0.27 * (number - 1), label=label)
     axis.axhline(0, color='0.4', linewidth=0.8)
-    axis.set_xticks(places, [f'anchors: {of}\nimages: {kind}' for of, kind in pairs], fontsize=8)
+    axis.set_xticks(range(len(pairs)), [f'anchors: {of}\nimages: {kind}' for of, kind in pairs], fontsize=8)
     axis.set(ylabel='Spearman of severity and −score', ylim=(-1, 1.25))
     axis.legend(fontsize=8, ncols=3, loc='upper center')
 

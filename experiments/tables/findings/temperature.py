@@ -4,7 +4,7 @@ import numpy as np
 from selfsup import diagnostics, evals
 
 from .. import label_free_selection, table
-from .finding import Finding, lines
+from .finding import Finding, lines, shared_legend
 
 TEMPERATURES = (0.07, 0.2, 1.0, 5.0)
 EPOCHS, LABELS = 60, 10
@@ -44,8 +44,7 @@ def draw(found: dict[str, np.ndarray], axis) -> None:
     other.plot(TEMPERATURES, of(found, 'tolerance'), 's-', color='C1', label='tolerance (mean cosine within a class)')
     other.plot(TEMPERATURES, of(found, 'probe'), '^--', color='C2', label=f'probe, {LABELS} labels per class')
     other.set(ylabel='cosine, accuracy', ylim=(0.5, 1.0))
-    handles, names = (a + b for a, b in zip(*(part.get_legend_handles_labels() for part in (axis, other)), strict=True))
-    axis.legend(handles, names, loc='upper center', bbox_to_anchor=(0.5, -0.16), fontsize=8)
+    shared_legend((axis, other), loc='upper center', bbox_to_anchor=(0.5, -0.16), fontsize=8)
 
 
 finding = Finding(

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.mixture import GaussianMixture
 
 from .. import table, trained
-from .finding import Finding
+from .finding import Finding, bars, shared_legend
 
 EPOCHS, SHARE, CELL, TRUSTED, THRESHOLD, PENALTY = 20, 0.3, 4, 100, 0.95, 1e-2
 DETECTORS = {'linear': 'linear, 100 known', 'refined': 'linear, from small loss', 'loss': 'small loss'}
@@ -96,18 +96,16 @@ def measure(seed: int) -> dict[str, float]:
 
 
 def draw(found: dict[str, np.ndarray], axis) -> None:
-    places, other = np.arange(len(KEPT)), axis.twinx()
-    values = [100 * found[f'simclr_accuracy_{name}'] for name in KEPT]
-    axis.bar(places, [v.mean() for v in values], 0.5, yerr=[v.std() for v in values], label='accuracy of the probe')
+    other = axis.twinx()
+    bars(axis, [100 * found[f'simclr_accuracy_{name}'] for name in KEPT], width=0.5, label='accuracy of the probe')
     shown = [(place, found[f'simclr_auroc_{name}'].mean()) for place, name in enumerate(KEPT) if name in DETECTORS]
     other.plot(*zip(*shown, strict=True), 's', color='C1', label='AUROC, foreign or not')
-    axis.set_xticks(places, [label.replace(', ', ',\n') for label in KEPT.values()], fontsize=8)
+    axis.set_xticks(range(len(KEPT)), [label.replace(', ', ',\n') for label in KEPT.values()], fontsize=8)
     axis.set(xlabel='what is dropped', ylabel='accuracy on test, %', ylim=(88, 103))
     other.set(ylabel='AUROC', ylim=(0.88, 1.03))
     axis.set_yticks(range(88, 101, 2))
     other.set_yticks(np.linspace(0.88, 1.0, 7))
-    handles, names = (a + b for a, b in zip(*(part.get_legend_handles_labels() for part in (axis, other)), strict=True))
-    axis.legend(handles, names, loc='upper center', fontsize=8, ncols=2)
+    shared_legend((axis, other), loc='upper center', fontsize=8, ncols=2)
 
 
 finding = Finding(

@@ -28,9 +28,9 @@ def has_views(encoder: Encoder) -> bool:
     return count_views(encoder.config.augment.views) > 0
 
 
-def has_operator(encoder: Any) -> bool:
+def has_operator(encoder: Encoder) -> bool:
     """Whether an encoder's method predicts how embeddings move with what the augmentation draws."""
-    return has_views(encoder) and getattr(encoder.method, 'move', None) is not None
+    return has_views(encoder) and encoder.method.move is not None
 
 
 def drawn_views(encoder: Encoder, train: Source) -> Callable[[Any, Any, Any], tuple[Array, dict]]:
@@ -147,7 +147,7 @@ def of_composition(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, fl
     Raises:
       UserError: an encoder whose method has no operator.
     """
-    method, move = encoder.method, getattr(encoder.method, 'move', None)
+    method, move = encoder.method, encoder.method.move
     if move is None:
         raise UserError(
             f'--only=composition needs a method that moves embeddings by a known change (filmr, sie), and '
@@ -159,7 +159,7 @@ def of_composition(encoder: Encoder, data: Mapping[str, Source]) -> dict[str, fl
     def of(params: Any, extra: Any, inputs: Array, positions: Array) -> tuple[Array, ...]:
         seen, (first, second, third) = zip(*(views(inputs, positions, draw) for draw in range(3)), strict=True)
         _, another = views(inputs, positions + 1, 2)  # what another image's third view draws
-        start, _, end = (method.encode(method.network(params, extra), one)['embeddings'] for one in seen)
+        start, end = (method.encode(method.network(params, extra), one)['embeddings'] for one in (seen[0], seen[2]))
         twice = move(params, move(params, start, (first, second)), (second, third))
         once = move(params, start, (first, third))
         wrong = move(params, start, (first, another))

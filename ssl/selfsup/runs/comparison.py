@@ -30,30 +30,28 @@ def compare(values: dict[str, Any]) -> int:
         if name not in fields:
             raise UserError(f'--over: {name!r} is unknown{nearest(name, fields)}')
     groups = grouped(rows, over)
-    differing = [f for f in sorted(fields - {*over}) if len({_text(of[0], f) for of in groups}) > 1]
+    differing = [f for f in sorted(fields - {*over}) if len({json.dumps(of[0]['_config'].get(f)) for of in groups}) > 1]
     labels = _labels([os.path.commonpath([os.path.abspath(row['folder']) for row in of]) for of in groups])
     measures = {m for row in rows for m in row if m not in row['_config'] and is_number(row[m]) and '/' not in m}
-    names = [*differing, 'state', *sorted(measures - {'total'})]
+    measured = sorted(measures - {'total'})
     if values['json'] == 'true':
         content = {
-            label: {name: [row.get(name) for row in of] for name in ('folder', *over, *names)}
+            label: {name: [row.get(name) for row in of] for name in ('folder', *over, *differing, 'state', *measured)}
             if over
-            else {name: of[0].get(name) for name in names}
+            else {name: of[0].get(name) for name in (*differing, 'state', *measured)}
             for label, of in zip(labels, groups, strict=True)
         }
         print(json.dumps(plain(content), indent=1))
     else:
-        names = ['state', *(name for name in names if name != 'state')]
         lines = [['runs', *(str(len(of)) for of in groups)]] if over else []
-        lines += [[name, *(summary([row.get(name) for row in of]) for of in groups)] for name in names]
+        lines += [
+            [name, *(summary([row.get(name) for row in of]) for of in groups)]
+            for name in ('state', *differing, *measured)
+        ]
         table(['', *labels], lines)
     if values['plot']:
         plot(groups, labels, expanded(values['plot']))
     return 0
-
-
-def _text(row: dict[str, Any], field: str) -> str:
-    return json.dumps(row['_config'].get(field))
 
 
 def grouped(rows: Rows, over: list[str]) -> list[Rows]:

@@ -100,11 +100,11 @@ def filmr(
 
     def criterion(params: Any, outputs: dict, extra: Any, batch: dict, key: Any) -> tuple:
         first, second = outputs['embeddings']
-        terms = losses.sie_terms(first, second, move(params, first, batch['view_params']))
+        change = changes(batch['view_params'], transformations, ADDITIVE)
+        terms = losses.sie_terms(first, second, operate(first, change.astype(first.dtype), params['operator']))
         value = weighted(
             terms, equivariance=equivariance_weight, variance=variance_weight, covariance=covariance_weight
         )
-        change = changes(batch['view_params'], transformations, ADDITIVE)
         turn = jnp.mean(jnp.abs(jnp.matmul(change, params['operator']['frequencies'], precision='highest')))
         told = {name: terms[name] for name in ('equivariance', 'variance', 'prediction_variance', 'covariance')}
         return value, (extra, {**told, 'turn': jax.lax.stop_gradient(turn)})
